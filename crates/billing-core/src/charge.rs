@@ -1,0 +1,185 @@
+//! Rating: usage times price, line by line.
+
+use crate::meter::{Meter, Usage};
+use crate::money::{Currency, Exact, Nanos};
+use crate::price::{PriceVersion, Rate, RatingError, ServiceTier};
+
+/// One line of a receipt: a quantity of a meter at a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChargeLine {
+    /// What was consumed.
+    pub meter: Meter,
+    /// How much of it, in the meter's unit.
+    pub quantity: u64,
+    /// The rate that applied.
+    pub rate: Rate,
+    /// Whether the rate is that of the meter's parent.
+    pub inherited: bool,
+    /// Quantity times price, unrounded.
+    pub amount: Exact,
+}
+
+/// What a usage costs, and the lines that derive it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// One line for each meter consumed.
+    pub lines: Vec<ChargeLine>,
+    /// The sum of the lines, unrounded.
+    pub exact: Exact,
+    /// The sum, rounded once, half to even, to nanos.
+    pub amount: Nanos,
+    /// The currency of the price.
+    pub currency: Currency,
+}
+
+/// Rates a usage with a price version: the one rule that turns quantities into money.
+///
+/// A call counts as one request where the version prices requests. The context threshold is looked
+/// up on the whole prompt, cached tokens included, and applies to the whole call.
+///
+/// # Errors
+/// [`RatingError::NoRate`] for a meter that neither itself nor through a parent has a price: what
+/// is not priced is refused, never free. [`RatingError::Money`] when the amount does not fit.
+pub fn rate(usage: &Usage, price: &PriceVersion, tier: ServiceTier) -> Result<Charge, RatingError> {
+    let prompt = usage.prompt_tokens();
+    let mut lines = Vec::with_capacity(4);
+    for (meter, quantity) in usage.iter().filter(|(m, _)| *m != Meter::Request) {
+        let applied = price
+            .rate_for(meter, tier, prompt)
+            .ok_or(RatingError::NoRate { meter })?;
+        lines.push(line(meter, quantity, applied.rate, applied.inherited)?);
+    }
+    if let Some(applied) = price.rate_for(Meter::Request, tier, prompt) {
+        let requests = usage.get(Meter::Request).max(1);
+        lines.push(line(Meter::Request, requests, applied.rate, false)?);
+    }
+    let exact = lines
+        .iter()
+        .try_fold(Exact::ZERO, |sum, l| sum.plus(l.amount))?;
+    Ok(Charge {
+        lines,
+        exact,
+        amount: exact.settle()?,
+        currency: price.currency(),
+    })
+}
+
+fn line(
+    meter: Meter,
+    quantity: u64,
+    rate: Rate,
+    inherited: bool,
+) -> Result<ChargeLine, RatingError> {
+    let amount = rate.price.times(meter, quantity)?;
+    Ok(ChargeLine {
+        meter,
+        quantity,
+        rate,
+        inherited,
+        amount,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::PriceVersionId;
+    use crate::price::{ContextThreshold, ModelName};
+    use time::OffsetDateTime;
+
+    fn version(rates: Vec<Rate>) -> PriceVersion {
+        let model = ModelName::new("m");
+        let (id, from) = (PriceVersionId::new(1), OffsetDateTime::UNIX_EPOCH);
+        PriceVersion::new(id, model, Currency::USD, from, rates).unwrap()
+    }
+
+    fn per_unit(meter: Meter, price: &str) -> Rate {
+        let price = price.parse().unwrap();
+        Rate {
+            meter,
+            tier: ServiceTier::Standard,
+            above: None,
+            price,
+        }
+    }
+
+    #[test]
+    fn lines_derive_the_amount() {
+        let price = version(vec![
+            per_unit(Meter::Input, "0.0000025"),
+            per_unit(Meter::CacheRead, "0.00000125"),
+            per_unit(Meter::Output, "0.00001"),
+        ]);
+        let usage = Usage::NONE
+            .with(Meter::Input, 200)
+            .with(Meter::CacheRead, 1000)
+            .with(Meter::Output, 71)
+            .with(Meter::Reasoning, 9);
+        let charge = rate(&usage, &price, ServiceTier::Standard).unwrap();
+        assert_eq!(charge.amount.to_string(), "0.00255");
+        let sum: Exact = charge.lines.iter().map(|l| l.amount).sum();
+        assert_eq!(sum, charge.exact);
+        assert!(
+            charge
+                .lines
+                .iter()
+                .any(|l| l.meter == Meter::Reasoning && l.inherited)
+        );
+    }
+
+    #[test]
+    fn a_meter_without_a_price_is_refused() {
+        let price = version(vec![per_unit(Meter::Input, "0.000001")]);
+        let usage = Usage::NONE.with(Meter::Output, 1);
+        let refused = rate(&usage, &price, ServiceTier::Standard);
+        assert_eq!(
+            refused,
+            Err(RatingError::NoRate {
+                meter: Meter::Output
+            })
+        );
+        assert!(price.worst_case(&usage, &[]).is_err());
+    }
+
+    #[test]
+    fn a_long_prompt_reprices_the_whole_call() {
+        let above = Some(ContextThreshold {
+            prompt_tokens: 200_000,
+            inclusive: false,
+        });
+        let mut long = per_unit(Meter::Input, "0.000002");
+        long.above = above;
+        let price = version(vec![per_unit(Meter::Input, "0.000001"), long]);
+        let cost = |input, cached| {
+            let usage = Usage::NONE
+                .with(Meter::Input, input)
+                .with(Meter::CacheRead, cached);
+            rate(&usage, &price, ServiceTier::Standard)
+                .unwrap()
+                .amount
+                .to_string()
+        };
+        assert_eq!(cost(200_000, 0), "0.20");
+        assert_eq!(cost(200_001, 0), "0.400002");
+        assert_eq!(cost(1, 200_000), "0.400002");
+    }
+
+    #[test]
+    fn a_tier_without_a_rate_uses_the_standard_one() {
+        let mut flex = per_unit(Meter::Input, "0.0000005");
+        flex.tier = ServiceTier::Flex;
+        let price = version(vec![per_unit(Meter::Input, "0.000001"), flex]);
+        let usage = Usage::NONE.with(Meter::Input, 10);
+        let amount = |tier| rate(&usage, &price, tier).unwrap().amount.get();
+        assert_eq!(amount(ServiceTier::Flex), 5_000);
+        assert_eq!(amount(ServiceTier::Priority), 10_000);
+    }
+
+    #[test]
+    fn time_is_priced_per_second_and_counted_in_milliseconds() {
+        let price = version(vec![per_unit(Meter::InputTime, "0.0001")]);
+        let usage = Usage::NONE.with(Meter::InputTime, 1_500);
+        let charge = rate(&usage, &price, ServiceTier::Standard).unwrap();
+        assert_eq!(charge.amount.to_string(), "0.00015");
+    }
+}

@@ -1,0 +1,21 @@
+//! The rules of money for metered AI traffic.
+//!
+//! Everything here is a value, a rule over values, or a port. Nothing reads a clock, draws a random
+//! number, touches a file, a socket or a database, or computes with floating point. Time comes in
+//! as an argument.
+#![deny(
+    missing_docs,
+    clippy::missing_errors_doc,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::float_arithmetic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
+pub mod charge;
+pub mod id;
+pub mod meter;
+pub mod money;
+pub mod price;
+pub mod price_book;

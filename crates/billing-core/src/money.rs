@@ -1,0 +1,470 @@
+//! Money as integers: nanos of a currency, and the two places where they are rounded.
+//!
+//! Stored and compared money is [`Nanos`] (10⁻⁹ of the currency's major unit). What a rate times a
+//! quantity gives is [`Exact`] (10⁻²⁷), which is never stored as a balance: it becomes nanos once,
+//! when a call settles ([`Exact::settle`]), and nanos become minor units once, on an invoice line
+//! ([`Money::to_minor`]).
+
+use std::fmt;
+use std::iter::Sum;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+/// How many nanos make one major unit (one dollar, one yuan).
+pub const NANOS_PER_UNIT: i64 = 1_000_000_000;
+/// Decimal places of [`Exact`].
+const EXACT_PLACES: u32 = 27;
+/// How many [`Exact`] steps make one nano (10²⁷ / 10⁹).
+const EXACT_PER_NANO: i128 = 1_000_000_000_000_000_000;
+
+/// Why an amount could not be made or combined.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum MoneyError {
+    /// The result does not fit (about ±9.2 billion units of the currency).
+    #[error("amount is out of range")]
+    OutOfRange,
+    /// The text is not a decimal amount with at most nine places.
+    #[error("\"{0}\" is not a decimal amount with at most nine places")]
+    Malformed(String),
+    /// Two currencies met in one sum.
+    #[error("currencies differ: {0} and {1}")]
+    CurrencyMismatch(Currency, Currency),
+    /// The code is not three upper-case letters that ISO 4217 lists.
+    #[error("\"{0}\" is not an ISO 4217 currency code")]
+    UnknownCurrency(String),
+}
+
+/// An ISO 4217 currency.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency([u8; 3]);
+
+/// Currencies whose minor unit is not the hundredth, with the number of decimal places.
+const UNUSUAL_PLACES: [(&[u8; 3], u32); 22] = [
+    (b"BIF", 0),
+    (b"CLP", 0),
+    (b"DJF", 0),
+    (b"GNF", 0),
+    (b"ISK", 0),
+    (b"JPY", 0),
+    (b"KMF", 0),
+    (b"KRW", 0),
+    (b"PYG", 0),
+    (b"RWF", 0),
+    (b"UGX", 0),
+    (b"VND", 0),
+    (b"VUV", 0),
+    (b"XAF", 0),
+    (b"XOF", 0),
+    (b"XPF", 0),
+    (b"BHD", 3),
+    (b"IQD", 3),
+    (b"JOD", 3),
+    (b"KWD", 3),
+    (b"OMR", 3),
+    (b"TND", 3),
+];
+
+/// The currencies with two decimal places that a wallet may be kept in.
+const USUAL: &str = "AED AUD BDT BGN BRL CAD CHF CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR \
+                     KES KZT LKR MAD MOP MXN MYR NGN NOK NZD PEN PHP PKR PLN QAR RON RSD RUB SAR \
+                     SEK SGD THB TRY TWD TZS UAH USD UYU ZAR";
+
+impl Currency {
+    /// United States dollar.
+    pub const USD: Self = Self(*b"USD");
+    /// Renminbi.
+    pub const CNY: Self = Self(*b"CNY");
+
+    /// Reads a code such as `USD`.
+    ///
+    /// # Errors
+    /// [`MoneyError::UnknownCurrency`] for anything that is not a listed code in upper case.
+    pub fn parse(code: &str) -> Result<Self, MoneyError> {
+        let unknown = || MoneyError::UnknownCurrency(code.chars().take(8).collect());
+        let bytes: [u8; 3] = code.as_bytes().try_into().map_err(|_| unknown())?;
+        let listed = UNUSUAL_PLACES.iter().any(|(c, _)| **c == bytes)
+            || USUAL.split_ascii_whitespace().any(|c| c == code);
+        if listed {
+            Ok(Self(bytes))
+        } else {
+            Err(unknown())
+        }
+    }
+
+    /// The three letters.
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("???")
+    }
+
+    /// Decimal places of the minor unit: 2 for USD, 0 for JPY, 3 for KWD.
+    pub fn places(self) -> u32 {
+        UNUSUAL_PLACES
+            .iter()
+            .find(|(c, _)| **c == self.0)
+            .map_or(2, |(_, places)| *places)
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Serialize for Currency {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let code = String::deserialize(d)?;
+        Self::parse(&code).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A signed amount of money in nanos, in a currency that the context names.
+///
+/// ```
+/// use billing_core::money::Nanos;
+/// let a = Nanos::parse("0.00321")?;
+/// assert_eq!(a.get(), 3_210_000);
+/// assert_eq!(a.to_string(), "0.00321");
+/// # Ok::<(), billing_core::money::MoneyError>(())
+/// ```
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Nanos(i64);
+
+impl Nanos {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+    /// The largest amount that can be kept.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// An amount of so many nanos.
+    pub const fn new(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// The number of nanos.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// Reads a decimal number of major units with at most nine places, such as `12.5`.
+    ///
+    /// # Errors
+    /// [`MoneyError::Malformed`] for other text, [`MoneyError::OutOfRange`] for too large a number.
+    pub fn parse(text: &str) -> Result<Self, MoneyError> {
+        let malformed = || MoneyError::Malformed(text.chars().take(40).collect());
+        let plain = text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
+        let decimal: Decimal = if plain {
+            text.parse().map_err(|_| malformed())?
+        } else {
+            return Err(malformed());
+        };
+        let scaled = decimal
+            .checked_mul(Decimal::from(NANOS_PER_UNIT))
+            .ok_or(MoneyError::OutOfRange)?
+            .normalize();
+        if scaled.scale() != 0 {
+            return Err(malformed());
+        }
+        i64::try_from(scaled)
+            .map(Self)
+            .map_err(|_| MoneyError::OutOfRange)
+    }
+
+    /// The sum.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`] when it does not fit.
+    pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
+        self.0
+            .checked_add(other.0)
+            .map(Self)
+            .ok_or(MoneyError::OutOfRange)
+    }
+
+    /// The difference.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`] when it does not fit.
+    pub fn minus(self, other: Self) -> Result<Self, MoneyError> {
+        self.0
+            .checked_sub(other.0)
+            .map(Self)
+            .ok_or(MoneyError::OutOfRange)
+    }
+
+    /// The same size with the other sign.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`] for the one amount that has no opposite.
+    pub fn negated(self) -> Result<Self, MoneyError> {
+        self.0.checked_neg().map(Self).ok_or(MoneyError::OutOfRange)
+    }
+
+    /// Whether it is below zero.
+    pub const fn is_negative(self) -> bool {
+        self.0 < 0
+    }
+
+    /// Whether it is exactly nothing.
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// A sum over many accounts, too large for one balance.
+    pub fn total(amounts: impl IntoIterator<Item = Self>) -> i128 {
+        amounts.into_iter().map(|a| i128::from(a.0)).sum()
+    }
+}
+
+impl fmt::Display for Nanos {
+    /// Exact decimal major units, with at least two places and no further trailing zeros.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&decimal_text(i128::from(self.0), 9, 2))
+    }
+}
+
+/// An exact amount in one currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Money {
+    nanos: Nanos,
+    currency: Currency,
+}
+
+impl Money {
+    /// An amount in a currency.
+    pub const fn new(nanos: Nanos, currency: Currency) -> Self {
+        Self { nanos, currency }
+    }
+
+    /// The amount.
+    pub const fn nanos(self) -> Nanos {
+        self.nanos
+    }
+
+    /// The currency.
+    pub const fn currency(self) -> Currency {
+        self.currency
+    }
+
+    /// The sum of two amounts of one currency.
+    ///
+    /// # Errors
+    /// [`MoneyError::CurrencyMismatch`], [`MoneyError::OutOfRange`].
+    pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
+        if self.currency != other.currency {
+            return Err(MoneyError::CurrencyMismatch(self.currency, other.currency));
+        }
+        Ok(Self {
+            nanos: self.nanos.plus(other.nanos)?,
+            currency: self.currency,
+        })
+    }
+
+    /// Minor units (cents), rounded half away from zero; for invoice lines and payment gateways.
+    pub fn to_minor(self) -> i64 {
+        let places = self.currency.places();
+        let step = 10_i64
+            .checked_pow(9_u32.saturating_sub(places))
+            .unwrap_or(1);
+        let half = step.checked_div(2).unwrap_or(0);
+        let n = self.nanos.get();
+        let shifted = if n < 0 {
+            n.saturating_sub(half)
+        } else {
+            n.saturating_add(half)
+        };
+        shifted.checked_div(step).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.nanos, self.currency)
+    }
+}
+
+/// An unrounded amount: 10⁻²⁷ of the major unit. Made by rating, gone at settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Exact(i128);
+
+impl Exact {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// An amount of so many 10⁻²⁷ of the major unit.
+    pub const fn new(steps: i128) -> Self {
+        Self(steps)
+    }
+
+    /// The number of 10⁻²⁷ steps.
+    pub const fn get(self) -> i128 {
+        self.0
+    }
+
+    /// The sum.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`] when it does not fit.
+    pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
+        self.0
+            .checked_add(other.0)
+            .map(Self)
+            .ok_or(MoneyError::OutOfRange)
+    }
+
+    /// The one place where a call is rounded: half to even, to nanos.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`] when it does not fit.
+    pub fn settle(self) -> Result<Nanos, MoneyError> {
+        let floor = self
+            .0
+            .checked_div_euclid(EXACT_PER_NANO)
+            .ok_or(MoneyError::OutOfRange)?;
+        let rest = self
+            .0
+            .checked_rem_euclid(EXACT_PER_NANO)
+            .ok_or(MoneyError::OutOfRange)?;
+        let twice = rest.saturating_mul(2);
+        let odd = floor.checked_rem_euclid(2) == Some(1);
+        let up = twice > EXACT_PER_NANO || (twice == EXACT_PER_NANO && odd);
+        let nanos = floor.saturating_add(i128::from(up));
+        i64::try_from(nanos)
+            .map(Nanos)
+            .map_err(|_| MoneyError::OutOfRange)
+    }
+
+    /// Nanos, rounded up: what must be held so that the exact amount fits.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`] when it does not fit.
+    pub fn ceiling(self) -> Result<Nanos, MoneyError> {
+        let floor = self
+            .0
+            .checked_div_euclid(EXACT_PER_NANO)
+            .ok_or(MoneyError::OutOfRange)?;
+        let more = self.0.checked_rem_euclid(EXACT_PER_NANO) != Some(0);
+        let nanos = floor.saturating_add(i128::from(more));
+        i64::try_from(nanos)
+            .map(Nanos)
+            .map_err(|_| MoneyError::OutOfRange)
+    }
+}
+
+impl Sum for Exact {
+    /// Saturating: a sum that would not fit is refused by [`Exact::settle`].
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        Self(iter.fold(0_i128, |a, b| a.saturating_add(b.0)))
+    }
+}
+
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&decimal_text(self.0, EXACT_PLACES, 0))
+    }
+}
+
+/// `value` × 10^-`places` as plain decimal text with at least `least` places.
+pub(crate) fn decimal_text(value: i128, places: u32, least: usize) -> String {
+    let sign = if value < 0 { "-" } else { "" };
+    let width = usize::try_from(places).unwrap_or(0);
+    let digits = format!("{:0>1$}", value.unsigned_abs(), width.saturating_add(1));
+    let (whole, fraction) = digits.split_at(digits.len().saturating_sub(width));
+    let kept = fraction.trim_end_matches('0').len().max(least).min(width);
+    let fraction = fraction.get(..kept).unwrap_or("");
+    let dot = if fraction.is_empty() { "" } else { "." };
+    format!("{sign}{whole}{dot}{fraction}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settling_rounds_half_to_even() {
+        let half = EXACT_PER_NANO / 2;
+        for (steps, nanos) in [
+            (half, 0),
+            (half + 1, 1),
+            (EXACT_PER_NANO + half, 2),
+            (2 * EXACT_PER_NANO + half, 2),
+            (-half, 0),
+            (-EXACT_PER_NANO - half, -2),
+        ] {
+            assert_eq!(Exact::new(steps).settle(), Ok(Nanos::new(nanos)), "{steps}");
+        }
+        assert_eq!(Exact::new(1).ceiling(), Ok(Nanos::new(1)));
+    }
+
+    #[test]
+    fn text_is_exact_both_ways() {
+        for text in [
+            "0.00",
+            "1.50",
+            "-0.000000001",
+            "9223372036.854775807",
+            "0.00321",
+        ] {
+            assert_eq!(Nanos::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Nanos::parse("7").unwrap().to_string(), "7.00");
+    }
+
+    #[test]
+    fn text_that_is_not_an_amount_is_refused() {
+        for text in [
+            "",
+            "x",
+            "1e3",
+            "0.0000000001",
+            "1,5",
+            "+1",
+            " 1",
+            "--1",
+            "NaN",
+        ] {
+            assert!(
+                matches!(Nanos::parse(text), Err(MoneyError::Malformed(_))),
+                "{text:?}"
+            );
+        }
+        assert_eq!(
+            Nanos::parse("9223372036.854775808"),
+            Err(MoneyError::OutOfRange)
+        );
+    }
+
+    #[test]
+    fn currencies_know_their_minor_unit() {
+        let yen = Currency::parse("JPY").unwrap();
+        assert_eq!(
+            Money::new(Nanos::parse("100.5").unwrap(), yen).to_minor(),
+            101
+        );
+        assert_eq!(
+            Money::new(Nanos::parse("-0.005").unwrap(), Currency::USD).to_minor(),
+            -1
+        );
+        assert!(Currency::parse("usd").is_err());
+        assert!(Currency::parse("XXXX").is_err());
+    }
+}

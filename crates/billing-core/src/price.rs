@@ -1,0 +1,479 @@
+//! Prices: what a meter of a model costs, from an instant on.
+//!
+//! A [`PriceVersion`] never changes. It is a list of [`Rate`]s; each says what one unit of one
+//! [`Meter`] costs in one [`ServiceTier`], above one prompt size. [`PriceVersion::rate_for`] picks
+//! the rate of a quantity and falls back to a meter's parent, never to zero.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use crate::id::PriceVersionId;
+use crate::meter::{Meter, Usage};
+use crate::money::{Currency, Exact, MoneyError, Nanos, decimal_text};
+
+/// Decimal places of a [`UnitPrice`].
+const PRICE_PLACES: u32 = 24;
+
+/// Why a price could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PriceError {
+    /// Not a decimal number of at most 24 places, or negative, or too large.
+    #[error("\"{0}\" is not a price")]
+    Malformed(String),
+    /// Zero was given where only `free` says that something costs nothing.
+    #[error("zero is not a price; say \"free\" where something is meant to cost nothing")]
+    Zero,
+    /// A version without a rate.
+    #[error("a price version needs at least one rate")]
+    Empty,
+    /// Two rates for the same meter, tier and threshold.
+    #[error("two rates for {0} in tier {1} above the same threshold")]
+    Twice(Meter, ServiceTier),
+}
+
+/// What one unit costs: 10⁻²⁴ of the currency's major unit, at least zero.
+///
+/// Catalogues state prices such as 8/7·10⁻⁷ dollars a token, so nanos per million units would lose
+/// digits that a difference of one part in 10¹² shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitPrice(i128);
+
+impl UnitPrice {
+    /// Costs nothing, on purpose.
+    pub const FREE: Self = Self(0);
+
+    /// The price of one unit from a decimal number of major units.
+    ///
+    /// # Errors
+    /// [`PriceError::Zero`] for zero, [`PriceError::Malformed`] for a negative, too fine or too
+    /// large number.
+    pub fn per_unit(price: Decimal) -> Result<Self, PriceError> {
+        let malformed = || PriceError::Malformed(price.to_string());
+        if price.is_zero() {
+            return Err(PriceError::Zero);
+        }
+        let price = price.normalize();
+        let shift = PRICE_PLACES
+            .checked_sub(price.scale())
+            .ok_or_else(malformed)?;
+        let steps = 10_i128
+            .checked_pow(shift)
+            .and_then(|factor| price.mantissa().checked_mul(factor))
+            .filter(|steps| *steps > 0 && *steps < 10_i128.pow(31))
+            .ok_or_else(malformed)?;
+        Ok(Self(steps))
+    }
+
+    /// The price of one unit from the price of a million.
+    ///
+    /// # Errors
+    /// As [`UnitPrice::per_unit`].
+    pub fn per_million(price: Decimal) -> Result<Self, PriceError> {
+        let unit = price.checked_div(Decimal::from(1_000_000));
+        Self::per_unit(unit.ok_or_else(|| PriceError::Malformed(price.to_string()))?)
+    }
+
+    /// Whether it is [`UnitPrice::FREE`].
+    pub const fn is_free(self) -> bool {
+        self.0 == 0
+    }
+
+    /// What a quantity of a meter costs at this price, unrounded.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`] for a product beyond about 10¹¹ major units.
+    pub fn times(self, meter: Meter, quantity: u64) -> Result<Exact, MoneyError> {
+        let steps = i128::from(meter.unit().steps_per_unit());
+        let scale = 1000_i128.checked_div(steps).unwrap_or(1000);
+        i128::from(quantity)
+            .checked_mul(self.0)
+            .and_then(|product| product.checked_mul(scale))
+            .map(Exact::new)
+            .ok_or(MoneyError::OutOfRange)
+    }
+
+    /// The price of a million units as exact decimal text.
+    pub fn per_million_text(self) -> String {
+        decimal_text(self.0, PRICE_PLACES.saturating_sub(6), 0)
+    }
+}
+
+impl fmt::Display for UnitPrice {
+    /// The price of one unit as exact decimal text; `free` where it is free.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_free() {
+            return f.write_str("free");
+        }
+        f.write_str(&decimal_text(self.0, PRICE_PLACES, 0))
+    }
+}
+
+impl FromStr for UnitPrice {
+    type Err = PriceError;
+    fn from_str(text: &str) -> Result<Self, PriceError> {
+        if text == "free" {
+            return Ok(Self::FREE);
+        }
+        let price = Decimal::from_str_exact(text)
+            .map_err(|_| PriceError::Malformed(text.chars().take(40).collect()))?;
+        Self::per_unit(price)
+    }
+}
+
+impl Serialize for UnitPrice {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for UnitPrice {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// The class of service that a provider says it gave.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceTier {
+    /// The ordinary tier.
+    #[default]
+    Standard,
+    /// Asynchronous, cheaper.
+    Batch,
+    /// Slower, cheaper.
+    Flex,
+    /// Faster, dearer.
+    Priority,
+    /// Fastest, dearest.
+    Ultrafast,
+    /// Between flex and priority.
+    Balanced,
+    /// Decision endpoints.
+    Decisions,
+}
+
+impl ServiceTier {
+    /// Every tier.
+    pub const ALL: &'static [Self] = &[
+        Self::Standard,
+        Self::Batch,
+        Self::Flex,
+        Self::Priority,
+        Self::Ultrafast,
+        Self::Balanced,
+        Self::Decisions,
+    ];
+
+    /// The wire and storage name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Batch => "batch",
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+            Self::Ultrafast => "ultrafast",
+            Self::Balanced => "balanced",
+            Self::Decisions => "decisions",
+        }
+    }
+
+    /// The tier that a provider's word means; words that no price knows mean the standard tier.
+    pub fn of_provider(word: &str) -> Self {
+        Self::ALL
+            .iter()
+            .find(|t| t.name() == word)
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+impl fmt::Display for ServiceTier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A prompt size from which on a rate applies, to the whole call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ContextThreshold {
+    /// Tokens of the prompt, cached ones included.
+    pub prompt_tokens: u64,
+    /// Whether a prompt of exactly this size is already above it (`>=` instead of `>`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inclusive: bool,
+}
+
+impl ContextThreshold {
+    /// Whether a prompt of so many tokens is above it.
+    pub const fn is_passed_by(self, prompt_tokens: u64) -> bool {
+        prompt_tokens > self.prompt_tokens
+            || (self.inclusive && prompt_tokens == self.prompt_tokens)
+    }
+}
+
+/// What one unit of one meter costs, in one tier, above one prompt size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Rate {
+    /// What is priced.
+    pub meter: Meter,
+    /// In which tier.
+    #[serde(default, skip_serializing_if = "is_standard")]
+    pub tier: ServiceTier,
+    /// Above which prompt size; `None` from the first token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<ContextThreshold>,
+    /// What one unit costs.
+    pub price: UnitPrice,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+fn is_standard(tier: &ServiceTier) -> bool {
+    *tier == ServiceTier::Standard
+}
+
+/// The name of a model, as a consumer asks for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ModelName(Arc<str>);
+
+impl ModelName {
+    /// A name.
+    pub fn new(name: &str) -> Self {
+        Self(Arc::from(name))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for ModelName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One immutable price of one model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceVersion {
+    id: PriceVersionId,
+    model: ModelName,
+    currency: Currency,
+    effective_from: OffsetDateTime,
+    rates: Vec<Rate>,
+}
+
+/// The rate that applies to a quantity, and the meter that it was found under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppliedRate {
+    /// The rate.
+    pub rate: Rate,
+    /// Whether the meter itself has no rate, so that its parent's applies.
+    pub inherited: bool,
+}
+
+impl PriceVersion {
+    /// A version that holds from an instant on.
+    ///
+    /// # Errors
+    /// [`PriceError::Empty`], [`PriceError::Twice`].
+    pub fn new(
+        id: PriceVersionId,
+        model: ModelName,
+        currency: Currency,
+        effective_from: OffsetDateTime,
+        mut rates: Vec<Rate>,
+    ) -> Result<Self, PriceError> {
+        if rates.is_empty() {
+            return Err(PriceError::Empty);
+        }
+        // The highest threshold first, so that the first one passed is the one that applies.
+        rates.sort_by_key(|r| (r.meter, r.tier, std::cmp::Reverse(r.above)));
+        for (a, b) in rates.iter().zip(rates.iter().skip(1)) {
+            if (a.meter, a.tier, a.above) == (b.meter, b.tier, b.above) {
+                return Err(PriceError::Twice(a.meter, a.tier));
+            }
+        }
+        Ok(Self {
+            id,
+            model,
+            currency,
+            effective_from,
+            rates,
+        })
+    }
+
+    /// Its id.
+    pub const fn id(&self) -> PriceVersionId {
+        self.id
+    }
+
+    /// The model that it prices.
+    pub const fn model(&self) -> &ModelName {
+        &self.model
+    }
+
+    /// The currency of its rates.
+    pub const fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    /// The instant from which on it holds.
+    pub const fn effective_from(&self) -> OffsetDateTime {
+        self.effective_from
+    }
+
+    /// Its rates, by meter, tier and falling threshold.
+    pub fn rates(&self) -> &[Rate] {
+        &self.rates
+    }
+
+    /// The rate of a meter for a prompt of so many tokens.
+    ///
+    /// Looked for in this order: the meter in the tier, the meter in the standard tier, then the
+    /// same of its parent. `None` means that this version does not price the meter at all.
+    pub fn rate_for(&self, meter: Meter, tier: ServiceTier, prompt: u64) -> Option<AppliedRate> {
+        let mut at = Some(meter);
+        while let Some(candidate) = at {
+            let found = self
+                .own_rate(candidate, tier, prompt)
+                .or_else(|| self.own_rate(candidate, ServiceTier::Standard, prompt));
+            if let Some(rate) = found {
+                return Some(AppliedRate {
+                    rate,
+                    inherited: candidate != meter,
+                });
+            }
+            at = candidate.parent();
+        }
+        None
+    }
+
+    fn own_rate(&self, meter: Meter, tier: ServiceTier, prompt: u64) -> Option<Rate> {
+        self.rates
+            .iter()
+            .filter(|r| r.meter == meter && r.tier == tier)
+            .find(|r| r.above.is_none_or(|above| above.is_passed_by(prompt)))
+            .copied()
+    }
+
+    /// The most that a call within this ceiling can cost in one of the tiers, rounded up.
+    ///
+    /// Each quantity is priced at the dearest rate that may come to apply to it: its own meter's
+    /// or that of a class it may turn into (a cache read or write for input, reasoning for
+    /// output), below or above each threshold that the prompt may pass.
+    ///
+    /// # Errors
+    /// [`RatingError::NoRate`] when a meter of the ceiling has no price,
+    /// [`RatingError::Money`] when the amount does not fit.
+    pub fn worst_case(&self, ceiling: &Usage, tiers: &[ServiceTier]) -> Result<Nanos, RatingError> {
+        let prompt = ceiling.prompt_tokens();
+        let mut total = Exact::ZERO;
+        for (meter, quantity) in ceiling.iter() {
+            let price = may_become(meter)
+                .iter()
+                .filter_map(|class| self.dearest(*class, tiers, prompt))
+                .max()
+                .ok_or(RatingError::NoRate { meter })?;
+            total = total.plus(price.times(meter, quantity)?)?;
+        }
+        if let Some(price) = self.dearest(Meter::Request, tiers, prompt) {
+            let already = ceiling.get(Meter::Request) > 0;
+            total = total.plus(price.times(Meter::Request, u64::from(!already))?)?;
+        }
+        Ok(total.ceiling()?)
+    }
+
+    fn dearest(&self, meter: Meter, tiers: &[ServiceTier], prompt: u64) -> Option<UnitPrice> {
+        let passed = |r: &&Rate| r.above.is_none_or(|a| a.is_passed_by(prompt));
+        let own = tiers
+            .iter()
+            .chain(&[ServiceTier::Standard])
+            .flat_map(|tier| {
+                self.rates
+                    .iter()
+                    .filter(move |r| r.meter == meter && r.tier == *tier)
+            });
+        own.filter(passed).map(|r| r.price).max()
+    }
+}
+
+/// The classes that a quantity of a meter, bounded before the call, may turn out to be.
+fn may_become(meter: Meter) -> &'static [Meter] {
+    match meter {
+        Meter::Input => &[Meter::Input, Meter::CacheRead, Meter::CacheWrite5m],
+        Meter::Output => &[Meter::Output, Meter::Reasoning],
+        Meter::AudioInput => &[Meter::AudioInput, Meter::AudioCacheWrite, Meter::Input],
+        Meter::ImageInput => &[Meter::ImageInput, Meter::Input],
+        Meter::AudioOutput => &[Meter::AudioOutput, Meter::Output],
+        Meter::ImageOutput => &[Meter::ImageOutput, Meter::Output],
+        Meter::VideoInput => &[Meter::VideoInput, Meter::Input],
+        Meter::VideoOutput => &[Meter::VideoOutput, Meter::Output],
+        other @ (Meter::CacheRead
+        | Meter::CacheWrite5m
+        | Meter::CacheWrite1h
+        | Meter::CacheWrite12h
+        | Meter::Reasoning
+        | Meter::AudioCacheRead
+        | Meter::AudioCacheWrite
+        | Meter::ImageCacheRead
+        | Meter::Citation
+        | Meter::Request
+        | Meter::InputImage
+        | Meter::OutputImage
+        | Meter::InputTime
+        | Meter::OutputTime
+        | Meter::AudioInputTime
+        | Meter::VideoInputTime
+        | Meter::VideoOutputTime
+        | Meter::InputCharacter
+        | Meter::OutputCharacter
+        | Meter::InputPixel
+        | Meter::OutputPixel
+        | Meter::Page
+        | Meter::AnnotationPage
+        | Meter::Query
+        | Meter::Search
+        | Meter::MapSearch
+        | Meter::Session) => itself(other),
+    }
+}
+
+fn itself(meter: Meter) -> &'static [Meter] {
+    let at = Meter::ALL.iter().position(|m| *m == meter).unwrap_or(0);
+    Meter::ALL.get(at..=at).unwrap_or(&[])
+}
+
+/// Why a usage could not be rated.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RatingError {
+    /// The version prices neither the meter nor a parent of it.
+    #[error("no rate for {meter}")]
+    NoRate {
+        /// The meter without a price.
+        meter: Meter,
+    },
+    /// The amount does not fit.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+}

@@ -1,0 +1,191 @@
+//! The price book: every model with its price versions, and what an import changes in it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use crate::id::PriceVersionId;
+use crate::money::Currency;
+use crate::price::{ModelName, PriceError, PriceVersion, Rate};
+
+/// What a catalogue says of a model apart from its price.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// Who serves it, in the catalogue's word (`openai`, `anthropic`, …).
+    pub provider: String,
+    /// What it does: `chat`, `embedding`, `image_generation`, …
+    pub mode: String,
+    /// The largest prompt it takes, in tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_input_tokens: Option<u64>,
+    /// The longest answer it gives, in tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u64>,
+}
+
+/// A model and its prices, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PricedModel {
+    /// Its name.
+    pub name: ModelName,
+    /// What else is known of it.
+    pub facts: ModelFacts,
+    versions: Vec<Arc<PriceVersion>>,
+}
+
+impl PricedModel {
+    /// A model with these versions, in any order.
+    pub fn new(name: ModelName, facts: ModelFacts, mut versions: Vec<Arc<PriceVersion>>) -> Self {
+        versions.sort_by_key(|v| (v.effective_from(), v.id()));
+        Self {
+            name,
+            facts,
+            versions,
+        }
+    }
+
+    /// The version that holds at an instant.
+    pub fn version_at(&self, at: OffsetDateTime) -> Option<&Arc<PriceVersion>> {
+        self.versions
+            .iter()
+            .rev()
+            .find(|v| v.effective_from() <= at)
+    }
+
+    /// All versions, the oldest first.
+    pub fn versions(&self) -> &[Arc<PriceVersion>] {
+        &self.versions
+    }
+}
+
+/// Why a model has no price now.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Unpriced {
+    /// No catalogue lists it.
+    #[error("the model `{0}` does not exist")]
+    Unknown(String),
+    /// It is listed, but no price of it holds yet.
+    #[error("the model `{0}` has no price in effect")]
+    NoPrice(String),
+}
+
+/// Every model that can be sold. A snapshot: a change makes a new book.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PriceBook {
+    models: BTreeMap<ModelName, PricedModel>,
+}
+
+impl PriceBook {
+    /// A book of these models.
+    pub fn new(models: impl IntoIterator<Item = PricedModel>) -> Self {
+        Self {
+            models: models.into_iter().map(|m| (m.name.clone(), m)).collect(),
+        }
+    }
+
+    /// The model and the price version that holds at an instant.
+    ///
+    /// # Errors
+    /// [`Unpriced`]: such a model is refused, never free.
+    pub fn resolve(
+        &self,
+        model: &str,
+        at: OffsetDateTime,
+    ) -> Result<(&PricedModel, &Arc<PriceVersion>), Unpriced> {
+        let found = self
+            .models
+            .get(model)
+            .ok_or_else(|| Unpriced::Unknown(model.to_owned()))?;
+        let version = found
+            .version_at(at)
+            .ok_or_else(|| Unpriced::NoPrice(model.to_owned()))?;
+        Ok((found, version))
+    }
+
+    /// One model.
+    pub fn get(&self, model: &str) -> Option<&PricedModel> {
+        self.models.get(model)
+    }
+
+    /// All models, by name.
+    pub fn models(&self) -> impl Iterator<Item = &PricedModel> {
+        self.models.values()
+    }
+
+    /// How many models there are.
+    pub fn len(&self) -> usize {
+        self.models.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.models.is_empty()
+    }
+
+    /// What a draft changes in this book, for an import that takes effect at an instant.
+    pub fn compare(&self, draft: &PriceDraft, at: OffsetDateTime) -> Revision {
+        let Some(known) = self.models.get(&draft.model) else {
+            return Revision::NewModel;
+        };
+        let same_price = known
+            .version_at(at)
+            .is_some_and(|version| draft.is_same_as(version));
+        match (same_price, known.facts == draft.facts) {
+            (true, true) => Revision::Unchanged,
+            (true, false) => Revision::NewFacts,
+            (false, _) => Revision::NewPrice,
+        }
+    }
+}
+
+/// A model and its price as a catalogue states them, before they are a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceDraft {
+    /// The model.
+    pub model: ModelName,
+    /// What else the catalogue says of it.
+    #[serde(flatten)]
+    pub facts: ModelFacts,
+    /// The currency of the rates.
+    pub currency: Currency,
+    /// What each meter costs.
+    pub rates: Vec<Rate>,
+}
+
+impl PriceDraft {
+    /// The draft as a version.
+    ///
+    /// # Errors
+    /// As [`PriceVersion::new`].
+    pub fn into_version(
+        self,
+        id: PriceVersionId,
+        effective_from: OffsetDateTime,
+    ) -> Result<PriceVersion, PriceError> {
+        PriceVersion::new(id, self.model, self.currency, effective_from, self.rates)
+    }
+
+    fn is_same_as(&self, version: &PriceVersion) -> bool {
+        let mut mine = self.rates.clone();
+        let mut theirs = version.rates().to_vec();
+        mine.sort_unstable();
+        theirs.sort_unstable();
+        self.currency == version.currency() && mine == theirs
+    }
+}
+
+/// What a draft would change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Revision {
+    /// Nothing.
+    Unchanged,
+    /// The model was not known.
+    NewModel,
+    /// Its price differs: a new version.
+    NewPrice,
+    /// Only what is said beside the price differs.
+    NewFacts,
+}
