@@ -1,0 +1,106 @@
+# The recipes of Tollgate. Run them with ./just, which installs what it needs.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+export PATH := justfile_directory() / ".tools/bin" + ":" + env('PATH')
+
+# The list of recipes
+[private]
+default:
+    @'{{ just_executable() }}' --justfile '{{ justfile() }}' --list --unsorted
+
+# Build and start Tollgate in demo mode; ARGS are passed on (`./just run --listen 127.0.0.1:9000`)
+run *ARGS:
+    cargo run --release --locked -p server --bin tollgate -- demo {{ ARGS }}
+
+# Everything a change must pass: checks, both databases, the SDKs, short race and crash
+test: check build
+    scripts/postgres.sh '{{ just_executable() }}' suites
+
+# What needs no running server: format, lints, docs, licences and fences
+check: fmt-check lint docs deny
+
+# Repair what a tool can repair
+fix:
+    cargo fmt --all
+    cargo clippy --locked --workspace --all-targets --fix --allow-dirty --allow-staged
+
+# Race 1,000 calls against a wallet of $1 on both databases, streaming and not
+race *ARGS: release
+    scripts/postgres.sh cargo run --release --locked -p acceptance --bin race -- {{ ARGS }}
+
+# Kill the server during a burst, restart it, twenty times over
+crash *ARGS: release
+    scripts/postgres.sh --durable cargo run --release --locked -p acceptance --bin crash -- {{ ARGS }}
+
+# Time the rules of money: rate, authorize, settle
+bench-core *ARGS:
+    cargo bench --locked -p billing-core {{ ARGS }}
+
+# Time the gateway beside nginx on one simulated upstream
+bench-gateway *ARGS: release
+    scripts/bench/gateway.sh {{ ARGS }}
+
+# Write docs/openapi.json anew from the code
+openapi: build
+    scripts/demo.sh python3 scripts/generate.py openapi
+
+# Write the entity diagram docs/reference/entities.md anew from the schema
+erd: build
+    scripts/demo.sh python3 scripts/generate.py entities
+
+# The SDK suites against a demo of their own
+sdk: build
+    scripts/demo.sh scripts/sdk.sh
+
+# --- the parts of `check` and `test`; useful by themselves ---
+
+[private]
+fmt-check:
+    cargo fmt --all --check
+
+[private]
+lint:
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+
+[private]
+docs:
+    RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
+
+[private]
+deny:
+    scripts/tools.sh cargo-deny
+    cargo deny --locked check bans licenses sources
+
+[private]
+build:
+    cargo build --locked --workspace --lib --bins --tests
+
+[private]
+release:
+    cargo build --release --locked -p server --bin tollgate
+
+[private]
+suites: unit doctest fresh sdk race-short crash-short
+
+[private]
+unit:
+    scripts/tools.sh cargo-nextest
+    cargo nextest run --locked --workspace
+
+[private]
+doctest:
+    cargo test --locked --workspace --doc
+
+# The committed API document and entity diagram are those of the code
+[private]
+fresh: build
+    scripts/demo.sh python3 scripts/generate.py --check
+
+[private]
+race-short:
+    scripts/postgres.sh cargo run --locked --bin race -- --short
+
+[private]
+crash-short:
+    scripts/postgres.sh --durable cargo run --locked --bin crash -- --short
