@@ -70,7 +70,7 @@ docs:
 [private]
 deny:
     scripts/tools.sh cargo-deny
-    cargo deny --locked check bans licenses sources
+    cargo deny --locked check -A unused-wrapper bans licenses sources
 
 [private]
 build:
