@@ -13,9 +13,15 @@
     clippy::string_slice
 )]
 
+pub mod budget;
+pub mod call;
 pub mod charge;
 pub mod id;
+pub mod ledger;
 pub mod meter;
 pub mod money;
+pub mod port;
 pub mod price;
 pub mod price_book;
+pub mod settlement;
+pub mod wallet;

@@ -1,0 +1,7 @@
+//! Ports: what the rules need from the world, drawn by decision and not by table.
+
+pub mod books;
+pub mod catalogue;
+pub mod clock;
+pub mod directory;
+pub mod reports;

@@ -1,0 +1,221 @@
+//! The books: where money is held, moved and proved.
+
+use std::error::Error;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use thiserror::Error as ThisError;
+use time::OffsetDateTime;
+
+use crate::budget::{Amount, BudgetScope};
+use crate::call::Settlement;
+use crate::id::{AccountId, CallId, LedgerTxnId, NodeId};
+use crate::money::{MoneyError, Nanos};
+use crate::settlement::SettledCall;
+use crate::wallet::{Credit, Wallet};
+
+/// The durable side of every budget.
+///
+/// Every method is one atomic fact. One that takes an id or a key may be repeated with it until it
+/// answers: a repetition changes nothing and gives the first answer again.
+#[async_trait]
+pub trait Books: Send + Sync + Debug {
+    /// Makes a node known under its name and frees what an earlier life of that name, or a node
+    /// that was silent for longer than `silence`, still had on lease.
+    ///
+    /// # Errors
+    /// [`BooksError::Unavailable`].
+    async fn join(&self, node: NodeId, join: NodeJoin) -> Result<Joined, BooksError>;
+
+    /// Says that the node is alive. `false` means that it was taken for dead and is fenced: its
+    /// leases are gone and it must join again under a new id.
+    ///
+    /// # Errors
+    /// [`BooksError::Unavailable`].
+    async fn beat(&self, node: NodeId, now: OffsetDateTime) -> Result<bool, BooksError>;
+
+    /// Reserves a slice of a budget for a node, durably: at least what it needs, at most what it
+    /// wants; nothing when less than it needs is available.
+    ///
+    /// # Errors
+    /// [`BooksError::NoSuchBudget`], [`BooksError::Fenced`], [`BooksError::Unavailable`].
+    async fn lease(&self, ask: LeaseAsk) -> Result<LeaseGrant, BooksError>;
+
+    /// Gives a part of a lease back. More than the lease holds gives back the lease.
+    ///
+    /// # Errors
+    /// [`BooksError::Unavailable`].
+    async fn give_back(&self, lease: LeaseReturn) -> Result<(), BooksError>;
+
+    /// Settles a call. Answers when its charge is durable, together with all that waited.
+    ///
+    /// The rule is [`crate::settlement::settle`]; a settlement whose lease is gone still posts. A
+    /// call that is already on record answers with what it was charged, and changes nothing.
+    ///
+    /// # Errors
+    /// [`BooksError::NoSuchBudget`], [`BooksError::Unavailable`], [`BooksError::Inconsistent`].
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, BooksError>;
+
+    /// Adds credit to a wallet, once for its key.
+    ///
+    /// # Errors
+    /// [`BooksError::KeyReused`] when the key already recorded another amount, kind or currency,
+    /// [`BooksError::Money`], [`BooksError::NoSuchBudget`], [`BooksError::Unavailable`].
+    async fn add_credit(
+        &self,
+        account: AccountId,
+        credit: Credit,
+        now: OffsetDateTime,
+    ) -> Result<Credited, BooksError>;
+
+    /// The wallet as it stands.
+    ///
+    /// # Errors
+    /// [`BooksError::NoSuchBudget`], [`BooksError::Unavailable`].
+    async fn wallet(&self, account: AccountId) -> Result<Wallet, BooksError>;
+
+    /// Proves the books of the accounts after one, in order of id, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`BooksError::Unavailable`].
+    async fn verify(
+        &self,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<AccountProof>, BooksError>;
+}
+
+/// Why the books did not do what was asked.
+#[derive(Debug, ThisError)]
+pub enum BooksError {
+    /// There is no such account or budget.
+    #[error("no such account or budget")]
+    NoSuchBudget,
+    /// The node was taken for dead; its leases are gone.
+    #[error("this node was taken for dead and must join again")]
+    Fenced,
+    /// The key already stands for something else.
+    #[error("the key was used before with another content")]
+    KeyReused,
+    /// The amount cannot be recorded.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    /// What is stored contradicts itself.
+    #[error("the books contradict themselves: {0}")]
+    Inconsistent(String),
+    /// The store cannot be reached or did not commit. Repeating is safe.
+    #[error("the store is not available")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// What a node says of itself when it joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeJoin {
+    /// Its name, the same after each restart.
+    pub name: String,
+    /// The present instant.
+    pub now: OffsetDateTime,
+    /// For how many seconds a node must have been silent to be taken for dead.
+    pub silence_s: u32,
+}
+
+/// What joining freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Joined {
+    /// How many leases of dead nodes were taken back.
+    pub leases_reclaimed: u64,
+}
+
+/// A node's wish for a slice of a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseAsk {
+    /// Who wants it.
+    pub node: NodeId,
+    /// Whose budget.
+    pub account: AccountId,
+    /// Which budget.
+    pub scope: BudgetScope,
+    /// Less than this is of no use.
+    pub at_least: Amount,
+    /// More than this is not wanted.
+    pub at_most: Amount,
+}
+
+/// The answer to a [`LeaseAsk`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseGrant {
+    /// What was reserved; zero when too little is available.
+    pub granted: Amount,
+    /// What is still available to any node after it.
+    pub available: Amount,
+}
+
+/// The rule of [`Books::lease`].
+pub fn grant(available: Amount, at_least: Amount, at_most: Amount) -> LeaseGrant {
+    let granted = if available < at_least {
+        Amount::ZERO
+    } else {
+        available.min(at_most)
+    };
+    LeaseGrant {
+        granted,
+        available: available.less(granted),
+    }
+}
+
+/// A part of a lease that a node does not need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseReturn {
+    /// Who had it.
+    pub node: NodeId,
+    /// Whose budget.
+    pub account: AccountId,
+    /// Which budget.
+    pub scope: BudgetScope,
+    /// How much is given back.
+    pub amount: Amount,
+}
+
+/// The answer to a settlement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// What the call was charged, and how.
+    pub call: SettledCall,
+    /// Whether it had been settled before.
+    pub replayed: bool,
+}
+
+/// The answer to a credit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credited {
+    /// The ledger transaction.
+    pub txn: LedgerTxnId,
+    /// The wallet's balance after it.
+    pub balance: Nanos,
+    /// Whether it had been recorded before.
+    pub replayed: bool,
+}
+
+/// What proving one account's books found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountProof {
+    /// The account.
+    pub account: AccountId,
+    /// How many calls were looked at.
+    pub calls: u64,
+    /// How many ledger transactions were looked at.
+    pub transactions: u64,
+    /// Each broken invariant, in words; empty when the books hold.
+    pub broken: Vec<String>,
+}
+
+/// A call whose stored charge differs from what its stored inputs give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RatingMismatch {
+    /// The call.
+    pub call: CallId,
+    /// What is on record.
+    pub recorded: Nanos,
+    /// What its inputs give.
+    pub derived: Nanos,
+}

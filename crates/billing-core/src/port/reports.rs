@@ -1,0 +1,249 @@
+//! Read models: lists, receipts and totals. They decide nothing.
+
+use std::error::Error;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use thiserror::Error as ThisError;
+use time::OffsetDateTime;
+
+use crate::budget::Amount;
+use crate::call::{Attempt, UsageSource};
+use crate::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, PriceVersionId};
+use crate::ledger::{LedgerCode, LedgerKind};
+use crate::meter::Usage;
+use crate::money::Nanos;
+use crate::price::ServiceTier;
+use crate::wallet::LotDraw;
+
+/// What can be looked up. Lists are paged by key, newest first.
+#[async_trait]
+pub trait Reports: Send + Sync + Debug {
+    /// One call of an account. A call is found from the moment its charge is durable.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    async fn call(
+        &self,
+        account: AccountId,
+        call: CallId,
+    ) -> Result<Option<CallDetail>, ReportError>;
+
+    /// The call that an account made under an idempotency key.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    async fn call_by_idempotency_key(
+        &self,
+        account: AccountId,
+        key: &str,
+    ) -> Result<Option<CallId>, ReportError>;
+
+    /// The calls of an account before one, newest first.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    async fn calls(
+        &self,
+        account: AccountId,
+        filter: CallFilter,
+        before: Option<CallId>,
+        limit: u32,
+    ) -> Result<Vec<CallDetail>, ReportError>;
+
+    /// Totals of an account from the roll-ups, over whole quarter hours.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    async fn usage(
+        &self,
+        account: AccountId,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        group: UsageGroup,
+    ) -> Result<Vec<UsageLine>, ReportError>;
+
+    /// What was charged through a key since an instant, from the roll-ups.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    async fn key_spend(
+        &self,
+        account: AccountId,
+        key: KeyId,
+        since: OffsetDateTime,
+    ) -> Result<Nanos, ReportError>;
+
+    /// What was ever credited to an account and charged to it.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    async fn credits(&self, account: AccountId) -> Result<CreditTotals, ReportError>;
+
+    /// The journal of an account before a transaction, newest first.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    async fn ledger(
+        &self,
+        account: AccountId,
+        before: Option<LedgerTxnId>,
+        limit: u32,
+    ) -> Result<Vec<LedgerLine>, ReportError>;
+}
+
+/// Why nothing could be read.
+#[derive(Debug, ThisError)]
+pub enum ReportError {
+    /// A stored row is not what it should be.
+    #[error("a stored {table} cannot be read: {why}")]
+    Unreadable {
+        /// The table.
+        table: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// The store cannot be reached.
+    #[error("the store is not available")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// A call on record, with all that its receipt is derived from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallDetail {
+    /// The call.
+    pub id: CallId,
+    /// Who pays.
+    pub account: AccountId,
+    /// The key it was made with.
+    pub key: KeyId,
+    /// The endpoint.
+    pub endpoint: String,
+    /// The model that was asked for.
+    pub model: String,
+    /// The channel that answered; empty when none did.
+    pub channel: String,
+    /// How it ended.
+    pub outcome: String,
+    /// Whether it was streamed.
+    pub streamed: bool,
+    /// The HTTP status that the caller got.
+    pub status: u16,
+    /// What was consumed.
+    pub usage: Usage,
+    /// Who says so; `None` when nothing was delivered.
+    pub source: Option<UsageSource>,
+    /// The tier that the provider gave.
+    pub tier: ServiceTier,
+    /// The price it was rated with.
+    pub price_version: PriceVersionId,
+    /// What was held of the wallet.
+    pub held: Nanos,
+    /// What the account paid.
+    pub charge: Nanos,
+    /// What the house bore.
+    pub overrun: Nanos,
+    /// Whether the reported usage was not believed.
+    pub quarantined: bool,
+    /// The part of the charge that the account owes.
+    pub on_credit: Nanos,
+    /// The lots that paid.
+    pub draws: Vec<LotDraw>,
+    /// The wallet's balance after it.
+    pub balance_after: Nanos,
+    /// The ledger transaction that booked it; `None` when nothing was due.
+    pub ledger_txn: Option<LedgerTxnId>,
+    /// When it came in.
+    pub started_at: OffsetDateTime,
+    /// When it was settled.
+    pub settled_at: OffsetDateTime,
+    /// Milliseconds until the first byte of the answer left.
+    pub first_byte_ms: Option<u32>,
+    /// Milliseconds until the upstream's answer was over.
+    pub latency_ms: u32,
+    /// The provider's own id of the answer.
+    pub upstream_id: Option<String>,
+    /// Why the model stopped.
+    pub finish_reason: Option<String>,
+    /// The upstream tries.
+    pub attempts: Vec<Attempt>,
+}
+
+/// Which calls a list holds. Empty means all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CallFilter {
+    /// Made with this key.
+    pub key: Option<KeyId>,
+    /// Of this model.
+    pub model: Option<String>,
+    /// That came in at or after this instant.
+    pub from: Option<OffsetDateTime>,
+    /// That came in before this instant.
+    pub to: Option<OffsetDateTime>,
+}
+
+/// What totals are grouped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageGroup {
+    /// One line for all.
+    Total,
+    /// A line a model.
+    Model,
+    /// A line a key.
+    Key,
+    /// A line a UTC day.
+    Day,
+}
+
+/// Totals of one group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UsageLine {
+    /// The model, key or day (`2026-11-22`); empty for the total.
+    pub group: String,
+    /// Calls that were settled, void ones included.
+    pub calls: u64,
+    /// Calls of which nothing was delivered.
+    pub void_calls: u64,
+    /// Prompt tokens, cached ones included.
+    pub prompt_tokens: u64,
+    /// Prompt tokens read from a cache.
+    pub cache_read_tokens: u64,
+    /// Answer tokens, reasoning included.
+    pub answer_tokens: u64,
+    /// What was charged.
+    pub charge: Nanos,
+}
+
+/// What an account ever got and paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CreditTotals {
+    /// All credit ever added.
+    pub credited: Nanos,
+    /// All charges.
+    pub charged: Nanos,
+    /// The balance now.
+    pub balance: Nanos,
+    /// How far it may go below zero.
+    pub credit_limit: Amount,
+}
+
+/// One leg of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerLine {
+    /// Its transaction.
+    pub txn: LedgerTxnId,
+    /// What that records.
+    pub kind: LedgerKind,
+    /// When it counts.
+    pub booked_at: OffsetDateTime,
+    /// The ledger account.
+    pub code: LedgerCode,
+    /// Debit above zero.
+    pub amount: Nanos,
+    /// The lot it touches.
+    pub lot: Option<LotId>,
+    /// What is said of it.
+    pub note: String,
+}

@@ -1,0 +1,351 @@
+//! Settlement: from an account's books and the calls that are over, to what changes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use crate::budget::{Amount, BudgetScope, BudgetUnit};
+use crate::call::{Basis, Settlement};
+use crate::charge::rate;
+use crate::id::{AccountId, CallId, LedgerTxnId, LotId, NodeId};
+use crate::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
+use crate::money::{MoneyError, Nanos};
+use crate::wallet::{Lot, LotDraw, LotKind, Wallet, draw};
+
+/// The books of one account, as far as a settlement touches them, locked by whoever loaded them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountState {
+    /// Whose they are.
+    pub account: AccountId,
+    /// The balance.
+    pub wallet: Wallet,
+    /// The lots that still hold something.
+    pub lots: Vec<Lot>,
+    /// Limits and quotas that the calls were held against, wallet apart.
+    pub uses: BTreeMap<BudgetScope, BudgetUse>,
+    /// What the nodes of the calls have on lease. A node that is missing has nothing.
+    pub leases: BTreeMap<(NodeId, BudgetScope), Amount>,
+}
+
+/// What was used of a limit or quota in its window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BudgetUse {
+    /// The most that may be used; `None` where the limit was lifted since.
+    pub limit: Option<Amount>,
+    /// What was used.
+    pub used: Amount,
+    /// What nodes hold as leases.
+    pub leased: Amount,
+}
+
+impl BudgetUse {
+    /// What may still be leased.
+    pub fn available(&self) -> Amount {
+        self.limit
+            .map_or(Amount::MAX, |limit| limit.less(self.used).less(self.leased))
+    }
+}
+
+/// How a call was charged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledCall {
+    /// The call.
+    pub call: CallId,
+    /// What the account pays.
+    pub charge: Nanos,
+    /// What the house bears, because it went beyond hold and funds.
+    pub overrun: Nanos,
+    /// Whether the reported usage was not believed, so that the hold was charged instead.
+    pub quarantined: bool,
+    /// The part of the charge that no lot covered and the account owes.
+    pub on_credit: Nanos,
+    /// The lots that were drawn, in order.
+    pub draws: Vec<LotDraw>,
+    /// The wallet's balance after the call.
+    pub balance_after: Nanos,
+    /// What was drawn from each budget's hold or beyond it.
+    #[serde(skip)]
+    pub used: Vec<(BudgetScope, Amount)>,
+}
+
+/// What a batch changes in the books of one account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// The books after it.
+    pub state: AccountState,
+    /// One for each call of the batch, in its order.
+    pub calls: Vec<SettledCall>,
+    /// The journal's entry of the whole batch; `None` when nothing was charged.
+    pub txn: Option<LedgerTxn>,
+}
+
+/// When and under which id a batch is booked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Booking {
+    /// The id of the ledger transaction.
+    pub txn: LedgerTxnId,
+    /// The instant.
+    pub now: OffsetDateTime,
+}
+
+/// Why a batch could not be settled. Nothing has changed then.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SettleError {
+    /// A call of another account was in the batch.
+    #[error("call {0} belongs to another account")]
+    ForeignCall(CallId),
+    /// The entries do not balance or do not fit.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A balance does not fit.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+}
+
+/// Settles calls of one account: rates each, charges it within its hold and what is free, frees the
+/// rest, and books the batch as one transaction.
+///
+/// A charge takes from the call's own hold first. What goes beyond it may take what is available
+/// and nobody has on lease; the remainder is the house's [`LedgerCode::Overrun`]. So neither the
+/// balance nor a limit is ever passed, whatever the usage says. A call that stands twice in the
+/// batch is charged once. The caller leaves out calls that are already on record.
+///
+/// # Errors
+/// [`SettleError`].
+pub fn settle(
+    mut state: AccountState,
+    batch: &[Settlement],
+    booking: Booking,
+) -> Result<Changes, SettleError> {
+    let mut calls: Vec<SettledCall> = Vec::with_capacity(batch.len());
+    let mut totals = Totals::default();
+    for settlement in batch {
+        if settlement.account != state.account {
+            return Err(SettleError::ForeignCall(settlement.call));
+        }
+        let earlier = calls.iter().find(|c| c.call == settlement.call).cloned();
+        let call = match earlier {
+            Some(earlier) => earlier,
+            None => settle_one(&mut state, settlement, booking.now, &mut totals)?,
+        };
+        calls.push(call);
+    }
+    let txn = totals.into_txn(&state, booking)?;
+    Ok(Changes { state, calls, txn })
+}
+
+fn settle_one(
+    state: &mut AccountState,
+    settlement: &Settlement,
+    now: OffsetDateTime,
+    totals: &mut Totals,
+) -> Result<SettledCall, SettleError> {
+    let budgets = budgets_of(settlement);
+    let Rated { due, quarantined } = rated(settlement);
+    let reach = |(scope, held): &(BudgetScope, Amount)| {
+        let lease = state
+            .leases
+            .get(&(settlement.node, *scope))
+            .copied()
+            .unwrap_or_default();
+        lease.min(*held).plus(state.available(*scope))
+    };
+    let money = |(scope, _): &&(BudgetScope, Amount)| scope.unit() == BudgetUnit::Nanos;
+    let charge = budgets
+        .iter()
+        .filter(money)
+        .map(reach)
+        .min()
+        .unwrap_or_default()
+        .min(due);
+    let mut used = Vec::with_capacity(budgets.len());
+    for (scope, held) in budgets {
+        let taken = match scope.unit() {
+            BudgetUnit::Nanos => charge,
+            BudgetUnit::Calls => Amount::new(u64::from(settlement.basis != Basis::Void)),
+            BudgetUnit::Tokens => tokens_of(&settlement.basis),
+        };
+        state.consume(settlement.node, scope, held, taken);
+        used.push((scope, taken));
+    }
+    let wallet = &mut state.wallet;
+    wallet.posted = wallet.posted.minus(charge.money())?;
+    let (draws, on_credit) = draw(&mut state.lots, charge, now);
+    let overrun = due.less(charge);
+    totals.add(&draws, on_credit.money(), overrun.money())?;
+    Ok(SettledCall {
+        call: settlement.call,
+        charge: charge.money(),
+        overrun: overrun.money(),
+        quarantined,
+        on_credit: on_credit.money(),
+        draws,
+        balance_after: state.wallet.posted,
+        used,
+    })
+}
+
+impl AccountState {
+    fn available(&self, scope: BudgetScope) -> Amount {
+        match scope {
+            BudgetScope::Wallet => self.wallet.available(),
+            BudgetScope::KeyLimit { .. }
+            | BudgetScope::MemberLimit { .. }
+            | BudgetScope::Quota { .. } => self
+                .uses
+                .get(&scope)
+                .map_or(Amount::MAX, BudgetUse::available),
+        }
+    }
+
+    /// Uses a budget: from the node's lease as far as the call's own hold goes, else from what is
+    /// available. The lease keeps what the hold did not need.
+    fn consume(&mut self, node: NodeId, scope: BudgetScope, held: Amount, taken: Amount) {
+        let mut from_lease = Amount::ZERO;
+        if let Some(lease) = self.leases.get_mut(&(node, scope)) {
+            from_lease = taken.min(held).min(*lease);
+            *lease = lease.less(from_lease);
+        }
+        match scope {
+            BudgetScope::Wallet => self.wallet.leased = self.wallet.leased.less(from_lease),
+            BudgetScope::KeyLimit { .. }
+            | BudgetScope::MemberLimit { .. }
+            | BudgetScope::Quota { .. } => {
+                let budget = self.uses.entry(scope).or_default();
+                budget.leased = budget.leased.less(from_lease);
+                budget.used = budget.used.plus(taken);
+            }
+        }
+    }
+}
+
+struct Rated {
+    due: Amount,
+    quarantined: bool,
+}
+
+/// What a call should cost. A usage beyond the model's bounds, or one that no rate covers, is not
+/// believed: the hold is due, and a person looks at it.
+fn rated(settlement: &Settlement) -> Rated {
+    let held = held_money(settlement);
+    let Basis::Delivered { usage, .. } = &settlement.basis else {
+        return Rated {
+            due: Amount::ZERO,
+            quarantined: false,
+        };
+    };
+    let believed = !settlement.bounds.are_passed_by(usage);
+    match rate(usage, &settlement.price, settlement.tier) {
+        Ok(charge) if believed => Rated {
+            due: Amount::of(charge.amount),
+            quarantined: false,
+        },
+        Ok(_) | Err(_) => Rated {
+            due: held,
+            quarantined: true,
+        },
+    }
+}
+
+/// The budgets that a call draws: those it holds, and the wallet in any case.
+fn budgets_of(settlement: &Settlement) -> Vec<(BudgetScope, Amount)> {
+    let mut budgets = settlement.held.clone();
+    if !budgets
+        .iter()
+        .any(|(scope, _)| *scope == BudgetScope::Wallet)
+    {
+        budgets.push((BudgetScope::Wallet, Amount::ZERO));
+    }
+    budgets
+}
+
+fn held_money(settlement: &Settlement) -> Amount {
+    let wallet = settlement
+        .held
+        .iter()
+        .find(|(scope, _)| *scope == BudgetScope::Wallet);
+    wallet.map_or(Amount::ZERO, |(_, amount)| *amount)
+}
+
+fn tokens_of(basis: &Basis) -> Amount {
+    match basis {
+        Basis::Void => Amount::ZERO,
+        Basis::Delivered { usage, .. } => {
+            Amount::new(usage.prompt_tokens().saturating_add(usage.answer_tokens()))
+        }
+    }
+}
+
+/// The legs of a batch, as they add up.
+#[derive(Default)]
+struct Totals {
+    lots: BTreeMap<(LotId, LotKind), Nanos>,
+    on_credit: Nanos,
+    overrun: Nanos,
+}
+
+impl Totals {
+    fn add(
+        &mut self,
+        draws: &[LotDraw],
+        on_credit: Nanos,
+        overrun: Nanos,
+    ) -> Result<(), MoneyError> {
+        for drawn in draws {
+            let lot = self.lots.entry((drawn.lot, drawn.kind)).or_default();
+            *lot = lot.plus(drawn.amount.money())?;
+        }
+        self.on_credit = self.on_credit.plus(on_credit)?;
+        self.overrun = self.overrun.plus(overrun)?;
+        Ok(())
+    }
+
+    fn into_txn(
+        self,
+        state: &AccountState,
+        booking: Booking,
+    ) -> Result<Option<LedgerTxn>, SettleError> {
+        let leg = |code, amount| Entry {
+            code,
+            amount,
+            lot: None,
+        };
+        let mut entries: Vec<Entry> = self
+            .lots
+            .into_iter()
+            .map(|((lot, kind), amount)| Entry {
+                code: code_of(kind),
+                amount,
+                lot: Some(lot),
+            })
+            .collect();
+        entries.push(leg(LedgerCode::Unbilled, self.on_credit));
+        entries.push(leg(LedgerCode::Overrun, self.overrun));
+        let due = entries
+            .iter()
+            .try_fold(Nanos::ZERO, |sum, e| sum.plus(e.amount))?;
+        if due.is_zero() {
+            return Ok(None);
+        }
+        entries.push(leg(LedgerCode::RevenueUsage, due.negated()?));
+        let head = LedgerHead {
+            id: booking.txn,
+            account: state.account,
+            currency: state.wallet.currency,
+            kind: LedgerKind::Settlement,
+            key: format!("settle:{}", booking.txn),
+            booked_at: booking.now,
+        };
+        Ok(Some(LedgerTxn::new(head, entries)?))
+    }
+}
+
+/// The liability that a kind of lot is.
+pub const fn code_of(kind: LotKind) -> LedgerCode {
+    match kind {
+        LotKind::Paid => LedgerCode::WalletPaid,
+        LotKind::Promo => LedgerCode::WalletPromo,
+    }
+}
