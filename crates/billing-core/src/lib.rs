@@ -17,6 +17,7 @@ pub mod budget;
 pub mod call;
 pub mod charge;
 pub mod id;
+pub mod lease_book;
 pub mod ledger;
 pub mod meter;
 pub mod money;
