@@ -347,12 +347,12 @@ mod tests {
 
     #[test]
     fn comments_and_strings_are_not_code() {
-        let source = r####"
+        let source = r###"
             // f64 in a comment
             /* f64 /* nested f64 */ f64 */
             let a = "f64 \" f64"; let b = r#"f64 " f64"#; let c = b"f64"; let d = '"'; let e = '\'';
             let f: &'f64 str = br##"f64"# f64"##; let g = b'"'; end
-        "####;
+        "###;
         assert!(!words(source).contains(&"f64".to_owned()));
         assert_eq!(words(source).last().map(String::as_str), Some("end"));
     }
