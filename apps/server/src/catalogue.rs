@@ -1,0 +1,146 @@
+//! Catalogues: files that list models with their prices, read into drafts.
+//!
+//! Pure: bytes in, drafts and a report out. Two kinds of file are known: LiteLLM's price map
+//! ([`litellm`], the one place with its key names) and Tollgate's own JSON Lines ([`own`]), in which
+//! the default catalogue is shipped.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use billing_core::price_book::PriceDraft;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use time::Date;
+
+pub(crate) mod litellm;
+mod number;
+pub(crate) mod own;
+pub(crate) mod report;
+
+use report::{Note, Skipped, Unmapped};
+
+/// What a file gave: every entry is a draft or skipped with a reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Import {
+    /// Entries of the file.
+    pub(crate) entries: usize,
+    /// Models with a price, by name.
+    pub(crate) drafts: Vec<PriceDraft>,
+    /// Entries without a usable price, by name.
+    pub(crate) skipped: Vec<Skipped>,
+    /// What was decided on the way, and for which models.
+    pub(crate) notes: Vec<Note>,
+    /// Keys about money that were not used.
+    pub(crate) unmapped_keys: BTreeMap<String, Unmapped>,
+}
+
+/// Why a file could not be read at all. Nothing of it is used then.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum ImportError {
+    /// Neither of the known kinds.
+    #[error("{name} is no price catalogue: {why}")]
+    Unrecognized {
+        /// The file.
+        name: String,
+        /// What it looks like.
+        why: &'static str,
+    },
+    /// Not well-formed.
+    #[error("not well-formed JSON: {0}")]
+    Json(String),
+    /// One name, two prices.
+    #[error("the file lists \"{0}\" twice; keep one of the two")]
+    Duplicate(String),
+    /// An object, but none of its entries is one.
+    #[error(
+        "a JSON object, but not a price map: none of its {0} entries is an object (expected {{\"model\": {{\"input_cost_per_token\": …}}}})"
+    )]
+    NotAPriceMap(usize),
+    /// A fault in Tollgate's own format.
+    #[error("line {line}: {what}")]
+    Line {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// Reads a catalogue of any known kind, recognized by its content.
+///
+/// # Errors
+/// [`ImportError::Unrecognized`] for other files, else what the reader of that kind finds.
+pub(crate) fn read_any(name: &str, bytes: &[u8]) -> Result<Import, ImportError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let unrecognized = |why| {
+        Err(ImportError::Unrecognized {
+            name: name.to_owned(),
+            why,
+        })
+    };
+    match bytes.trim_ascii_start().first() {
+        Some(b'{') if own::is_own(bytes) => own::read(bytes).map(|(_, drafts)| Import {
+            entries: drafts.len(),
+            drafts,
+            ..Import::default()
+        }),
+        Some(b'{') => litellm::read(bytes),
+        Some(b'[') => unrecognized("it is a JSON array; a price map is an object, model by model"),
+        None => unrecognized("it is empty"),
+        Some(_) => unrecognized(
+            "it is neither a LiteLLM price map (a JSON object) nor Tollgate's own catalogue (JSON Lines)",
+        ),
+    }
+}
+
+/// The own-format catalogue that an import of this file makes, as it is shipped.
+///
+/// # Errors
+/// As [`read_any`].
+pub(crate) fn convert(name: &str, bytes: &[u8], made_on: Date) -> Result<String, ImportError> {
+    let import = read_any(name, bytes)?;
+    let header = own::Header {
+        format: own::FORMAT,
+        source: Path::new(name).file_name().map_or_else(
+            || name.to_owned(),
+            |file| file.to_string_lossy().into_owned(),
+        ),
+        source_sha256: hex(&Sha256::digest(bytes)),
+        made_on,
+        made_by: format!("tollgate {}", env!("CARGO_PKG_VERSION")),
+        entries: import.entries,
+        skipped: import.skipped.len(),
+        models: import.drafts.len(),
+    };
+    own::write(&header, &import.drafts)
+}
+
+/// The models that Tollgate ships priced: the default catalogue and the simulated models.
+///
+/// # Errors
+/// As [`own::read`]; a test keeps the shipped files readable.
+pub(crate) fn shipped() -> Result<Vec<PriceDraft>, ImportError> {
+    let (_, mut drafts) = own::read(include_bytes!("../../../data/catalogue.jsonl"))?;
+    let (_, simulated) = own::read(include_bytes!("../../../data/simulated.jsonl"))?;
+    drafts.extend(simulated);
+    drafts.sort_by(|a, b| a.model.cmp(&b.model));
+    if let Some(pair) = drafts
+        .windows(2)
+        .find(|pair| pair[0].model == pair[1].model)
+    {
+        return Err(ImportError::Duplicate(pair[0].model.to_string()));
+    }
+    Ok(drafts)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a String does not fail.
+        write!(text, "{byte:02x}").unwrap_or(());
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests;

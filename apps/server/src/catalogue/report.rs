@@ -1,0 +1,180 @@
+//! What an import did, for people and for scripts.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+use billing_core::price_book::{PriceBook, Revision};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::Import;
+
+/// An entry without a usable price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Skipped {
+    /// The entry's name.
+    pub(crate) model: String,
+    /// Why. The words before the first colon are the same for the same cause.
+    pub(crate) reason: String,
+}
+
+impl Skipped {
+    /// The cause without its particulars.
+    pub(crate) fn cause(&self) -> &str {
+        let cause = self.reason.split_once(": ");
+        cause.map_or(self.reason.as_str(), |(cause, _)| cause)
+    }
+}
+
+/// A decision that an import took, and the models that it touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Note {
+    /// What was decided.
+    pub(crate) text: String,
+    /// For which models.
+    pub(crate) models: Vec<String>,
+}
+
+/// A key about money that was not used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Unmapped {
+    /// In how many entries it stands.
+    pub(crate) count: usize,
+    /// Why it is not used.
+    pub(crate) reason: String,
+}
+
+/// The outcome of an import.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ImportReport {
+    /// The file.
+    pub(crate) source: String,
+    /// Its entries: imported and skipped ones.
+    pub(crate) entries: usize,
+    /// Entries with a price; the sum of the next four.
+    pub(crate) imported: usize,
+    /// Priced as before.
+    pub(crate) unchanged: usize,
+    /// Not known before.
+    pub(crate) new_models: usize,
+    /// Known at another price: a new version each.
+    pub(crate) new_prices: usize,
+    /// Known at this price; something else is said of them now.
+    pub(crate) new_facts: usize,
+    /// Entries without a usable price.
+    pub(crate) skipped: Vec<Skipped>,
+    /// What was decided on the way.
+    pub(crate) notes: Vec<Note>,
+    /// Keys about money that were not used.
+    pub(crate) unmapped_keys: BTreeMap<String, Unmapped>,
+}
+
+impl ImportReport {
+    /// What an import changes in a book, should it take effect at an instant.
+    pub(crate) fn new(source: &str, import: &Import, book: &PriceBook, at: OffsetDateTime) -> Self {
+        let mut revisions: BTreeMap<Revision, usize> = BTreeMap::new();
+        for draft in &import.drafts {
+            *revisions.entry(book.compare(draft, at)).or_default() += 1;
+        }
+        let count = |revision| revisions.get(&revision).copied().unwrap_or(0);
+        Self {
+            source: source.to_owned(),
+            entries: import.entries,
+            imported: import.drafts.len(),
+            unchanged: count(Revision::Unchanged),
+            new_models: count(Revision::NewModel),
+            new_prices: count(Revision::NewPrice),
+            new_facts: count(Revision::NewFacts),
+            skipped: import.skipped.clone(),
+            notes: import.notes.clone(),
+            unmapped_keys: import.unmapped_keys.clone(),
+        }
+    }
+
+    /// How many entries each cause kept out, the commonest first.
+    pub(crate) fn causes(&self) -> Vec<(&str, usize)> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for skipped in &self.skipped {
+            *counts.entry(skipped.cause()).or_default() += 1;
+        }
+        let mut causes: Vec<_> = counts.into_iter().collect();
+        causes.sort_by_key(|(cause, n)| (std::cmp::Reverse(*n), *cause));
+        causes
+    }
+
+    /// The whole report, with every entry that was skipped and every model that a note touches.
+    pub(crate) fn verbose(&self) -> impl fmt::Display + '_ {
+        Verbose(self)
+    }
+
+    fn summary(&self, f: &mut impl Write) -> fmt::Result {
+        let Self {
+            source,
+            entries,
+            imported,
+            ..
+        } = self;
+        writeln!(
+            f,
+            "{source}: {entries} entries, {imported} imported, {} not",
+            self.skipped.len()
+        )?;
+        writeln!(
+            f,
+            "  {} new models, {} new prices, {} new facts, {} unchanged",
+            self.new_models, self.new_prices, self.new_facts, self.unchanged
+        )
+    }
+
+    fn keys(&self, f: &mut impl Write) -> fmt::Result {
+        if !self.unmapped_keys.is_empty() {
+            writeln!(f, "Not used, key by key:")?;
+        }
+        for (key, Unmapped { count, reason }) in &self.unmapped_keys {
+            writeln!(f, "  {count:>5}  {key}: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ImportReport {
+    /// The summary, the causes and the notes with their counts.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.summary(f)?;
+        if !self.skipped.is_empty() {
+            writeln!(f, "Not imported:")?;
+        }
+        for (cause, n) in self.causes() {
+            writeln!(f, "  {n:>5}  {cause}")?;
+        }
+        if !self.notes.is_empty() {
+            writeln!(f, "Decided:")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "  {:>5}  {}", note.models.len(), note.text)?;
+        }
+        self.keys(f)
+    }
+}
+
+struct Verbose<'a>(&'a ImportReport);
+
+impl fmt::Display for Verbose<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = self.0;
+        report.summary(f)?;
+        if !report.skipped.is_empty() {
+            writeln!(f, "Not imported:")?;
+        }
+        for Skipped { model, reason } in &report.skipped {
+            writeln!(f, "  {model}: {reason}")?;
+        }
+        for note in &report.notes {
+            writeln!(f, "{}:", note.text)?;
+            for model in &note.models {
+                writeln!(f, "  {model}")?;
+            }
+        }
+        report.keys(f)
+    }
+}
