@@ -166,15 +166,18 @@ impl Settings {
     /// The binary under test on the seeded folder, with the upstream as its only channel.
     fn serve(&self, folder: &Path, port: u16, upstream: u16) -> Result<Process, Failure> {
         let config = folder.join("tollgate.toml");
-        let channel = format!(
-            "[[channel]]\nbase_url = \"http://127.0.0.1:{upstream}/v1\"\ncredential = \"env:{UPSTREAM_KEY}\"\n"
+        let database = database_in(&folder.join("data"))?;
+        let text = format!(
+            "listen = \"127.0.0.1:{port}\"\n\n\
+             [database]\nurl = \"sqlite://{}\"\n\n\
+             [[channel]]\nbase_url = \"http://127.0.0.1:{upstream}/v1\"\n\
+             credential = \"env:{UPSTREAM_KEY}\"\n",
+            database.display()
         );
-        fs::write(&config, channel)?;
+        fs::write(&config, text)?;
         let mut command = Command::new(&self.tollgate);
         command
-            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"])
-            .arg(folder.join("data"))
-            .arg("--config")
+            .args(["serve", "--config"])
             .arg(&config)
             .env(UPSTREAM_KEY, "simulated");
         start("tollgate", command, folder, port)
@@ -374,6 +377,17 @@ fn start(name: &str, mut command: Command, folder: &Path, port: u16) -> Result<P
         sleep(Duration::from_millis(50));
     }
     Err(format!("{name} does not answer on port {port}").into())
+}
+
+/// The database that the demo has made.
+fn database_in(data: &Path) -> Result<PathBuf, Failure> {
+    for entry in fs::read_dir(data)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "db") {
+            return Ok(path);
+        }
+    }
+    Err(format!("there is no database in {}", data.display()).into())
 }
 
 fn free_port() -> Result<u16, Failure> {
