@@ -35,7 +35,8 @@ crash *ARGS: release
 
 # Time the rules of money: rate, authorize, settle
 bench-core *ARGS:
-    cargo bench --locked -p billing-core {{ ARGS }}
+    scripts/tools.sh python
+    python3 scripts/bench/core.py {{ ARGS }}
 
 # Time the gateway beside nginx on one simulated upstream
 bench-gateway *ARGS: release
