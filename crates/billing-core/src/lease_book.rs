@@ -66,6 +66,14 @@ pub struct HoldAsk {
     pub wait_until: OffsetDateTime,
 }
 
+impl HoldAsk {
+    /// How much of a budget it wants, all demands of it together.
+    fn needs(&self, scope: BudgetScope) -> Amount {
+        let demands = self.demands.iter().filter(|(s, _)| *s == scope);
+        demands.fold(Amount::ZERO, |sum, (_, amount)| sum.plus(*amount))
+    }
+}
+
 /// What became of a [`HoldAsk`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -244,10 +252,10 @@ impl LeaseBook {
         if let Some(slice) = account.slices.get_mut(&scope) {
             slice.forget_answer();
         }
-        let (refused, kept): (VecDeque<HoldAsk>, VecDeque<HoldAsk>) = account
-            .waiting
-            .drain(..)
-            .partition(|ask| ask.demands.iter().any(|(s, _)| *s == scope));
+        let (refused, kept): (VecDeque<HoldAsk>, VecDeque<HoldAsk>) =
+            std::mem::take(&mut account.waiting)
+                .into_iter()
+                .partition(|ask| account.lacks(ask, scope));
         account.waiting = kept;
         for ask in refused {
             let refusal = account.refusal(&ask, scope, RefusalCause::Unavailable);
@@ -286,13 +294,20 @@ impl LeaseBook {
         }
     }
 
-    /// The node was fenced: every lease is gone. Calls under way go on and settle without one.
+    /// The node was fenced: every lease is gone. Calls under way go on and settle without one; what
+    /// waiting calls need is asked for again. Answers to what was asked before no longer count.
     pub fn fenced(&mut self) {
-        for account in self.accounts.values_mut() {
+        for (id, account) in &mut self.accounts {
             account.slices.clear();
             for hold in account.holds.values_mut() {
                 hold.parts.clear();
             }
+            let now = account.used_at;
+            let waiting = std::mem::take(&mut account.waiting);
+            for ask in &waiting {
+                account.order_leases(*id, ask, now, self.policy, &mut self.orders);
+            }
+            account.waiting = waiting;
         }
     }
 

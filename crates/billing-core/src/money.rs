@@ -173,7 +173,7 @@ impl Nanos {
             .bytes()
             .all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
         let decimal: Decimal = if plain {
-            text.parse().map_err(|_| malformed())?
+            Decimal::from_str_exact(text).map_err(|_| malformed())?
         } else {
             return Err(malformed());
         };

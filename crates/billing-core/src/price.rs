@@ -381,7 +381,8 @@ impl PriceVersion {
     ///
     /// Each quantity is priced at the dearest rate that may come to apply to it: its own meter's
     /// or that of a class it may turn into (a cache read or write for input, reasoning for
-    /// output), below or above each threshold that the prompt may pass.
+    /// output), below or above each threshold that the prompt may pass. A class that only some
+    /// requests can reach (a cache write of an hour, audio) is in the ceiling when this one can.
     ///
     /// # Errors
     /// [`RatingError::NoRate`] when a meter of the ceiling has no price,
@@ -389,7 +390,7 @@ impl PriceVersion {
     pub fn worst_case(&self, ceiling: &Usage, tiers: &[ServiceTier]) -> Result<Nanos, RatingError> {
         let prompt = ceiling.prompt_tokens();
         let mut total = Exact::ZERO;
-        for (meter, quantity) in ceiling.iter() {
+        for (meter, quantity) in ceiling.iter().filter(|(m, _)| *m != Meter::Request) {
             let price = may_become(meter)
                 .iter()
                 .filter_map(|class| self.dearest(*class, tiers, prompt))
@@ -398,23 +399,59 @@ impl PriceVersion {
             total = total.plus(price.times(meter, quantity)?)?;
         }
         if let Some(price) = self.dearest(Meter::Request, tiers, prompt) {
-            let already = ceiling.get(Meter::Request) > 0;
-            total = total.plus(price.times(Meter::Request, u64::from(!already))?)?;
+            let requests = ceiling.get(Meter::Request).max(1);
+            total = total.plus(price.times(Meter::Request, requests)?)?;
         }
         Ok(total.ceiling()?)
     }
 
+    /// The most output, in tokens, that keeps the worst case of a ceiling within an amount; `None`
+    /// when the rest of the ceiling alone does not fit.
+    pub fn most_output_within(
+        &self,
+        ceiling: &Usage,
+        tiers: &[ServiceTier],
+        amount: Nanos,
+    ) -> Option<u64> {
+        let fits = |output| {
+            let capped = ceiling.with(Meter::Output, output);
+            self.worst_case(&capped, tiers)
+                .is_ok_and(|cost| cost <= amount)
+        };
+        let (mut low, mut high) = (0, ceiling.get(Meter::Output));
+        if !fits(low) {
+            return None;
+        }
+        // The worst case grows with the output, so halving finds the last that fits.
+        while low < high {
+            let middle = high.saturating_sub(high.saturating_sub(low) >> 1);
+            if fits(middle) {
+                low = middle;
+            } else {
+                high = middle.saturating_sub(1);
+            }
+        }
+        Some(low)
+    }
+
+    /// The dearest price that [`PriceVersion::rate_for`] may pick for a meter.
     fn dearest(&self, meter: Meter, tiers: &[ServiceTier], prompt: u64) -> Option<UnitPrice> {
-        let passed = |r: &&Rate| r.above.is_none_or(|a| a.is_passed_by(prompt));
-        let own = tiers
+        let in_tiers = |r: &&Rate| {
+            r.meter == meter && (r.tier == ServiceTier::Standard || tiers.contains(&r.tier))
+        };
+        let own = self.rates.iter().filter(in_tiers);
+        let passed = own.filter(|r| r.above.is_none_or(|a| a.is_passed_by(prompt)));
+        let dearest = passed.map(|r| r.price).max();
+        let covered = self
+            .rates
             .iter()
-            .chain(&[ServiceTier::Standard])
-            .flat_map(|tier| {
-                self.rates
-                    .iter()
-                    .filter(move |r| r.meter == meter && r.tier == *tier)
-            });
-        own.filter(passed).map(|r| r.price).max()
+            .any(|r| r.meter == meter && r.tier == ServiceTier::Standard && r.above.is_none());
+        // Where the meter may be left without a rate of its own, its parent's applies.
+        let inherited = match meter.parent() {
+            Some(parent) if !covered => self.dearest(parent, tiers, prompt),
+            Some(_) | None => None,
+        };
+        dearest.max(inherited)
     }
 }
 

@@ -144,28 +144,20 @@ fn settle_one(
 ) -> Result<SettledCall, SettleError> {
     let budgets = budgets_of(settlement);
     let Rated { due, quarantined } = rated(settlement);
-    let reach = |(scope, held): &(BudgetScope, Amount)| {
-        let lease = state
-            .leases
-            .get(&(settlement.node, *scope))
-            .copied()
-            .unwrap_or_default();
-        lease.min(*held).plus(state.available(*scope))
-    };
-    let money = |(scope, _): &&(BudgetScope, Amount)| scope.unit() == BudgetUnit::Nanos;
     let charge = budgets
         .iter()
-        .filter(money)
-        .map(reach)
+        .filter(|(scope, _)| scope.unit() == BudgetUnit::Nanos)
+        .map(|(scope, held)| state.reach(settlement.node, *scope, *held))
         .min()
         .unwrap_or_default()
         .min(due);
     let mut used = Vec::with_capacity(budgets.len());
     for (scope, held) in budgets {
+        let reach = state.reach(settlement.node, scope, held);
         let taken = match scope.unit() {
             BudgetUnit::Nanos => charge,
-            BudgetUnit::Calls => Amount::new(u64::from(settlement.basis != Basis::Void)),
-            BudgetUnit::Tokens => tokens_of(&settlement.basis),
+            BudgetUnit::Calls => Amount::new(u64::from(settlement.basis != Basis::Void)).min(reach),
+            BudgetUnit::Tokens => tokens_of(&settlement.basis).min(reach),
         };
         state.consume(settlement.node, scope, held, taken);
         used.push((scope, taken));
@@ -198,6 +190,14 @@ impl AccountState {
                 .get(&scope)
                 .map_or(Amount::MAX, BudgetUse::available),
         }
+    }
+
+    /// The most that a call may take of a budget: its own hold as far as the lease covers it, and
+    /// what is available.
+    fn reach(&self, node: NodeId, scope: BudgetScope, held: Amount) -> Amount {
+        let lease = self.leases.get(&(node, scope)).copied();
+        let lease = lease.unwrap_or_default().min(held);
+        lease.plus(self.available(scope))
     }
 
     /// Uses a budget: from the node's lease as far as the call's own hold goes, else from what is
@@ -251,12 +251,13 @@ fn rated(settlement: &Settlement) -> Rated {
 
 /// The budgets that a call draws: those it holds, and the wallet in any case.
 fn budgets_of(settlement: &Settlement) -> Vec<(BudgetScope, Amount)> {
-    let mut budgets = settlement.held.clone();
-    if !budgets
-        .iter()
-        .any(|(scope, _)| *scope == BudgetScope::Wallet)
-    {
-        budgets.push((BudgetScope::Wallet, Amount::ZERO));
+    let mut budgets: Vec<(BudgetScope, Amount)> = Vec::with_capacity(4);
+    let wallet = (BudgetScope::Wallet, Amount::ZERO);
+    for (scope, amount) in settlement.held.iter().chain(&[wallet]) {
+        match budgets.iter_mut().find(|(s, _)| s == scope) {
+            Some((_, held)) => *held = held.plus(*amount),
+            None => budgets.push((*scope, *amount)),
+        }
     }
     budgets
 }

@@ -39,6 +39,15 @@ impl Account {
             && self.slices.values().all(|slice| !slice.is_asked())
     }
 
+    /// Whether a call waits because this budget has too little free.
+    pub(super) fn lacks(&self, ask: &HoldAsk, scope: BudgetScope) -> bool {
+        let free = self
+            .slices
+            .get(&scope)
+            .map_or(Amount::ZERO, |slice| slice.free());
+        free < ask.needs(scope)
+    }
+
     /// Takes everything asked for from the leases, or nothing.
     pub(super) fn try_hold(
         &mut self,
@@ -46,10 +55,10 @@ impl Account {
         now: OffsetDateTime,
         policy: LeasePolicy,
     ) -> bool {
-        let fits = |(scope, amount): &(BudgetScope, Amount)| {
+        let fits = |(scope, _): &(BudgetScope, Amount)| {
             self.slices
                 .get(scope)
-                .is_some_and(|slice| slice.free() >= *amount)
+                .is_some_and(|slice| slice.free() >= ask.needs(*scope))
         };
         if !ask.demands.iter().all(fits) {
             return false;
@@ -80,9 +89,10 @@ impl Account {
         now: OffsetDateTime,
     ) -> Result<Shortfall, Refusal> {
         let mut first = None;
-        for (scope, amount) in &ask.demands {
+        for (scope, _) in &ask.demands {
             let slice = self.slices.get(scope).copied().unwrap_or_default();
-            let Some(short) = slice.shortfall(*scope, *amount, now) else {
+            let own = self.held_by(ask.call, *scope);
+            let Some(short) = slice.shortfall(*scope, ask.needs(*scope), own, now) else {
                 continue;
             };
             if short.is_final() {
@@ -102,9 +112,9 @@ impl Account {
         policy: LeasePolicy,
         orders: &mut Vec<Order>,
     ) {
-        for (scope, amount) in &ask.demands {
+        for (scope, _) in &ask.demands {
             let slice = self.slices.entry(*scope).or_default();
-            if let Some((at_least, at_most)) = slice.wish(*amount, policy.slice, now) {
+            if let Some((at_least, at_most)) = slice.wish(ask.needs(*scope), policy.slice, now) {
                 orders.push(Order::Lease {
                     account: id,
                     scope: *scope,
@@ -121,18 +131,19 @@ impl Account {
         scope: BudgetScope,
         cause: RefusalCause,
     ) -> Refusal {
-        let needed = ask
-            .demands
-            .iter()
-            .find(|(s, _)| *s == scope)
-            .map(|(_, amount)| *amount);
         let left = self.slices.get(&scope).map_or(Amount::ZERO, Slice::leased);
         Refusal {
             scope,
-            needed: needed.unwrap_or_default(),
+            needed: ask.needs(scope),
             left,
             cause,
         }
+    }
+
+    fn held_by(&self, call: CallId, scope: BudgetScope) -> Amount {
+        let parts = self.holds.get(&call).map(|hold| hold.parts.as_slice());
+        let part = parts.unwrap_or_default().iter().find(|(s, _)| *s == scope);
+        part.map_or(Amount::ZERO, |(_, amount)| *amount)
     }
 
     /// The calls whose hold nobody ended in time.

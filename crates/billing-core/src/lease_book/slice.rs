@@ -68,6 +68,10 @@ impl Slice {
     pub(super) fn give_back(&mut self, wanted: Amount) -> Amount {
         let amount = self.free().min(wanted);
         self.leased = self.leased.less(amount);
+        if !amount.is_zero() {
+            // The store has more now than it said.
+            self.doubt();
+        }
         amount
     }
 
@@ -78,11 +82,12 @@ impl Slice {
             .map(|(available, _)| available)
     }
 
-    /// What is missing for a demand; `None` when it fits.
+    /// What is missing for a demand of a call that holds `own` already; `None` when it fits.
     pub(super) fn shortfall(
         &self,
         scope: BudgetScope,
         needed: Amount,
+        own: Amount,
         now: OffsetDateTime,
     ) -> Option<Shortfall> {
         if self.free() >= needed {
@@ -91,7 +96,8 @@ impl Slice {
         let known = self.known_available(now);
         let missing = needed.less(self.free());
         let store_may_help = self.asked || known.is_none_or(|available| available >= missing);
-        let left = self.leased.plus(known.unwrap_or_default());
+        // What the call itself holds does not come free while it goes on.
+        let left = self.leased.less(own).plus(known.unwrap_or_default());
         Some(Shortfall {
             scope,
             needed,

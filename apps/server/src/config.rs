@@ -1,0 +1,322 @@
+//! Configuration: defaults, then `tollgate.toml`, then `TOLLGATE__SECTION__KEY`, then flags.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Everything that an operator can set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where requests are taken.
+    pub(crate) listen: String,
+    /// How many threads take them.
+    pub(crate) workers: usize,
+    /// Where the books are kept.
+    pub(crate) database: Database,
+    /// This process among others.
+    pub(crate) node: Node,
+    /// Bounds of a call.
+    pub(crate) limits: Limits,
+    /// The upstreams.
+    pub(crate) channel: Vec<Channel>,
+}
+
+/// Where the books are kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Database {
+    /// `sqlite:///path/to/file.db` or `postgres://…`.
+    pub(crate) url: DatabaseUrl,
+}
+
+/// A database address. It may hold a password, so it is not shown.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct DatabaseUrl(pub(crate) String);
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.0.split("://").next().unwrap_or("");
+        write!(f, "{scheme}://…")
+    }
+}
+
+/// This process among others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Node {
+    /// Its name, the same after each restart and different from every other node's.
+    pub(crate) name: String,
+    /// For how many seconds a node must be silent to be taken for dead.
+    pub(crate) silence_s: u32,
+}
+
+/// Bounds of a call.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// The largest request body, in bytes.
+    pub(crate) body_bytes: usize,
+    /// The largest answer that is not streamed, in bytes.
+    pub(crate) answer_bytes: usize,
+    /// Tokens of an answer that are held where neither the caller nor the catalogue bounds it.
+    pub(crate) default_output_tokens: u64,
+    /// How long a call waits for funds that other calls hold, in milliseconds.
+    pub(crate) funds_wait_ms: u32,
+    /// How long an upstream may take to begin its answer, in milliseconds.
+    pub(crate) upstream_head_ms: u64,
+    /// How long an upstream may be silent within its answer, in milliseconds.
+    pub(crate) upstream_idle_ms: u64,
+}
+
+/// One upstream.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Channel {
+    /// What records call it; the host of its address unless given.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+    /// `openai` (any compatible server) or `simulated`.
+    #[serde(default)]
+    pub(crate) protocol: Protocol,
+    /// Such as `https://api.openai.com/v1`.
+    #[serde(default)]
+    pub(crate) base_url: Option<String>,
+    /// `env:NAME` or `file:/path`; the credential itself is never written here.
+    #[serde(default)]
+    pub(crate) credential: Option<CredentialSource>,
+    /// The models it serves, as names or prefixes with `*`.
+    #[serde(default = "every_model")]
+    pub(crate) models: Vec<String>,
+    /// A prefix of the model's name that the upstream does not know.
+    #[serde(default)]
+    pub(crate) strip_prefix: Option<String>,
+    /// Higher is tried first.
+    #[serde(default)]
+    pub(crate) priority: i32,
+    /// The share of calls among channels of one priority.
+    #[serde(default = "one")]
+    pub(crate) weight: u32,
+}
+
+/// What an upstream speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Protocol {
+    /// The OpenAI protocol.
+    #[default]
+    Openai,
+    /// Simulated models, in this process.
+    Simulated,
+}
+
+/// Where a credential is read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) enum CredentialSource {
+    /// An environment variable.
+    Env(String),
+    /// A file; white space at its ends does not count.
+    File(PathBuf),
+}
+
+impl TryFrom<String> for CredentialSource {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            _ => Err("a credential is named as env:NAME or file:/path, never written here".into()),
+        }
+    }
+}
+
+impl From<CredentialSource> for String {
+    fn from(source: CredentialSource) -> Self {
+        match source {
+            CredentialSource::Env(name) => format!("env:{name}"),
+            CredentialSource::File(path) => format!("file:{}", path.display()),
+        }
+    }
+}
+
+/// What is wrong with the configuration.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigError {
+    /// A key is unknown or a value is not what it should be.
+    #[error("the configuration cannot be read: {0}")]
+    Unreadable(#[from] Box<figment::Error>),
+    /// A channel lacks something.
+    #[error("channel {channel}: {why}")]
+    Channel {
+        /// Its name or number.
+        channel: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A file that was named is not there.
+    #[error("there is no configuration file {0}")]
+    NoFile(PathBuf),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            workers: cores,
+            database: Database::default(),
+            node: Node::default(),
+            limits: Limits::default(),
+            channel: Vec::new(),
+        }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: DatabaseUrl("sqlite://tollgate.db".into()) }
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { name: "tollgate-1".into(), silence_s: 10 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 10 * 1024 * 1024,
+            answer_bytes: 64 * 1024 * 1024,
+            default_output_tokens: 4096,
+            funds_wait_ms: 5_000,
+            upstream_head_ms: 120_000,
+            upstream_idle_ms: 60_000,
+        }
+    }
+}
+
+fn every_model() -> Vec<String> {
+    vec!["*".into()]
+}
+
+const fn one() -> u32 {
+    1
+}
+
+impl Config {
+    /// Reads the configuration. A file that is named must exist; `tollgate.toml` may be missing.
+    pub(crate) fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        if let Some(path) = file.filter(|path| !path.exists()) {
+            return Err(ConfigError::NoFile(path.to_owned()));
+        }
+        let figment = Figment::from(Serialized::defaults(Self::default()))
+            .merge(Toml::file(file.unwrap_or_else(|| Path::new("tollgate.toml"))))
+            .merge(Env::prefixed("TOLLGATE__").split("__"));
+        let config: Self = figment.extract().map_err(Box::new)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether the parts fit together.
+    fn check(&self) -> Result<(), ConfigError> {
+        for (number, channel) in self.channel.iter().enumerate() {
+            let wrong = |why: &str| ConfigError::Channel {
+                channel: channel.label(number),
+                why: why.to_owned(),
+            };
+            let url = channel.base_url.as_deref().unwrap_or("");
+            let is_http = url.starts_with("http://") || url.starts_with("https://");
+            if channel.protocol == Protocol::Openai && !is_http {
+                return Err(wrong("base_url must be an http:// or https:// address"));
+            }
+            if channel.weight == 0 {
+                return Err(wrong("weight must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Channel {
+    /// What records call it.
+    pub(crate) fn label(&self, number: usize) -> String {
+        let host = || {
+            let url = self.base_url.as_deref()?;
+            let rest = url.split("://").nth(1)?;
+            Some(rest.split(['/', '@']).next().unwrap_or(rest).to_owned())
+        };
+        self.name.clone().or_else(host).unwrap_or_else(|| format!("channel-{}", number + 1))
+    }
+
+    /// The credential, read now.
+    pub(crate) fn credential(&self, number: usize) -> Result<Option<SecretString>, ConfigError> {
+        let Some(source) = &self.credential else { return Ok(None) };
+        let wrong = |why: String| ConfigError::Channel { channel: self.label(number), why };
+        let secret = match source {
+            CredentialSource::Env(name) => {
+                #[expect(clippy::disallowed_methods, reason = "this is the configuration")]
+                let value = std::env::var(name);
+                value.map_err(|_| wrong(format!("the environment has no {name}")))?
+            }
+            CredentialSource::File(path) => std::fs::read_to_string(path)
+                .map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?,
+        };
+        let secret = SecretString::from(secret.trim().to_owned());
+        if secret.expose_secret().is_empty() {
+            return Err(wrong("the credential is empty".into()));
+        }
+        Ok(Some(secret))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<Config, ConfigError> {
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        std::fs::write(file.path(), toml).unwrap();
+        Config::load(Some(file.path()))
+    }
+
+    #[test]
+    fn three_lines_make_a_channel() {
+        let config = read(
+            "[[channel]]\nbase_url = \"https://api.openai.com/v1\"\n\
+             credential = \"env:OPENAI_API_KEY\"\n",
+        )
+        .unwrap();
+        let channel = &config.channel[0];
+        assert_eq!(channel.label(0), "api.openai.com");
+        assert_eq!(channel.models, ["*"]);
+    }
+
+    #[test]
+    fn a_credential_in_clear_is_refused() {
+        let text = "[[channel]]\nbase_url = \"https://x/v1\"\ncredential = \"sk-abc\"\n";
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains("env:NAME") && !error.contains("sk-abc"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        assert!(read("lisen = \"x\"\n").is_err());
+        assert!(read("[[channel]]\nbase_url = \"ftp://x\"\n").is_err());
+        assert!(Config::load(Some(Path::new("/no/such/file.toml"))).is_err());
+    }
+
+    #[test]
+    fn a_database_address_is_not_shown() {
+        let url = DatabaseUrl("postgres://u:secret@h/db".into());
+        assert_eq!(format!("{url:?}"), "postgres://…");
+    }
+}

@@ -1,0 +1,3 @@
+//! Dev.
+pub(crate) mod callers; pub(crate) mod prices;
+pub(crate) use callers::Callers; pub(crate) use prices::Prices;

@@ -1,0 +1,205 @@
+//! Letting a call in: read it, price its worst case, and hold that on every budget.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use billing_core::budget::{Amount, BudgetScope};
+use billing_core::id::CallId;
+use billing_core::lease_book::{HoldAsk, RefusalCause};
+use billing_core::meter::{Meter, Usage};
+use billing_core::money::Nanos;
+use billing_core::port::directory::Caller;
+use billing_core::price::{PriceVersion, ServiceTier};
+use billing_core::price_book::{ModelFacts, Unpriced};
+use bytes::Bytes;
+use gateway_core::ceiling::{ModelBounds, ceiling};
+use gateway_core::endpoint::Endpoint;
+use gateway_core::request::{self, RequestHead};
+use gateway_core::route::base_model;
+use time::{Duration, OffsetDateTime};
+
+use super::idempotency::KeyInUse;
+use super::{Gate, Leases};
+use crate::http::v1::error::{FundsError, V1Error};
+
+/// An answer shorter than this is of no use, so a call is refused rather than capped below it.
+const SHORTEST_ANSWER: u64 = 16;
+
+/// A request as it came in.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) id: CallId,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) body: Bytes,
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) started: Instant,
+    pub(crate) started_at: OffsetDateTime,
+}
+
+/// A call that holds its funds. Dropping it before it is settled frees them.
+#[derive(Debug)]
+pub(crate) struct OpenCall {
+    pub(crate) incoming: Incoming,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) head: RequestHead,
+    pub(crate) price: Arc<PriceVersion>,
+    pub(crate) bounds: ModelBounds,
+    pub(crate) ceiling: Usage,
+    /// The limit that was put on the answer so that the call fits the funds.
+    pub(crate) max_output: Option<u64>,
+    pub(crate) key_in_use: Option<KeyInUse>,
+    leases: Arc<Leases>,
+    over: bool,
+}
+
+impl OpenCall {
+    /// What it holds now, by budget.
+    pub(crate) fn held(&self) -> Vec<(BudgetScope, Amount)> {
+        self.leases.held_by(self.caller.key.account, self.incoming.id)
+    }
+
+    /// The hold was ended by a settlement.
+    pub(crate) fn is_over(&mut self) {
+        self.over = true;
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        if !self.over {
+            self.leases.released(self.caller.key.account, self.incoming.id);
+        }
+    }
+}
+
+impl Gate {
+    /// Lets a call in, or says why not. Nothing but memory is asked, unless a lease has run dry.
+    pub(crate) async fn admit(
+        &self,
+        caller: Arc<Caller>,
+        incoming: Incoming,
+    ) -> Result<OpenCall, V1Error> {
+        let head =
+            request::read(incoming.endpoint, &incoming.body).map_err(V1Error::BadRequest)?;
+        let model = base_model(&head.model);
+        if !caller.may_use(model) {
+            return Err(V1Error::ModelNotAllowed(head.model));
+        }
+        let book = self.prices.book();
+        let (priced, price) = match book.resolve(model, incoming.started_at) {
+            Ok((priced, price)) if price.currency() == caller.currency => (priced, price),
+            Ok(_) | Err(Unpriced::NoPrice(_)) => return Err(V1Error::Unpriced(head.model)),
+            Err(Unpriced::Unknown(_)) => return Err(V1Error::UnknownModel(head.model)),
+        };
+        if !self.routes.serves(model) {
+            return Err(V1Error::NoChannel(head.model));
+        }
+        let bounds = bounds_of(&priced.facts);
+        let default = self.limits.default_output_tokens;
+        let ceiling =
+            ceiling(incoming.endpoint, &head, incoming.body.len(), &bounds, default);
+        let key_in_use = self.use_key(&caller, incoming.idempotency_key.as_deref()).await?;
+        let mut call = OpenCall {
+            incoming,
+            caller,
+            price: Arc::clone(price),
+            head,
+            bounds,
+            ceiling,
+            max_output: None,
+            key_in_use,
+            leases: Arc::clone(&self.leases),
+            over: false,
+        };
+        self.hold(&mut call).await?;
+        Ok(call)
+    }
+
+    /// Takes the caller's idempotency key into use, unless it is or was.
+    async fn use_key(
+        &self,
+        caller: &Caller,
+        key: Option<&str>,
+    ) -> Result<Option<KeyInUse>, V1Error> {
+        let Some(key) = key else { return Ok(None) };
+        let account = caller.key.account;
+        let taken = self.in_flight.take(account, key).ok_or(V1Error::Idempotency { call: None })?;
+        match self.reports.call_by_idempotency_key(account, key).await {
+            Ok(None) => Ok(Some(taken)),
+            Ok(call @ Some(_)) => Err(V1Error::Idempotency { call }),
+            Err(error) => {
+                tracing::error!(%error, "an idempotency key could not be looked up");
+                Err(V1Error::StoreAway)
+            }
+        }
+    }
+
+    /// Holds the worst case; shortens the answer instead of refusing where the key allows it.
+    async fn hold(&self, call: &mut OpenCall) -> Result<(), V1Error> {
+        let tier = requested_tier(&call.head);
+        let worst = self.worst_case(call, tier)?;
+        let refusal = match self.leases.hold(self.ask(call, worst)).await {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        let may_cap = call.caller.key.cap_output && refusal.cause == RefusalCause::Insufficient;
+        if may_cap {
+            let fits = call.price.most_output_within(&call.ceiling, &[tier], refusal.left.money());
+            if let Some(output) = fits.filter(|output| *output >= SHORTEST_ANSWER) {
+                let choices = u64::from(call.head.choices.max(1));
+                call.ceiling.set(Meter::Output, output);
+                call.max_output = Some((output / choices).max(1));
+                let worst = self.worst_case(call, tier)?;
+                if self.leases.hold(self.ask(call, worst)).await.is_ok() {
+                    return Ok(());
+                }
+            }
+        }
+        let resets_at = match (refusal.scope, call.caller.key.limit) {
+            (BudgetScope::KeyLimit { .. }, Some(limit)) => {
+                limit.window.end_at(call.incoming.started_at)
+            }
+            _ => None,
+        };
+        let currency = call.caller.currency;
+        Err(V1Error::Funds(Box::new(FundsError { refusal, currency, resets_at })))
+    }
+
+    fn worst_case(&self, call: &OpenCall, tier: ServiceTier) -> Result<Nanos, V1Error> {
+        call.price.worst_case(&call.ceiling, &[tier]).map_err(|error| {
+            tracing::error!(model = %call.price.model(), %error, "a model cannot be priced");
+            V1Error::Unpriced(call.head.model.clone())
+        })
+    }
+
+    /// A wish for so much money on each money budget of the call.
+    pub(crate) fn ask(&self, call: &OpenCall, amount: Nanos) -> HoldAsk {
+        let amount = Amount::of(amount);
+        let key = &call.caller.key;
+        let mut demands = vec![(BudgetScope::Wallet, amount)];
+        if let Some(limit) = key.limit {
+            let window_start = limit.window.start_at(call.incoming.started_at);
+            demands.push((BudgetScope::KeyLimit { key: key.id, window_start }, amount));
+        }
+        let patience = Duration::milliseconds(i64::from(self.limits.funds_wait_ms));
+        HoldAsk {
+            account: key.account,
+            call: call.incoming.id,
+            demands,
+            wait_until: self.clock.now().saturating_add(patience),
+        }
+    }
+}
+
+/// The tier that a request asks for. What is charged follows the tier in the reply.
+fn requested_tier(head: &RequestHead) -> ServiceTier {
+    head.service_tier.as_deref().map(ServiceTier::of_provider).unwrap_or_default()
+}
+
+fn bounds_of(facts: &ModelFacts) -> ModelBounds {
+    ModelBounds {
+        context_tokens: None,
+        max_input_tokens: facts.max_input_tokens,
+        max_output_tokens: facts.max_output_tokens,
+    }
+}

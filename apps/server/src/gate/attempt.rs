@@ -1,0 +1,187 @@
+//! Trying the channels, one after the other, until one answers.
+
+use std::time::{Duration, Instant};
+
+use billing_core::call::Attempt as AttemptRecord;
+use bytes::Bytes;
+use gateway_core::dialect::{Dialect, Fault, Frames, Reply};
+use gateway_core::outcome::Outcome;
+use gateway_core::provider::{ReplyBody, UpstreamCall, UpstreamReply, collect};
+use gateway_core::retry::{Attempt, Verdict, judge, report};
+
+use super::admit::OpenCall;
+use super::{Gate, Stop, Upstreams};
+use crate::clock::millis_since;
+
+/// The most that is read of an upstream's error.
+const FAULT_BYTES: usize = 64 * 1024;
+
+/// What an upstream answered, before any of it was passed on.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A whole reply.
+    Whole {
+        /// As it came.
+        body: Bytes,
+        /// As it was read.
+        reply: Reply,
+    },
+    /// A stream whose first output is there.
+    Stream {
+        /// What it passes through.
+        frames: Box<dyn Frames>,
+        /// What may be passed on at once.
+        first: Vec<Bytes>,
+        /// The rest.
+        body: StreamBody,
+    },
+}
+
+/// The rest of a stream's body.
+pub(crate) struct StreamBody(pub(crate) ReplyBody);
+
+impl std::fmt::Debug for StreamBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StreamBody(…)")
+    }
+}
+
+/// What came of all attempts.
+#[derive(Debug)]
+pub(crate) struct Tried {
+    /// The tries, in order, for the record.
+    pub(crate) attempts: Vec<AttemptRecord>,
+    /// The answer and the dialect it is in, or how the call ended without one.
+    pub(crate) result: Result<(Answer, &'static dyn Dialect), Unanswered>,
+}
+
+/// A call that no channel answered.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// What the upstream said, where it refused the request itself.
+    pub(crate) fault: Option<Fault>,
+}
+
+enum One {
+    Answered(Answer),
+    Spoiled,
+    Refused { attempt: Attempt, fault: Option<Fault>, retry_after: Option<Duration> },
+}
+
+impl Gate {
+    /// Tries the channels of the call's model in order.
+    pub(crate) async fn try_channels(&self, upstreams: &Upstreams, call: &OpenCall) -> Tried {
+        let pick = call.incoming.id.get().unsigned_abs();
+        let stops = self.routes.order(&call.head.model, pick);
+        let mut attempts = Vec::with_capacity(1);
+        let failed = Outcome::UpstreamFailed { status: None };
+        let mut last = Unanswered { outcome: failed, fault: None };
+        for stop in stops {
+            let Some(upstream) = upstreams.channels.get(stop.index) else { continue };
+            let start = Instant::now();
+            let one = self.try_one(upstreams, call, &stop).await;
+            let (attempt, fault, retry_after) = match one {
+                One::Answered(answer) => {
+                    self.routes.report(stop.index, report(&Attempt::Answered(200), None));
+                    attempts.push(record(&stop, Some(200), "ok", start));
+                    return Tried { attempts, result: Ok((answer, upstream.dialect)) };
+                }
+                One::Spoiled => (Attempt::Spoiled, None, None),
+                One::Refused { attempt, fault, retry_after } => (attempt, fault, retry_after),
+            };
+            let wait = retry_after.and_then(|wait| u64::try_from(wait.as_millis()).ok());
+            self.routes.report(stop.index, report(&attempt, wait));
+            let (status, word) = words(&attempt);
+            attempts.push(record(&stop, status, word, start));
+            match judge(&attempt) {
+                Verdict::Reject(outcome) => {
+                    return Tried { attempts, result: Err(Unanswered { outcome, fault }) };
+                }
+                Verdict::TryNext(outcome) => last = Unanswered { outcome, fault: None },
+                Verdict::Deliver => {}
+            }
+        }
+        Tried { attempts, result: Err(last) }
+    }
+
+    async fn try_one(&self, upstreams: &Upstreams, call: &OpenCall, stop: &Stop) -> One {
+        let Some(upstream) = upstreams.channels.get(stop.index) else { return One::Spoiled };
+        let (head, body) = (&call.head, &call.incoming.body);
+        let body = upstream.dialect.encode(head, body, &stop.model, call.max_output);
+        let endpoint = call.incoming.endpoint;
+        let sent = upstream.provider.send(UpstreamCall { endpoint, body, stream: head.stream });
+        match sent.await {
+            Err(error) => {
+                tracing::warn!(call = %call.incoming.id, channel = stop.channel, %error,
+                    "an upstream gave no answer");
+                One::Refused { attempt: Attempt::Failed(error), fault: None, retry_after: None }
+            }
+            Ok(reply) if !(200..300).contains(&reply.status) => {
+                refused(upstream.dialect, reply).await
+            }
+            Ok(reply) if head.stream => first_output(upstream.dialect, reply.body).await,
+            Ok(reply) => {
+                let limit = self.limits.answer_bytes;
+                let Ok(body) = collect(reply.body, limit).await else { return One::Spoiled };
+                match upstream.dialect.read_reply(endpoint, &body) {
+                    Ok(read) if read.fault.is_none() => {
+                        One::Answered(Answer::Whole { body, reply: read })
+                    }
+                    Ok(_) | Err(_) => One::Spoiled,
+                }
+            }
+        }
+    }
+}
+
+async fn refused(dialect: &dyn Dialect, reply: UpstreamReply) -> One {
+    let status = reply.status;
+    let said = collect(reply.body, FAULT_BYTES).await.unwrap_or_default();
+    One::Refused {
+        attempt: Attempt::Answered(status),
+        fault: Some(dialect.read_fault(status, &said)),
+        retry_after: reply.retry_after,
+    }
+}
+
+/// Reads a stream until something of it may be passed on: up to there another channel may be tried.
+async fn first_output(dialect: &dyn Dialect, mut body: ReplyBody) -> One {
+    use futures_util::StreamExt;
+
+    let mut frames = dialect.frames();
+    let mut first = Vec::new();
+    while let Some(chunk) = body.next().await {
+        let Ok(chunk) = chunk else { return One::Spoiled };
+        frames.feed(chunk, &mut first);
+        if frames.faulted() {
+            return One::Spoiled;
+        }
+        if !first.is_empty() || frames.done() {
+            return One::Answered(Answer::Stream { frames, first, body: StreamBody(body) });
+        }
+    }
+    One::Spoiled
+}
+
+fn words(attempt: &Attempt) -> (Option<u16>, &'static str) {
+    match attempt {
+        Attempt::Answered(status) => match judge(attempt) {
+            Verdict::Reject(_) => (Some(*status), "rejected"),
+            Verdict::TryNext(_) | Verdict::Deliver => (Some(*status), "failed"),
+        },
+        Attempt::Failed(gateway_core::provider::SendError::Timeout(_)) => (None, "timeout"),
+        Attempt::Failed(_) => (None, "unreachable"),
+        Attempt::Spoiled => (Some(200), "spoiled"),
+    }
+}
+
+fn record(stop: &Stop, status: Option<u16>, outcome: &str, start: Instant) -> AttemptRecord {
+    AttemptRecord {
+        channel: stop.channel.clone(),
+        status,
+        outcome: outcome.to_owned(),
+        latency_ms: millis_since(start),
+    }
+}

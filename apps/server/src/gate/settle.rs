@@ -1,0 +1,155 @@
+//! Paying for a call that is over.
+
+use billing_core::budget::{Amount, BudgetScope};
+use billing_core::call::{
+    Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource as Source,
+};
+use billing_core::charge::rate;
+use billing_core::meter::Usage;
+use billing_core::port::books::{BooksError, Settled};
+use billing_core::price::ServiceTier;
+use gateway_core::metering::{Anomaly, Metered, Reported, UsageSource};
+
+use super::Gate;
+use super::admit::OpenCall;
+use crate::clock::millis_since;
+
+/// A model that the catalogue gives no size is believed up to here, in tokens.
+const UNKNOWN_SIZE: u64 = 2_000_000;
+/// How often a settlement is handed to a store that is away, before the call is given up.
+const TRIES: u32 = 5;
+
+/// How a call ended, as far as its record needs it.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) status: u16,
+    pub(crate) upstream_id: Option<String>,
+    pub(crate) finish_reason: Option<String>,
+    pub(crate) service_tier: Option<String>,
+    pub(crate) first_byte_ms: Option<u32>,
+}
+
+impl Gate {
+    /// Settles a call. When this answers, its charge is durable.
+    pub(crate) async fn settle(
+        &self,
+        call: &mut OpenCall,
+        metered: &Metered,
+        ending: Ending,
+    ) -> Result<Settled, BooksError> {
+        let tier = ending.service_tier.as_deref().map(ServiceTier::of_provider);
+        let tier = tier.unwrap_or_default();
+        let basis = basis_of(metered);
+        self.cover(call, &basis, tier).await;
+        let (account, id) = (call.caller.key.account, call.incoming.id);
+        let settlement = Settlement {
+            call: id,
+            account,
+            key: call.caller.key.id,
+            node: self.leases.node(),
+            model: call.price.model().clone(),
+            price: call.price.clone(),
+            tier,
+            basis,
+            bounds: usage_bounds(call),
+            held: call.held(),
+            facts: facts(call, metered, ending),
+        };
+        let held = settlement.held.clone();
+        let settled = self.hand_in(settlement).await?;
+        self.leases.settled(account, id, &held, &settled.call.used);
+        call.is_over();
+        Ok(settled)
+    }
+
+    /// Hands a settlement in, again if the store is away: the call settles once all the same.
+    async fn hand_in(&self, settlement: Settlement) -> Result<Settled, BooksError> {
+        let mut tries = 1;
+        loop {
+            match self.books.settle(settlement.clone()).await {
+                Err(BooksError::Unavailable(error)) if tries < TRIES => {
+                    tracing::warn!(call = %settlement.call, %error, tries, "settlement waits");
+                    let wait = std::time::Duration::from_millis(100 << tries);
+                    tokio::time::sleep(wait).await;
+                    tries += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Extends the hold to what the call really cost, where it turned out dearer than its ceiling.
+    async fn cover(&self, call: &OpenCall, basis: &Basis, tier: ServiceTier) {
+        let Basis::Delivered { usage, .. } = basis else { return };
+        if usage_bounds(call).are_passed_by(usage) {
+            return;
+        }
+        let Ok(charge) = rate(usage, &call.price, tier) else { return };
+        let wallet = |(scope, amount): &(BudgetScope, Amount)| {
+            (*scope == BudgetScope::Wallet).then_some(*amount)
+        };
+        let held = call.held().iter().find_map(wallet).unwrap_or_default();
+        let missing = Amount::of(charge.amount).less(held);
+        if missing.is_zero() {
+            return;
+        }
+        let mut ask = self.ask(call, missing.money());
+        ask.wait_until = self.clock.now();
+        if let Err(refusal) = self.leases.hold(ask).await {
+            tracing::warn!(call = %call.incoming.id, budget = %refusal.scope, missing = %missing,
+                "a call outgrew its hold; the house bears the rest");
+        }
+    }
+}
+
+fn basis_of(metered: &Metered) -> Basis {
+    let source = match metered.source {
+        UsageSource::None => return Basis::Void,
+        UsageSource::Provider => Source::Provider,
+        UsageSource::Estimated => Source::Estimated,
+    };
+    // What the provider claimed goes to the books as it is: they do not believe it either, and
+    // charge the hold.
+    let usage = match (metered.anomaly, &metered.reported) {
+        (Some(Anomaly::BeyondModel), Reported::Given(claimed)) => *claimed,
+        _ => metered.usage,
+    };
+    Basis::Delivered { usage, source }
+}
+
+fn usage_bounds(call: &OpenCall) -> UsageBounds {
+    let choices = u64::from(call.head.choices.max(1));
+    let answer = call.bounds.max_output_tokens.unwrap_or(UNKNOWN_SIZE);
+    UsageBounds {
+        prompt_tokens: call.bounds.max_input_tokens.unwrap_or(UNKNOWN_SIZE),
+        answer_tokens: answer.saturating_mul(choices),
+    }
+}
+
+fn facts(call: &OpenCall, metered: &Metered, ending: Ending) -> CallFacts {
+    CallFacts {
+        endpoint: call.incoming.endpoint.name().to_owned(),
+        outcome: metered.outcome.name().to_owned(),
+        streamed: call.head.stream,
+        status: ending.status,
+        upstream_id: ending.upstream_id,
+        finish_reason: ending.finish_reason,
+        started_at: call.incoming.started_at,
+        first_byte_ms: ending.first_byte_ms,
+        latency_ms: millis_since(call.incoming.started),
+        attempts: ending.attempts,
+        idempotency_key: call.key_in_use.as_ref().map(|key| key.key().to_owned()),
+    }
+}
+
+/// The members that a settled call adds to the usage its caller sees.
+pub(crate) fn cost_members(settled: &Settled) -> String {
+    let charge = settled.call.charge;
+    format!("\"cost\":{charge},\"cost_nanos\":{}", charge.get())
+}
+
+/// The output that a ceiling allows, over all choices.
+pub(crate) fn output_bound(ceiling: &Usage) -> u64 {
+    ceiling.answer_tokens()
+}

@@ -1,0 +1,2 @@
+//! Dev.
+pub(crate) mod api; pub(crate) mod caller; pub(crate) mod docs; pub(crate) mod health; pub(crate) mod receipt; pub(crate) mod v1;
