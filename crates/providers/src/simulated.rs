@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use gateway_core::endpoint::Endpoint;
 use gateway_core::provider::{
     BodyError, ModelProvider, ReplyBody, SendError, UpstreamCall, UpstreamReply,
@@ -41,6 +41,7 @@ mod model;
 mod text;
 
 use answer::{Answer, Content};
+use chat::Broke;
 
 /// The simulated provider in this process.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +98,10 @@ async fn begin(answer: &Answer) {
     }
 }
 
-fn broken() -> BodyError {
+/// Breaks off, but not before what was said is on its way: a server that still holds it in a buffer
+/// would take it along.
+async fn break_off() -> BodyError {
+    sleep(Duration::from_millis(5)).await;
     BodyError::Broken("the simulated model broke off".to_owned())
 }
 
@@ -106,17 +110,24 @@ fn body(answer: Answer) -> ReplyBody {
     let gap = answer.gap;
     match answer.content {
         Content::Whole(bytes) => Box::pin(stream::iter([Ok(bytes)])),
-        Content::Half(bytes) => Box::pin(stream::iter([Ok(bytes), Err(broken())])),
-        Content::Stream(chunks) => {
-            Box::pin(stream::unfold((chunks, true), move |state| async move {
-                let (mut chunks, first) = state;
+        Content::Half(bytes) => {
+            let end = stream::once(async { Err(break_off().await) });
+            Box::pin(stream::iter([Ok(bytes)]).chain(end))
+        }
+        Content::Stream(chunks) => Box::pin(stream::unfold(
+            (chunks, true),
+            move |(mut chunks, first)| async move {
                 let next = chunks.next()?;
                 if !first && !gap.is_zero() {
                     sleep(gap).await;
                 }
-                Some((next.map_err(|_| broken()), (chunks, false)))
-            }))
-        }
+                let piece = match next {
+                    Ok(event) => Ok(event),
+                    Err(Broke) => Err(break_off().await),
+                };
+                Some((piece, (chunks, false)))
+            },
+        )),
     }
 }
 

@@ -73,7 +73,7 @@ mod tests {
     fn pieces(text: &str) -> Vec<String> {
         let mut found = Vec::new();
         output(text.as_bytes(), |p| {
-            found.push(String::from_utf8_lossy(p).into_owned())
+            found.push(String::from_utf8_lossy(p).into_owned());
         });
         found
     }

@@ -22,7 +22,10 @@ fn run(chunks: impl IntoIterator<Item = Bytes>) -> (String, StreamEnd) {
     for chunk in chunks {
         frames.feed(chunk, &mut out);
     }
-    (String::from_utf8_lossy(&out.concat()).into_owned(), frames.finish())
+    (
+        String::from_utf8_lossy(&out.concat()).into_owned(),
+        frames.finish(),
+    )
 }
 
 fn streams() -> [(&'static str, Bytes); 13] {

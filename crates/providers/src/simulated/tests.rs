@@ -20,7 +20,11 @@ fn call(model: &str, more: &Value) -> UpstreamCall {
     let body = Bytes::from(body.to_string());
     let head = request::read(Endpoint::ChatCompletions, &body).unwrap();
     let body = OpenAi.encode(&head, &body, model, None);
-    UpstreamCall { endpoint: Endpoint::ChatCompletions, body, stream: head.stream }
+    UpstreamCall {
+        endpoint: Endpoint::ChatCompletions,
+        body,
+        stream: head.stream,
+    }
 }
 
 fn embed(more: &Value) -> UpstreamCall {
@@ -29,7 +33,11 @@ fn embed(more: &Value) -> UpstreamCall {
         body[key] = value.clone();
     }
     let body = Bytes::from(body.to_string());
-    UpstreamCall { endpoint: Endpoint::Embeddings, body, stream: false }
+    UpstreamCall {
+        endpoint: Endpoint::Embeddings,
+        body,
+        stream: false,
+    }
 }
 
 async fn send(call: UpstreamCall) -> UpstreamReply {
@@ -46,7 +54,10 @@ async fn streamed(model: &str, mut more: Value) -> (Vec<Value>, StreamEnd, bool)
     use futures_util::StreamExt;
     more["stream"] = true.into();
     let mut reply = send(call(model, &more)).await;
-    assert_eq!(reply.content_type.as_deref(), Some("text/event-stream; charset=utf-8"));
+    assert_eq!(
+        reply.content_type.as_deref(),
+        Some("text/event-stream; charset=utf-8")
+    );
     let (mut frames, mut out, mut broke) = (OpenAi.frames(), Vec::new(), false);
     while let Some(chunk) = reply.body.next().await {
         match chunk {
@@ -55,18 +66,25 @@ async fn streamed(model: &str, mut more: Value) -> (Vec<Value>, StreamEnd, bool)
         }
     }
     let text = String::from_utf8(out.concat()).unwrap();
-    let events = text.split_terminator("\n\n").map(|event| {
-        serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap()
-    });
+    let events = text
+        .split_terminator("\n\n")
+        .map(|event| serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap());
     (events.collect(), frames.finish(), broke)
 }
 
 fn said(events: &[Value]) -> String {
-    events.iter().filter_map(|e| e["choices"][0]["delta"]["content"].as_str()).collect()
+    events
+        .iter()
+        .filter_map(|e| e["choices"][0]["delta"]["content"].as_str())
+        .collect()
 }
 
 fn io(input: u64, output: u64) -> Reported {
-    Reported::Given(Usage::NONE.with(Meter::Input, input).with(Meter::Output, output))
+    Reported::Given(
+        Usage::NONE
+            .with(Meter::Input, input)
+            .with(Meter::Output, output),
+    )
 }
 
 #[tokio::test]
@@ -138,16 +156,30 @@ async fn slow_takes_its_time() {
 async fn flaky_fails_as_it_is_told() {
     assert_eq!(whole("sim/flaky?status=500", json!({})).await.0, 500);
     let limited = send(call("sim/flaky?status=429", &json!({}))).await;
-    assert_eq!((limited.status, limited.retry_after), (429, Some(Duration::from_secs(1))));
+    assert_eq!(
+        (limited.status, limited.retry_after),
+        (429, Some(Duration::from_secs(1)))
+    );
     let body = collect(limited.body, 9999).await.unwrap();
     assert_eq!(OpenAi.read_fault(429, &body).kind, "rate_limit_error");
-    let hung = SimulatedProvider::default().send(call("sim/flaky?hang=1", &json!({}))).await;
-    assert_eq!(hung.unwrap_err(), SendError::Timeout(Duration::from_secs(30)));
+    let hung = SimulatedProvider::default()
+        .send(call("sim/flaky?hang=1", &json!({})))
+        .await;
+    assert_eq!(
+        hung.unwrap_err(),
+        SendError::Timeout(Duration::from_secs(30))
+    );
     let mut seen = [0; 4];
     for seed in 0..60 {
         let model = format!("sim/flaky?seed={seed}");
-        let kind = match SimulatedProvider::default().send(call(&model, &json!({}))).await {
-            Ok(reply) => [200, 429, 500].iter().position(|s| *s == reply.status).unwrap(),
+        let kind = match SimulatedProvider::default()
+            .send(call(&model, &json!({})))
+            .await
+        {
+            Ok(reply) => [200, 429, 500]
+                .iter()
+                .position(|s| *s == reply.status)
+                .unwrap(),
             Err(_) => 3,
         };
         seen[kind] += 1;
@@ -160,7 +192,10 @@ async fn flaky_fails_as_it_is_told() {
 async fn cut_breaks_off() {
     let (events, end, broke) = streamed("sim/cut?tokens=10", json!({})).await;
     assert!(broke && !end.complete);
-    assert_eq!((said(&events).split_whitespace().count(), end.usage), (5, Reported::Missing));
+    assert_eq!(
+        (said(&events).split_whitespace().count(), end.usage),
+        (5, Reported::Missing)
+    );
     let (events, ..) = streamed("sim/cut?tokens=10&cut_after=0", json!({})).await;
     assert_eq!(said(&events), "");
     let reply = send(call("sim/cut", &json!({}))).await;
@@ -195,14 +230,24 @@ async fn embeddings_are_vectors_in_either_form() {
     let (usage, floats) = read(embed(&json!({}))).await;
     assert_eq!(usage, io(3, 0));
     assert_eq!(floats["data"][1]["embedding"].as_array().unwrap().len(), 64);
-    let (_, base64) = read(embed(&json!({"encoding_format": "base64", "dimensions": 3}))).await;
+    let (_, base64) = read(embed(
+        &json!({"encoding_format": "base64", "dimensions": 3}),
+    ))
+    .await;
     assert_eq!(base64["data"][0]["embedding"].as_str().unwrap().len(), 16);
 }
 
 #[tokio::test]
 async fn what_cannot_be_answered_is_refused() {
-    for (model, status) in [("gpt-5", 404), ("sim/echo?x=1", 400), ("sim/embedding", 400)] {
+    for (model, status) in [
+        ("gpt-5", 404),
+        ("sim/echo?x=1", 400),
+        ("sim/embedding", 400),
+    ] {
         assert_eq!(whole(model, json!({})).await.0, status, "{model}");
     }
-    assert_eq!(answer::to(Endpoint::ChatCompletions, &Bytes::from_static(b"{")).status, 400);
+    assert_eq!(
+        answer::to(Endpoint::ChatCompletions, &Bytes::from_static(b"{")).status,
+        400
+    );
 }

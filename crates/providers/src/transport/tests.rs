@@ -29,15 +29,27 @@ fn call(model: &str, stream: bool) -> UpstreamCall {
     let body = format!(
         r#"{{"model":"{model}","stream":{stream},"stream_options":{{"include_usage":true}},"messages":[{{"role":"user","content":"a b c"}}]}}"#
     );
-    UpstreamCall { endpoint: Endpoint::ChatCompletions, body: body.into(), stream }
+    UpstreamCall {
+        endpoint: Endpoint::ChatCompletions,
+        body: body.into(),
+        stream,
+    }
 }
 
 #[tokio::test]
 async fn over_http_the_simulated_provider_says_the_same() {
     let mut tasks = JoinSet::new();
-    let http = HttpProvider::new(&config(upstream(&mut tasks).await)).unwrap().fresh();
+    let http = HttpProvider::new(&config(upstream(&mut tasks).await))
+        .unwrap()
+        .fresh();
     let local = SimulatedProvider::default();
-    for model in ["sim/echo", "sim/lorem?tokens=70", "sim/no-usage", "sim/lorem?status=429", "none"] {
+    for model in [
+        "sim/echo",
+        "sim/lorem?tokens=70",
+        "sim/no-usage",
+        "sim/lorem?status=429",
+        "none",
+    ] {
         for stream in [false, true] {
             let far = http.send(call(model, stream)).await.unwrap();
             let near = local.send(call(model, stream)).await.unwrap();
@@ -80,7 +92,10 @@ async fn silence_ends_in_time() {
     let http = HttpProvider::new(&config).unwrap();
     let hung = http.send(call("sim/echo?hang=1", false)).await.unwrap_err();
     assert_eq!(hung, SendError::Timeout(config.timeouts.head));
-    let mut reply = http.send(call("sim/slow?first_ms=0&chunk_ms=60000", true)).await.unwrap();
+    let mut reply = http
+        .send(call("sim/slow?first_ms=0&chunk_ms=60000", true))
+        .await
+        .unwrap();
     let mut last = None;
     while let Some(chunk) = reply.body.next().await {
         let ended = chunk.is_err();
@@ -106,7 +121,14 @@ async fn nobody_there_is_unavailable_and_no_secret_is_shown() {
 
 #[test]
 fn addresses_that_cannot_work_are_refused() {
-    for bad in ["", "api.openai.com", "ftp://x/v1", "http://", "http://u:sk-secret@x/v1", "http://x/?q=1"] {
+    for bad in [
+        "",
+        "api.openai.com",
+        "ftp://x/v1",
+        "http://",
+        "http://u:sk-secret@x/v1",
+        "http://x/?q=1",
+    ] {
         let error = HttpProvider::new(&config(bad.to_owned())).unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
     }
