@@ -1,3 +1,65 @@
-//! Dev.
-pub(crate) mod callers; pub(crate) mod prices;
-pub(crate) use callers::Callers; pub(crate) use prices::Prices;
+//! The path of a call: identify, price, authorize, route, stream, settle.
+//!
+//! [`Gate`] is what all worker threads share. A request is let in by [`admit`], tried at the
+//! channels by [`attempt`], passed on by [`deliver`] and paid for by [`settle`]. The shell around
+//! the lease book is in [`leases`]; what is kept in memory of callers and prices, and forgotten when
+//! it changes, is in [`callers`] and [`prices`].
+
+pub(crate) mod admit;
+pub(crate) mod attempt;
+pub(crate) mod callers;
+pub(crate) mod deliver;
+pub(crate) mod idempotency;
+pub(crate) mod leases;
+pub(crate) mod prices;
+pub(crate) mod routes;
+pub(crate) mod settle;
+
+use std::sync::Arc;
+
+use billing_core::port::books::Books;
+use billing_core::port::clock::Clock;
+use billing_core::port::reports::Reports;
+use gateway_core::dialect::Dialect;
+use gateway_core::provider::ModelProvider;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use callers::Callers;
+pub(crate) use leases::Leases;
+pub(crate) use prices::Prices;
+pub(crate) use routes::Routes;
+
+use crate::config::Limits;
+use crate::ids::Ids;
+use idempotency::InFlight;
+
+/// What every call passes through, shared by all workers.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) prices: Arc<Prices>,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) books: Arc<dyn Books>,
+    pub(crate) reports: Arc<dyn Reports>,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    /// Every task that a call is carried on by, so that a shutdown can wait for them.
+    pub(crate) tracker: TaskTracker,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) in_flight: InFlight,
+}
+
+/// The connections of one worker thread to every channel, by number.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstreams {
+    pub(crate) channels: Vec<Upstream>,
+}
+
+/// The way to one channel.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    /// Sends and receives.
+    pub(crate) provider: Arc<dyn ModelProvider>,
+    /// What it speaks.
+    pub(crate) dialect: &'static dyn Dialect,
+}

@@ -1,2 +1,9 @@
-//! Dev.
-pub(crate) mod api; pub(crate) mod caller; pub(crate) mod docs; pub(crate) mod health; pub(crate) mod receipt; pub(crate) mod v1;
+//! Everything that speaks HTTP to callers.
+
+pub(crate) mod api;
+pub(crate) mod caller;
+pub(crate) mod docs;
+pub(crate) mod health;
+pub(crate) mod receipt;
+pub(crate) mod routes;
+pub(crate) mod v1;

@@ -1,4 +1,24 @@
-//! Dev.
-#![allow(dead_code, reason = "dev")]
-mod clock; mod gate; mod http; mod ids; mod secrets;
-fn main() {}
+//! Tollgate: billing for AI model traffic, in the request path.
+
+mod catalogue;
+mod cli;
+mod clock;
+mod config;
+mod demo;
+mod gate;
+mod http;
+mod ids;
+mod jobs;
+mod secrets;
+mod wiring;
+
+use std::process::ExitCode;
+
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run()
+}

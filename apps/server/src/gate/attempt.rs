@@ -10,7 +10,8 @@ use gateway_core::provider::{ReplyBody, UpstreamCall, UpstreamReply, collect};
 use gateway_core::retry::{Attempt, Verdict, judge, report};
 
 use super::admit::OpenCall;
-use super::{Gate, Stop, Upstreams};
+use super::routes::Stop;
+use super::{Gate, Upstreams};
 use crate::clock::millis_since;
 
 /// The most that is read of an upstream's error.

@@ -1,0 +1,60 @@
+//! The channels and how they fare: the router under a lock, with the time put in.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use gateway_core::route::{Report, Router};
+
+/// The channels of this node.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    router: Mutex<Router>,
+    since: Instant,
+}
+
+/// A channel to try.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop {
+    /// Its number.
+    pub(crate) index: usize,
+    /// Its name on record.
+    pub(crate) channel: String,
+    /// The model as it knows it.
+    pub(crate) model: String,
+}
+
+impl Routes {
+    /// Routes over these channels.
+    pub(crate) fn new(router: Router) -> Self {
+        Self { router: Mutex::new(router), since: Instant::now() }
+    }
+
+    /// The channels to try for a model, best first, with the name that each knows the model by.
+    pub(crate) fn order(&self, model: &str, pick: u64) -> Vec<Stop> {
+        let now = self.now();
+        let mut router = self.router.lock().unwrap_or_else(PoisonError::into_inner);
+        let order = router.order(model, now, pick);
+        let stop = |index: usize| {
+            let channel = router.channel(index)?;
+            let model = channel.upstream_model(model).into_owned();
+            Some(Stop { index, channel: channel.name.clone(), model })
+        };
+        order.into_iter().filter_map(stop).collect()
+    }
+
+    /// Whether any channel serves a model.
+    pub(crate) fn serves(&self, model: &str) -> bool {
+        let router = self.router.lock().unwrap_or_else(PoisonError::into_inner);
+        router.channels().any(|channel| channel.serves(model))
+    }
+
+    /// Takes note of how a channel did.
+    pub(crate) fn report(&self, index: usize, report: Report) {
+        let now = self.now();
+        self.router.lock().unwrap_or_else(PoisonError::into_inner).report(index, report, now);
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
