@@ -52,7 +52,7 @@ pub fn ceiling(
     bounds: &ModelBounds,
     default_output: u64,
 ) -> Usage {
-    let input = input_bound(head, body_len, bounds);
+    let input = input_bound(endpoint, head, body_len, bounds);
     let mut usage = Usage::NONE.with(Meter::Input, input);
     if head.media.audio || head.media.by_reference {
         usage.set(Meter::AudioInput, input);
@@ -74,24 +74,36 @@ pub fn ceiling(
     usage
 }
 
-fn input_bound(head: &RequestHead, body_len: usize, bounds: &ModelBounds) -> u64 {
+fn input_bound(
+    endpoint: Endpoint,
+    head: &RequestHead,
+    body_len: usize,
+    bounds: &ModelBounds,
+) -> u64 {
+    // Each text of a batch may be as long as the model takes; a conversation is one prompt.
+    let most = match endpoint {
+        Endpoint::ChatCompletions => bounds.input(),
+        Endpoint::Embeddings => bounds.input().saturating_mul(u64::from(head.choices)),
+    };
     if head.media.by_reference {
-        return bounds.input();
+        return most;
     }
     let body = u64::try_from(body_len).unwrap_or(u64::MAX);
     body.div_ceil(2)
         .saturating_add(TEMPLATE_TOKENS)
         .saturating_add(head.media.images.saturating_mul(IMAGE_TOKENS))
-        .min(bounds.input())
+        .min(most)
 }
 
-/// Whether a provider's count can be true of this model.
+/// Whether a provider's count can be true of this model, which was asked for so many answers.
 ///
 /// The measure is the model's own size and not the ceiling: a prompt may turn out longer than
-/// estimated without anything being wrong. A count beyond the model is the provider's fault.
+/// estimated without anything being wrong. A count beyond the model is the provider's fault. The
+/// prompt may be counted once for each answer: batches of embeddings are, and some choices.
 pub fn is_plausible(usage: &Usage, choices: u32, bounds: &ModelBounds) -> bool {
-    let answer = bounds.output().saturating_mul(u64::from(choices.max(1)));
-    usage.prompt_tokens() <= bounds.input() && usage.answer_tokens() <= answer
+    let times = u64::from(choices.max(1));
+    usage.prompt_tokens() <= bounds.input().saturating_mul(times)
+        && usage.answer_tokens() <= bounds.output().saturating_mul(times)
 }
 
 #[cfg(test)]
@@ -172,6 +184,20 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_may_be_longer_than_one_text() {
+        let text = "x ".repeat(300);
+        let body = Bytes::from(format!(r#"{{"model":"m","input":["{text}","{text}"]}}"#));
+        let head = read(Endpoint::Embeddings, &body).unwrap();
+        let small = ModelBounds {
+            max_input_tokens: Some(250),
+            ..ModelBounds::default()
+        };
+        let usage = ceiling(Endpoint::Embeddings, &head, body.len(), &small, 0);
+        assert_eq!(usage.get(Meter::Input), 500);
+        assert!(is_plausible(&usage, head.choices, &small));
+    }
+
+    #[test]
     fn a_count_beyond_the_model_is_not_plausible() {
         let model = ModelBounds {
             context_tokens: Some(1000),
@@ -183,7 +209,11 @@ mod tests {
             .with(Meter::Output, 200);
         assert!(is_plausible(&usage, 2, &model));
         assert!(!is_plausible(&usage, 1, &model));
-        assert!(!is_plausible(&usage.with(Meter::CacheRead, 1), 2, &model));
+        assert!(!is_plausible(
+            &usage.with(Meter::CacheRead, 1001),
+            2,
+            &model
+        ));
         let absurd = Usage::NONE.with(Meter::Output, 1_000_000_000_000);
         assert!(!is_plausible(&absurd, 1, &ModelBounds::default()));
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::{memchr2, memchr2_iter, memmem};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -140,7 +141,7 @@ pub struct RequestHead {
     pub include_usage: bool,
     /// The client's own limit of output tokens, for each choice.
     pub max_output: Option<u64>,
-    /// How many answers are asked for; one unless said.
+    /// How many answers are asked for: `n` of a chat, one vector for each input of embeddings.
     pub choices: u32,
     /// The service tier asked for. What is charged follows the tier in the reply.
     pub service_tier: Option<String>,
@@ -204,17 +205,19 @@ pub fn read(endpoint: Endpoint, body: &Bytes) -> Result<RequestHead, RequestErro
         )?,
         integer(raw.max_tokens, "max_tokens", MAX_OUTPUT)?,
     ];
-    let choices = integer(raw.n, "n", MAX_CHOICES)?.unwrap_or(1);
-    match endpoint {
-        Endpoint::ChatCompletions => messages(raw.messages)?,
-        Endpoint::Embeddings => embedding_input(raw.input)?,
-    }
+    let choices = match endpoint {
+        Endpoint::ChatCompletions => {
+            messages(raw.messages)?;
+            integer(raw.n, "n", MAX_CHOICES)?.unwrap_or(1)
+        }
+        Endpoint::Embeddings => embedding_inputs(raw.input)?,
+    };
     Ok(RequestHead {
         model,
         stream: stream && endpoint == Endpoint::ChatCompletions,
         include_usage,
         max_output: limits.into_iter().flatten().max(),
-        choices: u32::try_from(choices).unwrap_or(1),
+        choices: u32::try_from(choices).unwrap_or(u32::MAX),
         service_tier: string(raw.service_tier, "service_tier")?,
         media: media(&raw),
         spans: spans(body, &raw),
@@ -362,7 +365,8 @@ fn messages(raw: Option<&RawValue>) -> Result<(), RequestError> {
     }
 }
 
-fn embedding_input(raw: Option<&RawValue>) -> Result<(), RequestError> {
+/// How many texts are to be embedded.
+fn embedding_inputs(raw: Option<&RawValue>) -> Result<u64, RequestError> {
     let text = given(raw).ok_or(RequestError::Missing("input"))?;
     let wrong = RequestError::WrongType {
         param: "input",
@@ -372,14 +376,19 @@ fn embedding_input(raw: Option<&RawValue>) -> Result<(), RequestError> {
         return Err(RequestError::Empty("input"));
     }
     if text.starts_with('"') {
-        return Ok(());
+        return Ok(1);
     }
     let first = match first_of(text, "input") {
         Err(RequestError::WrongType { .. }) => return Err(wrong),
         other => other?,
     };
     match first.bytes().next() {
-        Some(b'"' | b'[' | b'0'..=b'9') => Ok(()),
+        // Bare numbers are the tokens of one text.
+        Some(b'0'..=b'9') => Ok(1),
+        Some(b'"' | b'[') => {
+            let all: Vec<IgnoredAny> = serde_json::from_str(text).map_err(|_| wrong)?;
+            Ok(u64::try_from(all.len()).unwrap_or(u64::MAX))
+        }
         _ => Err(wrong),
     }
 }

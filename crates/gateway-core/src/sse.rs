@@ -73,15 +73,25 @@ pub fn event_end(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// The data of one event: its `data:` lines, joined by line ends. Comments have none.
 pub fn data(event: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let mut lines = event.split(|b| *b == b'\n').filter_map(data_line);
-    let first = lines.next()?;
-    let mut joined = Cow::Borrowed(first);
-    for line in lines {
-        let whole = joined.to_mut();
-        whole.push(b'\n');
-        whole.extend_from_slice(line);
+    let mut data: Option<Cow<'_, [u8]>> = None;
+    let mut rest = event;
+    while !rest.is_empty() {
+        let end = memchr(b'\n', rest).unwrap_or(rest.len());
+        let (line, tail) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+        rest = tail.get(1..).unwrap_or_default();
+        let Some(value) = data_line(line) else {
+            continue;
+        };
+        match &mut data {
+            None => data = Some(Cow::Borrowed(value)),
+            Some(joined) => {
+                let whole = joined.to_mut();
+                whole.push(b'\n');
+                whole.extend_from_slice(value);
+            }
+        }
     }
-    Some(joined)
+    data
 }
 
 fn data_line(line: &[u8]) -> Option<&[u8]> {

@@ -1,6 +1,7 @@
 //! Configuration in, a provider out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gateway_core::dialect::Dialect;
 use gateway_core::provider::ModelProvider;
@@ -28,7 +29,10 @@ pub enum ProviderConfig {
         http: HttpProviderConfig,
     },
     /// The simulated provider, in this process.
-    Simulated,
+    Simulated {
+        /// How long to wait for the head of a reply.
+        patience: Duration,
+    },
 }
 
 impl ProviderConfig {
@@ -36,7 +40,7 @@ impl ProviderConfig {
     pub const fn protocol(&self) -> Protocol {
         match self {
             Self::Http { protocol, .. } => *protocol,
-            Self::Simulated => Protocol::OpenAi,
+            Self::Simulated { .. } => Protocol::OpenAi,
         }
     }
 }
@@ -62,7 +66,7 @@ pub fn open(config: &ProviderConfig) -> Result<Arc<dyn ModelProvider>, OpenError
             protocol: Protocol::OpenAi,
             http,
         } => Ok(Arc::new(HttpProvider::new(http)?)),
-        ProviderConfig::Simulated => Ok(Arc::new(SimulatedProvider::default())),
+        ProviderConfig::Simulated { patience } => Ok(Arc::new(SimulatedProvider::new(*patience))),
     }
 }
 

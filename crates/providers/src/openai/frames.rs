@@ -66,11 +66,6 @@ impl OpenAiFrames {
         if let Some(word) = scan::FINISH.values(&data).find_map(scan::string) {
             self.finish_reason = Some(String::from_utf8_lossy(word).into_owned());
         }
-        if let Some(word) = scan::TIER.values(&data).find_map(scan::string)
-            && self.service_tier.as_deref().map(str::as_bytes) != Some(word)
-        {
-            self.service_tier = Some(String::from_utf8_lossy(word).into_owned());
-        }
         if scan::ERROR
             .values(&data)
             .any(|value| !value.starts_with(b"null"))
@@ -108,6 +103,8 @@ impl OpenAiFrames {
             Some(Ok(counts)) => self.counts.get_or_insert_default().merge(&counts),
             Some(Err(_)) => self.malformed = true,
         }
+        // The tier that served the call is certain only at its end.
+        self.service_tier = text(outer.service_tier).or(self.service_tier.take());
         Kind::Usage {
             has_output: outer.has_choices(),
         }

@@ -28,7 +28,6 @@ impl Member {
 pub(crate) static USAGE: LazyLock<Member> = LazyLock::new(|| Member::new("\"usage\""));
 pub(crate) static ERROR: LazyLock<Member> = LazyLock::new(|| Member::new("\"error\""));
 pub(crate) static FINISH: LazyLock<Member> = LazyLock::new(|| Member::new("\"finish_reason\""));
-pub(crate) static TIER: LazyLock<Member> = LazyLock::new(|| Member::new("\"service_tier\""));
 
 /// Where the text of an answer stands: what the model wrote, whoever reads it.
 static OUTPUT: LazyLock<[Member; 5]> = LazyLock::new(|| {

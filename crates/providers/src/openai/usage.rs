@@ -173,11 +173,8 @@ impl Counts {
     /// Some providers count reasoning beside the completion; their total shows it.
     fn completion_with_reasoning(&self, prompt: u64, completion: u64) -> Option<u64> {
         let all = completion.checked_add(self.reasoning)?;
-        if self.total == prompt.checked_add(all) {
-            Some(all)
-        } else {
-            Some(completion)
-        }
+        let beside = self.total.is_some() && self.total == prompt.checked_add(all);
+        Some(if beside { all } else { completion })
     }
 
     fn split(&self, prompt: u64, completion: u64) -> Usage {
