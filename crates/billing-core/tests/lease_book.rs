@@ -159,7 +159,7 @@ fn explore(past: &Script, events: &[Step], depth: u32, seen: &mut u32) {
         let mut history = past.clone();
         history.steps.push(*event);
         let kept = world.check().and_then(|()| world.end());
-        kept.unwrap_or_else(|why| panic!("{why}\n{history:?}"));
+        assert_eq!(kept, Ok(()), "{history:?}");
         if depth > 1 {
             explore(&history, events, depth - 1, seen);
         }

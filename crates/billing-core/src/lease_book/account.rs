@@ -44,7 +44,7 @@ impl Account {
         let free = self
             .slices
             .get(&scope)
-            .map_or(Amount::ZERO, |slice| slice.free());
+            .map_or(Amount::ZERO, Slice::free);
         free < ask.needs(scope)
     }
 

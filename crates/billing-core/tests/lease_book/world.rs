@@ -1,17 +1,17 @@
 //! Nodes, their messages and the store, driven one event at a time and checked after each.
 
+mod calls;
+mod checks;
+
 use std::sync::Arc;
 
 use billing_core::budget::{Amount, BudgetScope};
-use billing_core::call::{Basis, CallFacts, Settlement, UsageBounds, UsageSource};
+use billing_core::call::Settlement;
 use billing_core::id::{AccountId, CallId, KeyId, NodeId};
-use billing_core::lease_book::{
-    Decision, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause,
-};
-use billing_core::meter::{Meter, Usage};
+use billing_core::lease_book::{Decision, HoldAsk, LeaseBook, LeasePolicy, Order};
 use billing_core::money::Nanos;
 use billing_core::port::books::LeaseGrant;
-use billing_core::price::{PriceVersion, ServiceTier};
+use billing_core::price::PriceVersion;
 use billing_core::wallet::LotKind;
 use time::{Duration, OffsetDateTime};
 
@@ -327,49 +327,6 @@ impl World {
         self.opens[at].node = node;
     }
 
-    /// A refusal must be true.
-    fn judge(&mut self, seat: usize, ask: &HoldAsk, refusal: Refusal) {
-        let Refusal {
-            scope,
-            needed,
-            cause,
-            ..
-        } = refusal;
-        if cause == RefusalCause::Unavailable {
-            return;
-        }
-        let book = &self.seats[seat].book;
-        let fits = |(scope, amount): &(BudgetScope, Amount)| {
-            let (leased, held) = book.leased(ask.account, *scope);
-            leased.less(held) >= *amount
-        };
-        if !self.lapses && ask.demands.iter().all(fits) {
-            self.wrong = Some(format!("{ask:?} fits and was refused: {refusal:?}"));
-        }
-        let misled = self.misled.iter().any(|(account, of, until)| {
-            (*account, *of) == (ask.account, scope) && self.now < *until
-        });
-        if self.seats.len() > 1 || self.lapses || misled || cause != RefusalCause::Insufficient {
-            return;
-        }
-        // A node that is alone and told of all news knows what there is.
-        let node = self.seats[seat].node;
-        let strays = self
-            .strays
-            .iter()
-            .filter(|(n, a, s, _)| (*n, *a, *s) == (node, ask.account, scope));
-        let strayed = strays.fold(Amount::ZERO, |sum, (.., amount)| sum.plus(*amount));
-        let own = book.held_by(ask.account, ask.call).unwrap_or_default();
-        let own = own.iter().find(|(s, _)| *s == scope).map(|(_, a)| *a);
-        let there = self.store.pages[&ask.account].available(scope);
-        let there = there
-            .plus(self.store.row(node, ask.account, scope))
-            .less(strayed);
-        if there.less(own.unwrap_or_default()) >= needed {
-            self.wrong = Some(format!("{refusal:?}, but {there} is there"));
-        }
-    }
-
     /// Does what a book orders; messages wait until their own events.
     fn obey(&mut self, seat: usize) -> bool {
         let node = self.seats[seat].node;
@@ -485,9 +442,10 @@ impl World {
         if self.seats[seat].node != node {
             return true;
         }
-        let hearers = match self.flaw {
-            Flaw::CountsOnTwoNodes => (0..self.seats.len()).collect(),
-            _ => vec![seat],
+        let hearers = if self.flaw == Flaw::CountsOnTwoNodes {
+            (0..self.seats.len()).collect()
+        } else {
+            vec![seat]
         };
         for hearer in hearers {
             match grant {
@@ -525,134 +483,6 @@ impl World {
             .iter_mut()
             .filter(|a| a.wish.account == account);
         of_it.for_each(|answer| answer.outdated = true);
-    }
-
-    fn settle(&mut self, pick: usize, percent: Option<u64>) -> bool {
-        let Some(open) = taken(&mut self.opens, pick) else {
-            return false;
-        };
-        let settlement = self.settlement(&open, percent);
-        let Settlement {
-            node,
-            account,
-            call,
-            ..
-        } = settlement;
-        let rows: Vec<Amount> = settlement
-            .held
-            .iter()
-            .map(|(s, _)| self.store.row(node, account, *s))
-            .collect();
-        let posted = self.store.settle(&settlement, self.now);
-        if posted.replayed {
-            self.wrong = Some(format!("{call} was settled before"));
-        }
-        let used = posted.call.used.clone();
-        let from_lease = settlement
-            .held
-            .iter()
-            .zip(rows)
-            .map(|((scope, held), row)| {
-                let drawn = used.iter().find(|(s, _)| s == scope);
-                (
-                    *scope,
-                    drawn.map_or(Amount::ZERO, |(_, a)| a.min(held).min(&row).to_owned()),
-                )
-            });
-        let from_lease = from_lease.collect();
-        let mine = self.seats[open.seat].node == node;
-        let held = if mine {
-            settlement.held.clone()
-        } else {
-            Vec::new()
-        };
-        self.settled.push((settlement, posted.call.charge));
-        if !open.lost {
-            let node = self.seats[open.seat].node;
-            self.acks.push(Ack {
-                seat: open.seat,
-                node,
-                account,
-                call,
-                held,
-                used,
-                from_lease,
-            });
-        }
-        true
-    }
-
-    /// What the shell hands in: under the node whose lease holds the call, if one still does.
-    fn settlement(&self, open: &Open, percent: Option<u64>) -> Settlement {
-        let seat = &self.seats[open.seat];
-        let now_held = seat
-            .book
-            .held_by(open.account, open.call)
-            .unwrap_or_default();
-        let (node, held) = if open.lost || now_held.is_empty() {
-            (open.node, open.held.clone())
-        } else {
-            (seat.node, now_held.to_vec())
-        };
-        let most = held.iter().map(|(_, a)| a.get()).max().unwrap_or(0);
-        let basis = percent.map_or(Basis::Void, |percent| Basis::Delivered {
-            usage: Usage::NONE.with(Meter::Input, most * percent / 100),
-            source: UsageSource::Provider,
-        });
-        Settlement {
-            call: open.call,
-            account: open.account,
-            key: KeyId::new(open.account.get()),
-            node,
-            model: self.price.model().clone(),
-            price: self.price.clone(),
-            tier: ServiceTier::Standard,
-            basis,
-            // The wildest reports are not believed.
-            bounds: UsageBounds {
-                prompt_tokens: 500,
-                answer_tokens: 500,
-            },
-            held,
-            facts: no_facts(self.now),
-        }
-    }
-
-    fn repeat(&mut self, pick: usize) -> bool {
-        let Some((settlement, charge)) = chosen(&self.settled, pick).cloned() else {
-            return false;
-        };
-        let posted = self.store.settle(&settlement, self.now);
-        if !posted.replayed || posted.call.charge != charge {
-            self.wrong = Some(format!("{} was charged twice", settlement.call));
-        }
-        true
-    }
-
-    fn acknowledge(&mut self, pick: usize) -> bool {
-        let Some(ack) = taken(&mut self.acks, pick) else {
-            return false;
-        };
-        let idle = ack.used.iter().all(|(_, amount)| amount.is_zero());
-        if self.seats[ack.seat].node == ack.node && !(idle && self.flaw == Flaw::ForgetsToRelease) {
-            self.waiters.retain(|w| w.ask.call != ack.call);
-            let book = &mut self.seats[ack.seat].book;
-            book.settled(ack.account, ack.call, &ack.held, &ack.used, self.now);
-        }
-        self.obey(ack.seat)
-    }
-
-    fn release(&mut self, pick: usize) -> bool {
-        let Some(open) = taken(&mut self.opens, pick) else {
-            return false;
-        };
-        if !open.lost {
-            self.waiters.retain(|w| w.ask.call != open.call);
-            self.seats[open.seat]
-                .book
-                .released(open.account, open.call, self.now);
-        }
-        self.obey(open.seat)
     }
 
     fn tick(&mut self, seat: usize) -> bool {
@@ -733,123 +563,6 @@ impl World {
             self.outdate(account);
         }
     }
-
-    pub(crate) fn check(&self) -> Result<(), String> {
-        if let Some(wrong) = &self.wrong {
-            return Err(wrong.clone());
-        }
-        if let Some(broken) = self.store.broken() {
-            return Err(broken);
-        }
-        (0..self.seats.len()).try_for_each(|seat| self.check_seat(seat))
-    }
-
-    fn check_seat(&self, seat: usize) -> Result<(), String> {
-        let Seat { node, book } = &self.seats[seat];
-        if let Some(broken) = book.broken_invariant() {
-            return Err(format!("{node}: {broken}"));
-        }
-        let waiting = self.waiters.iter().filter(|w| w.seat == seat).count();
-        if book.size().waiting != waiting {
-            return Err(format!(
-                "{waiting} calls wait, the book says {:?}",
-                book.size()
-            ));
-        }
-        if self.lapses {
-            return Ok(());
-        }
-        let open = self
-            .opens
-            .iter()
-            .filter(|o| o.seat == seat && !o.lost)
-            .count();
-        let ending = self.acks.iter().filter(|a| a.node == *node).count();
-        if book.size().holds != open + ending {
-            return Err(format!(
-                "{open} calls hold, {ending} end, the book says {:?}",
-                book.size()
-            ));
-        }
-        self.accounts.iter().try_for_each(|id| {
-            let mut scopes = [BudgetScope::Wallet, limit_of(*id)].into_iter();
-            scopes.try_for_each(|scope| self.check_lease(seat, *id, scope))
-        })
-    }
-
-    /// What the store has on lease for a node is what the node knows of, and what is on its way.
-    fn check_lease(&self, seat: usize, id: AccountId, scope: BudgetScope) -> Result<(), String> {
-        let Seat { node, book } = &self.seats[seat];
-        let sum =
-            |amounts: &mut dyn Iterator<Item = Amount>| amounts.fold(Amount::ZERO, Amount::plus);
-        let (leased, held) = book.leased(id, scope);
-        let here = |n: NodeId, a: AccountId, s: BudgetScope| (n, a, s) == (*node, id, scope);
-        let coming = sum(&mut self
-            .answers
-            .iter()
-            .filter(|a| here(a.wish.node, a.wish.account, a.wish.scope))
-            .filter_map(|a| a.grant.map(|g| g.granted)));
-        let going = sum(&mut self
-            .returns
-            .iter()
-            .filter(|r| here(r.node, r.account, r.scope))
-            .map(|r| r.amount));
-        let stray = sum(&mut self
-            .strays
-            .iter()
-            .filter(|(n, a, s, _)| here(*n, *a, *s))
-            .map(|(.., amount)| *amount));
-        let drawn = sum(&mut self
-            .acks
-            .iter()
-            .filter(|a| a.node == *node && a.account == id)
-            .flat_map(|a| &a.from_lease)
-            .filter(|(s, _)| *s == scope)
-            .map(|(_, amount)| *amount));
-        let row = self.store.row(*node, id, scope);
-        let known = leased.plus(coming).plus(going).plus(stray);
-        if row.plus(drawn) == known {
-            return Ok(());
-        }
-        Err(format!(
-            "{id} {scope}: the store leased {row} and {drawn} were drawn; the book has {leased} \
-             ({held} held), {coming} come, {going} go, {stray} strayed"
-        ))
-    }
-
-    /// Every call ends, every message arrives, every lease is given back: nothing may be left.
-    pub(crate) fn end(mut self) -> Result<(), String> {
-        while self.hear(0) || self.arrive(0) || self.acknowledge(0) {}
-        self.now += Duration::hours(1);
-        for seat in 0..self.seats.len() {
-            self.tick(seat);
-        }
-        while self.settle(0, Some(70)) || self.acknowledge(0) || self.hear(0) || self.arrive(0) {}
-        self.check().map_err(|e| format!("at the end: {e}"))?;
-        for seat in 0..self.seats.len() {
-            self.seats[seat].book.give_all_back();
-            self.obey(seat);
-        }
-        while self.bring_back(0) {}
-        self.check()
-            .map_err(|e| format!("after all was given back: {e}"))?;
-        let sizes = self.seats.iter().map(|s| s.book.size());
-        let busy = sizes.filter(|size| size.holds + size.waiting > 0).count();
-        if busy > 0 {
-            return Err(format!("{busy} books still hold or wait"));
-        }
-        // A grant that was lost on the way, or a settlement of a lapsed hold, is the store's to
-        // find: it takes it back when the node joins again.
-        if self.lapses || !self.strays.is_empty() {
-            for node in self.seats.iter().map(|s| s.node).collect::<Vec<_>>() {
-                self.reclaim(node);
-            }
-        }
-        if self.store.nothing_is_leased() {
-            return Ok(());
-        }
-        Err(format!("leases are left: {:?}", self.store.pages))
-    }
 }
 
 fn chosen<T>(items: &[T], pick: usize) -> Option<&T> {
@@ -859,20 +572,4 @@ fn chosen<T>(items: &[T], pick: usize) -> Option<&T> {
 fn taken<T>(items: &mut Vec<T>, pick: usize) -> Option<T> {
     let at = pick.checked_rem(items.len())?;
     Some(items.remove(at))
-}
-
-fn no_facts(now: OffsetDateTime) -> CallFacts {
-    CallFacts {
-        endpoint: "chat.completions".to_owned(),
-        outcome: "completed".to_owned(),
-        streamed: false,
-        status: 200,
-        upstream_id: None,
-        finish_reason: None,
-        started_at: now,
-        first_byte_ms: None,
-        latency_ms: 1,
-        attempts: Vec::new(),
-        idempotency_key: None,
-    }
 }

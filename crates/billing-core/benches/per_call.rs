@@ -1,0 +1,292 @@
+//! What the rules of money cost per call: price it, hold it, settle it.
+//!
+//! Divan prints the table. After it the rules that a bound is set for are timed once more and
+//! judged: one line of JSON, and an exit code that is not zero when a bound is passed.
+#![expect(clippy::unwrap_used, reason = "a benchmark may fall over")]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use billing_core::budget::{Amount, BudgetScope};
+use billing_core::call::{Basis, CallFacts, Settlement, UsageBounds, UsageSource};
+use billing_core::charge::rate;
+use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, NodeId, PriceVersionId};
+use billing_core::lease_book::{Decision, HoldAsk, LeaseBook, LeasePolicy};
+use billing_core::meter::{Meter, Usage};
+use billing_core::money::Currency;
+use billing_core::port::books::LeaseGrant;
+use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
+use billing_core::settlement::{AccountState, Booking, BudgetUse, settle};
+use billing_core::wallet::{AccountStatus, Lot, LotKind, Wallet};
+use divan::Bencher;
+use time::OffsetDateTime;
+
+const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+const NODE: NodeId = NodeId::new(1);
+const LIMIT: BudgetScope = BudgetScope::KeyLimit {
+    key: KeyId::new(1),
+    window_start: 0,
+};
+const BATCH: u64 = 64;
+
+fn main() -> ExitCode {
+    divan::main();
+    // Under a test runner, or asked for a list or a part, there is nothing to judge.
+    if std::env::args().skip(1).any(|arg| arg != "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    judge()
+}
+
+#[divan::bench]
+fn rate_four_meters(bencher: Bencher<'_, '_>) {
+    let (price, usage) = (price(), usage());
+    bencher.bench(|| rate(black_box(&usage), black_box(&price), ServiceTier::Standard));
+}
+
+#[divan::bench]
+fn worst_case(bencher: Bencher<'_, '_>) {
+    let (price, ceiling) = (price(), usage());
+    bencher.bench(|| price.worst_case(black_box(&ceiling), &[ServiceTier::Priority]));
+}
+
+/// Authorize and settled: a call's two visits to the book, with a wallet and a key limit.
+#[divan::bench(args = [1, 10_000])]
+fn authorize_and_settled(bencher: Bencher<'_, '_>, accounts: i64) {
+    bencher.bench_local(visits(accounts));
+}
+
+/// The settlement of a batch of 64 calls, over so many accounts.
+#[divan::bench(args = [1, 64])]
+fn settle_batch_of_64(bencher: Bencher<'_, '_>, accounts: u64) {
+    let batches = batches(accounts);
+    bencher
+        .with_inputs(|| batches.clone())
+        .bench_local_values(settle_all);
+}
+
+fn judge() -> ExitCode {
+    let (price, usage) = (price(), usage());
+    let rate_ns = median_ns(1_000, 1, || {
+        drop(black_box(rate(
+            black_box(&usage),
+            &price,
+            ServiceTier::Standard,
+        )));
+    });
+    let worst_ns = median_ns(1_000, 1, || {
+        drop(black_box(
+            price.worst_case(black_box(&usage), &[ServiceTier::Priority]),
+        ));
+    });
+    let [one, many] = [1, 10_000].map(|accounts| median_ns(1_000, 1, visits(accounts)));
+    let [settle_one, settle_many] = [1, BATCH].map(|accounts| {
+        let batches = batches(accounts);
+        // What it costs to make the state that the rule consumes is no part of the rule.
+        let copy = median_ns(20, BATCH, || drop(black_box(batches.clone())));
+        let whole = median_ns(20, BATCH, || settle_all(batches.clone()));
+        whole.saturating_sub(copy)
+    });
+    let figures = [
+        ("rate_ns", rate_ns, 2_000),
+        ("worst_case_ns", worst_ns, 2_000),
+        ("authorize_and_settled_1_account_ns", one, 2_000),
+        ("authorize_and_settled_10000_accounts_ns", many, 2_000),
+        ("settle_1_account_ns", settle_one, 5_000),
+        ("settle_64_accounts_ns", settle_many, 5_000),
+    ];
+    let kept = figures.iter().all(|(_, ns, bound)| ns <= bound);
+    let fields = figures.map(|(name, ns, bound)| format!(r#""{name}":{ns},"{name}_max":{bound}"#));
+    say(&format!(
+        r#"{{"bench":"per_call",{},"verdict":"{}"}}"#,
+        fields.join(","),
+        if kept { "pass" } else { "fail" }
+    ));
+    if kept {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures are what a benchmark is for"
+)]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+/// The median over 201 rounds of what one of `calls` calls costs in a round of `times`.
+fn median_ns(times: u64, calls: u64, mut work: impl FnMut()) -> u64 {
+    let mut rounds: Vec<u64> = (0..201)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..times {
+                work();
+            }
+            u64::try_from(start.elapsed().as_nanos()).unwrap() / (times * calls)
+        })
+        .collect();
+    rounds.sort_unstable();
+    rounds[rounds.len() / 2]
+}
+
+/// A price of four meters in two tiers, with a threshold, as catalogues have them.
+fn price() -> PriceVersion {
+    let rate = |meter, tier, price: &str| Rate {
+        meter,
+        tier,
+        above: None,
+        price: price.parse().unwrap(),
+    };
+    let priced = [
+        (Meter::Input, "0.0000025", "0.000005"),
+        (Meter::CacheRead, "0.00000125", "0.0000025"),
+        (Meter::Output, "0.00001", "0.00002"),
+        (Meter::Reasoning, "0.00001", "0.00002"),
+    ];
+    let rates = priced.into_iter().flat_map(|(meter, standard, priority)| {
+        [
+            rate(meter, ServiceTier::Standard, standard),
+            rate(meter, ServiceTier::Priority, priority),
+        ]
+    });
+    let (id, model) = (PriceVersionId::new(1), ModelName::new("m"));
+    PriceVersion::new(id, model, Currency::USD, NOW, rates.collect()).unwrap()
+}
+
+fn usage() -> Usage {
+    Usage::NONE
+        .with(Meter::Input, 1_200)
+        .with(Meter::CacheRead, 800)
+        .with(Meter::Output, 300)
+        .with(Meter::Reasoning, 150)
+}
+
+/// Calls that come and go, each at another of so many accounts with large leases.
+fn visits(accounts: i64) -> impl FnMut() {
+    let mut book = LeaseBook::new(LeasePolicy::default());
+    let grant = LeaseGrant {
+        granted: Amount::new(u64::MAX / 2),
+        available: Amount::ZERO,
+    };
+    for n in 0..accounts {
+        for scope in [BudgetScope::Wallet, LIMIT] {
+            book.granted(AccountId::new(n), scope, grant, NOW);
+        }
+    }
+    let parts = [
+        (BudgetScope::Wallet, Amount::new(9_000)),
+        (LIMIT, Amount::new(9_000)),
+    ];
+    let used = parts.map(|(scope, _)| (scope, Amount::new(1)));
+    let mut n = 0_i64;
+    move || {
+        n += 1;
+        // A stride that visits the accounts out of order.
+        let account = AccountId::new(n.wrapping_mul(7_919) % accounts);
+        let call = CallId::new(n);
+        let ask = HoldAsk {
+            account,
+            call,
+            demands: parts.to_vec(),
+            wait_until: NOW,
+        };
+        assert_eq!(book.authorize(ask, NOW), Decision::Held);
+        book.settled(account, call, &parts, &used, NOW);
+    }
+}
+
+type Batch = (AccountState, Vec<Settlement>);
+
+fn settle_all(batches: Vec<Batch>) {
+    let txn = LedgerTxnId::new(1);
+    for (state, batch) in batches {
+        drop(black_box(
+            settle(state, &batch, Booking { txn, now: NOW }).unwrap(),
+        ));
+    }
+}
+
+fn batches(accounts: u64) -> Vec<Batch> {
+    let price = Arc::new(price());
+    (0..accounts)
+        .map(|n| {
+            let account = AccountId::new(i64::try_from(n).unwrap());
+            let calls = (0..BATCH / accounts).map(|call| settlement(account, call, &price));
+            (books(account), calls.collect())
+        })
+        .collect()
+}
+
+fn books(account: AccountId) -> AccountState {
+    let plenty = Amount::new(1_000_000_000_000);
+    let lot = |n, kind| Lot {
+        id: LotId::new(n),
+        kind,
+        priority: 0,
+        effective_at: NOW,
+        expires_at: None,
+        created_at: NOW,
+        granted: plenty,
+        remaining: plenty,
+    };
+    let use_of_limit = BudgetUse {
+        limit: Some(plenty.plus(plenty)),
+        used: Amount::ZERO,
+        leased: plenty,
+    };
+    let leases = [BudgetScope::Wallet, LIMIT].map(|scope| ((NODE, scope), plenty));
+    AccountState {
+        account,
+        wallet: Wallet {
+            currency: Currency::USD,
+            posted: plenty.plus(plenty).money(),
+            leased: plenty,
+            credit_limit: Amount::ZERO,
+            status: AccountStatus::Active,
+        },
+        lots: vec![lot(1, LotKind::Paid), lot(2, LotKind::Promo)],
+        uses: BTreeMap::from([(LIMIT, use_of_limit)]),
+        leases: BTreeMap::from(leases),
+    }
+}
+
+fn settlement(account: AccountId, call: u64, price: &Arc<PriceVersion>) -> Settlement {
+    let hold = Amount::new(20_000_000);
+    Settlement {
+        call: CallId::new(i64::try_from(call).unwrap()),
+        account,
+        key: KeyId::new(1),
+        node: NODE,
+        model: price.model().clone(),
+        price: price.clone(),
+        tier: ServiceTier::Standard,
+        basis: Basis::Delivered {
+            usage: usage(),
+            source: UsageSource::Provider,
+        },
+        bounds: UsageBounds {
+            prompt_tokens: 200_000,
+            answer_tokens: 100_000,
+        },
+        held: vec![(BudgetScope::Wallet, hold), (LIMIT, hold)],
+        facts: CallFacts {
+            endpoint: "chat.completions".to_owned(),
+            outcome: "completed".to_owned(),
+            streamed: false,
+            status: 200,
+            upstream_id: None,
+            finish_reason: None,
+            started_at: NOW,
+            first_byte_ms: None,
+            latency_ms: 1,
+            attempts: Vec::new(),
+            idempotency_key: None,
+        },
+    }
+}
