@@ -89,7 +89,8 @@ pub trait Frames: Send + fmt::Debug {
     /// The output that was passed on so far.
     fn delivered(&self) -> &Delivered;
 
-    /// Whether the upstream has reported an error inside the stream.
+    /// Whether the upstream has reported an error inside the stream. That event is withheld, and what
+    /// follows it is ignored: the caller ends the stream with [`Dialect::stream_fault`].
     fn faulted(&self) -> bool;
 
     /// Whether the protocol's own end was seen; what follows does not matter.

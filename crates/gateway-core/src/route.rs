@@ -19,7 +19,7 @@ pub struct Channel {
     /// What it serves: exact names, or a prefix and `*`.
     pub models: Vec<String>,
     /// Models that the upstream calls otherwise: ours, theirs.
-    pub renames: Vec<(String, String)>,
+    pub rename: Vec<(String, String)>,
     /// A prefix that only we use, taken off before the model is sent.
     pub strip_prefix: Option<String>,
     /// Higher is tried first.
@@ -38,7 +38,7 @@ impl Channel {
     pub fn upstream_model<'a>(&'a self, model: &'a str) -> std::borrow::Cow<'a, str> {
         let base = base_model(model);
         let parameters = model.strip_prefix(base).unwrap_or_default();
-        if let Some((_, theirs)) = self.renames.iter().find(|(ours, _)| ours == base) {
+        if let Some((_, theirs)) = self.rename.iter().find(|(ours, _)| ours == base) {
             return if parameters.is_empty() {
                 theirs.as_str().into()
             } else {
@@ -248,7 +248,7 @@ mod tests {
         Channel {
             name: name.to_owned(),
             models: models.iter().map(|m| (*m).to_owned()).collect(),
-            renames: vec![("fast".to_owned(), "gpt-fast-2026".to_owned())],
+            rename: vec![("fast".to_owned(), "gpt-fast-2026".to_owned())],
             strip_prefix: Some("x/".to_owned()),
             priority,
             weight,

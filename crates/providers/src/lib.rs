@@ -15,3 +15,4 @@ pub mod simulated;
 pub mod transport;
 
 pub use opening::{OpenError, Protocol, ProviderConfig, dialect, open};
+pub use transport::{HttpProviderConfig, Timeouts};

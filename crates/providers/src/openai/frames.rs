@@ -47,6 +47,8 @@ enum Kind {
     Usage {
         has_output: bool,
     },
+    /// The upstream's error: the stream ends here, and the caller says so.
+    Fault,
     Done,
 }
 
@@ -61,17 +63,18 @@ impl OpenAiFrames {
         if !self.began {
             self.begin(&data);
         }
+        if scan::ERROR
+            .values(&data)
+            .any(|value| !value.starts_with(b"null"))
+            && let Some(fault) = Outer::read(&data).and_then(|outer| outer.fault())
+        {
+            self.fault = Some(fault);
+            return Kind::Fault;
+        }
         let delivered = &mut self.delivered;
         scan::output(&data, |piece| delivered.push(piece));
         if let Some(word) = scan::FINISH.values(&data).find_map(scan::string) {
             self.finish_reason = Some(String::from_utf8_lossy(word).into_owned());
-        }
-        if scan::ERROR
-            .values(&data)
-            .any(|value| !value.starts_with(b"null"))
-        {
-            let fault = Outer::read(&data).and_then(|outer| outer.fault());
-            self.fault = self.fault.take().or(fault);
         }
         if scan::USAGE
             .values(&data)
@@ -133,7 +136,7 @@ impl OpenAiFrames {
     /// An event without its blank line at the end of the stream: whole, or cut and worthless.
     fn last(&mut self) -> Option<Bytes> {
         let tail = self.splitter.finish();
-        if self.done || tail.is_empty() {
+        if self.done || self.fault.is_some() || tail.is_empty() {
             return None;
         }
         let whole = sse::data(&tail).is_some_and(|data| {
@@ -153,7 +156,7 @@ impl OpenAiFrames {
 
 impl Frames for OpenAiFrames {
     fn feed(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) {
-        if self.done {
+        if self.done || self.fault.is_some() {
             return;
         }
         let buffer = self.splitter.push(chunk);
@@ -176,10 +179,13 @@ impl Frames for OpenAiFrames {
                     self.release(out);
                     self.withheld = Some(Withheld { event, has_output });
                 }
-                Kind::Done => {
+                Kind::Fault => {
                     pass(&buffer, run..at, out);
+                    return self.release(out);
+                }
+                Kind::Done => {
                     self.done = true;
-                    return;
+                    return pass(&buffer, run..at, out);
                 }
             }
             at = end;
