@@ -1,0 +1,2 @@
+//! Throughput of settlements.
+fn main() {}

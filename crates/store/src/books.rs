@@ -1,0 +1,129 @@
+//! The books: settlements, leases, credit and their proof.
+
+use async_trait::async_trait;
+use billing_core::call::Settlement;
+use billing_core::id::{AccountId, NodeId};
+use billing_core::port::books::{
+    AccountProof, Books, BooksError, Credited, Joined, LeaseAsk, LeaseGrant, LeaseReturn, NodeJoin,
+    Settled,
+};
+use billing_core::wallet::{Credit, Wallet};
+use time::OffsetDateTime;
+
+pub(crate) mod committer;
+mod credit;
+mod lease;
+pub(crate) mod load;
+mod node;
+pub(crate) mod save;
+mod settle;
+
+use crate::db;
+use crate::error::StoreError;
+use crate::open::Store;
+use crate::verify;
+
+#[async_trait]
+impl Books for Store {
+    async fn join(&self, node: NodeId, join: NodeJoin) -> Result<Joined, BooksError> {
+        let tx = self.db.begin().await?;
+        let result = node::join(&tx, node, &join).await;
+        db::finish(tx, result).await
+    }
+
+    async fn beat(&self, node: NodeId, now: OffsetDateTime) -> Result<bool, BooksError> {
+        Ok(node::beat(&self.db.writer, node, now).await?)
+    }
+
+    async fn lease(&self, ask: LeaseAsk) -> Result<LeaseGrant, BooksError> {
+        if self.is_embedded() {
+            return self.committer.lease(ask).await;
+        }
+        let tx = self.db.begin().await?;
+        let result = lease::lease(&tx, &ask).await;
+        db::finish(tx, result.map_err(BooksError::from)).await?
+    }
+
+    async fn give_back(&self, back: LeaseReturn) -> Result<(), BooksError> {
+        if self.is_embedded() {
+            return self.committer.give_back(back).await;
+        }
+        let tx = self.db.begin().await?;
+        let result = lease::give_back(&tx, &back).await;
+        Ok(db::finish(tx, result).await?)
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, BooksError> {
+        self.committer.settle(settlement).await
+    }
+
+    async fn add_credit(
+        &self,
+        account: AccountId,
+        credit: Credit,
+        now: OffsetDateTime,
+    ) -> Result<Credited, BooksError> {
+        let tx = self.db.begin().await?;
+        let id = self.ids.next(now);
+        let result = credit::add_credit(&tx, account, &credit, id, now).await;
+        db::finish(tx, result).await
+    }
+
+    async fn wallet(&self, account: AccountId) -> Result<Wallet, BooksError> {
+        let text = "SELECT * FROM wallet WHERE account_id = ?";
+        let row = db::one(&self.db.reader, text, vec![account.get().into()]).await?;
+        let row = row.ok_or(BooksError::NoSuchBudget)?;
+        Ok(load::wallet(&row)?)
+    }
+
+    async fn verify(
+        &self,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<AccountProof>, BooksError> {
+        Ok(verify::accounts(self, after, limit).await?)
+    }
+}
+
+impl Store {
+    /// Puts calls that were settled into their accounts' lists, at most `limit` of them. To be
+    /// called again and again beside the hot path; until then a list takes them from the queue.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_pending_calls(&self, limit: u64) -> Result<u64, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let tx = self.db.begin().await?;
+        let result = self.list(&tx, limit).await;
+        db::finish(tx, result).await
+    }
+
+    async fn list(
+        &self,
+        tx: &sea_orm::DatabaseTransaction,
+        limit: i64,
+    ) -> Result<u64, StoreError> {
+        if !self.is_embedded() {
+            let text = "WITH moved AS (DELETE FROM call_unlisted WHERE (account_id, call_id) IN \
+                (SELECT account_id, call_id FROM call_unlisted ORDER BY account_id, call_id \
+                 LIMIT ? FOR UPDATE SKIP LOCKED) RETURNING account_id, call_id) \
+                INSERT INTO account_call (account_id, call_id) \
+                SELECT account_id, call_id FROM moved ORDER BY account_id, call_id \
+                ON CONFLICT DO NOTHING";
+            return db::run(tx, text, vec![limit.into()]).await;
+        }
+        let text = "SELECT max(position) AS last FROM \
+                    (SELECT position FROM call_unlisted ORDER BY position LIMIT ?)";
+        let row = db::one(tx, text, vec![limit.into()]).await?;
+        let last = row.map(|r| crate::instant::get::<Option<i64>>(&r, "last"));
+        let Some(last) = last.transpose()?.flatten() else {
+            return Ok(0);
+        };
+        let text = "INSERT OR IGNORE INTO account_call (account_id, call_id) \
+                    SELECT account_id, call_id FROM call_unlisted WHERE position <= ? \
+                    ORDER BY account_id, call_id";
+        db::run(tx, text, vec![last.into()]).await?;
+        let text = "DELETE FROM call_unlisted WHERE position <= ?";
+        db::run(tx, text, vec![last.into()]).await
+    }
+}

@@ -1,0 +1,364 @@
+//! The committer: puts all settlements and leases that wait into one durable transaction.
+//!
+//! It has its own thread, so that it outlives the workers that feed it: when the store closes, what
+//! is queued is still committed. A full queue makes its senders wait; nothing is dropped. An answer
+//! is sent after the commit, never before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use billing_core::call::Settlement;
+use billing_core::id::AccountId;
+use billing_core::port::books::{BooksError, LeaseAsk, LeaseGrant, LeaseReturn, Settled};
+use billing_core::port::clock::Clock;
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::{lease, settle};
+use crate::db;
+use crate::error::StoreError;
+use crate::open::{TxnIds, connect};
+
+/// How many may wait before senders wait too.
+const QUEUE: usize = 4096;
+/// How many go into one transaction.
+const BATCH: usize = 512;
+/// From how many in the last batch on it is worth waiting for more.
+const LARGE: usize = 16;
+/// How many commits lie between two checkpoints of SQLite's log.
+const CHECKPOINT_EVERY: u32 = 128;
+/// How often a batch is tried while the database fails.
+const TRIES: u32 = 4;
+
+/// The way to the committer.
+#[derive(Debug, Clone)]
+pub(crate) struct Committer(mpsc::Sender<Message>);
+
+#[derive(Debug)]
+enum Message {
+    Do(Op),
+    Stop,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, BooksError>>;
+
+#[derive(Debug)]
+enum Op {
+    Settle(Box<Settlement>, Reply<Settled>),
+    Lease(LeaseAsk, Reply<LeaseGrant>),
+    GiveBack(LeaseReturn, Reply<()>),
+}
+
+impl Committer {
+    pub(crate) async fn settle(&self, settlement: Settlement) -> Result<Settled, BooksError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Op::Settle(Box::new(settlement), reply), answer)
+            .await
+    }
+
+    pub(crate) async fn lease(&self, ask: LeaseAsk) -> Result<LeaseGrant, BooksError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Op::Lease(ask, reply), answer).await
+    }
+
+    pub(crate) async fn give_back(&self, back: LeaseReturn) -> Result<(), BooksError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Op::GiveBack(back, reply), answer).await
+    }
+
+    async fn ask<T>(
+        &self,
+        op: Op,
+        answer: oneshot::Receiver<Result<T, BooksError>>,
+    ) -> Result<T, BooksError> {
+        let closed = || BooksError::from(StoreError::Closed);
+        self.0.send(Message::Do(op)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Commits what is queued, then ends.
+    pub(crate) async fn stop(&self) {
+        if self.0.send(Message::Stop).await.is_ok() {
+            self.0.closed().await;
+        }
+    }
+}
+
+/// What a committer needs.
+pub(crate) struct Start {
+    pub(crate) writer: ConnectOptions,
+    pub(crate) checkpointer: Option<ConnectOptions>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: TxnIds,
+    pub(crate) linger: Duration,
+}
+
+/// Starts a committer on its own thread; answers with the way to it and its connection.
+pub(crate) async fn start(start: Start) -> Result<(Committer, DatabaseConnection), StoreError> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (ready, started) = oneshot::channel();
+    let body = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(run(start, receiver, ready)),
+            Err(error) => {
+                let error = StoreError::Start(error.to_string());
+                // Nobody waits any more when the opening was given up.
+                drop(ready.send(Err(error)));
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("committer".to_owned())
+        .spawn(body)
+        .map_err(|e| StoreError::Start(e.to_string()))?;
+    let writer = started.await.map_err(|_| StoreError::Closed)??;
+    Ok((Committer(sender), writer))
+}
+
+async fn run(
+    start: Start,
+    receiver: mpsc::Receiver<Message>,
+    ready: oneshot::Sender<Result<DatabaseConnection, StoreError>>,
+) {
+    let opened = async {
+        let writer = connect(start.writer).await?;
+        let checkpointer = match start.checkpointer {
+            Some(options) => Some(connect(options).await?),
+            None => None,
+        };
+        Ok((writer, checkpointer))
+    };
+    let (writer, checkpointer) = match opened.await {
+        Ok(opened) => opened,
+        Err(error) => {
+            drop(ready.send(Err(error)));
+            return;
+        }
+    };
+    if ready.send(Ok(writer.clone())).is_err() {
+        return;
+    }
+    let desk = Desk {
+        writer,
+        clock: start.clock,
+        ids: start.ids,
+    };
+    let log = Log {
+        checkpointer,
+        commits: 0,
+        running: JoinSet::new(),
+    };
+    serve(&desk, log, receiver, start.linger).await;
+}
+
+async fn serve(desk: &Desk, mut log: Log, mut receiver: mpsc::Receiver<Message>, linger: Duration) {
+    let mut messages = Vec::with_capacity(BATCH);
+    let mut last = 0;
+    loop {
+        if last >= LARGE && !linger.is_zero() && receiver.len() < last {
+            tokio::time::sleep(linger).await;
+        }
+        if receiver.recv_many(&mut messages, BATCH).await == 0 {
+            break;
+        }
+        let mut ops = Vec::with_capacity(messages.len());
+        for message in messages.drain(..) {
+            match message {
+                Message::Do(op) => ops.push(op),
+                // What was sent before is still received; who sends now is told that it is closed.
+                Message::Stop => receiver.close(),
+            }
+        }
+        last = ops.len();
+        if !ops.is_empty() {
+            desk.commit(ops).await;
+            log.note_commit();
+        }
+    }
+    log.finish().await;
+}
+
+/// SQLite's write-ahead log, moved into the file beside the commits rather than within them.
+struct Log {
+    checkpointer: Option<DatabaseConnection>,
+    commits: u32,
+    running: JoinSet<()>,
+}
+
+impl Log {
+    fn note_commit(&mut self) {
+        let Some(connection) = &self.checkpointer else {
+            return;
+        };
+        self.commits = self.commits.saturating_add(1);
+        while self.running.try_join_next().is_some() {}
+        if self.commits < CHECKPOINT_EVERY || !self.running.is_empty() {
+            return;
+        }
+        self.commits = 0;
+        let connection = connection.clone();
+        self.running.spawn(async move {
+            let passive = "PRAGMA wal_checkpoint(PASSIVE)";
+            if let Err(error) = connection.execute_unprepared(passive).await {
+                tracing::warn!(%error, "the log of the database was not checkpointed");
+            }
+        });
+    }
+
+    async fn finish(mut self) {
+        while self.running.join_next().await.is_some() {}
+        if let Some(connection) = self.checkpointer
+            && let Err(error) = connection.close().await
+        {
+            tracing::debug!(%error, "the checkpointer was not closed well");
+        }
+    }
+}
+
+/// Where batches are committed.
+struct Desk {
+    writer: DatabaseConnection,
+    clock: Arc<dyn Clock>,
+    ids: TxnIds,
+}
+
+/// What came of one [`Op`].
+enum Answer {
+    Settled(Result<Settled, BooksError>),
+    Granted(Result<LeaseGrant, BooksError>),
+    Returned,
+}
+
+impl Desk {
+    /// Commits and answers. A batch that the database refuses is taken apart until what it refuses
+    /// stands alone, so that nobody else suffers from it.
+    async fn commit(&self, ops: Vec<Op>) {
+        let mut groups = vec![ops];
+        while let Some(group) = groups.pop() {
+            match self.persist(&group).await {
+                Ok(answers) => {
+                    for (op, answer) in group.into_iter().zip(answers) {
+                        op.answer(answer);
+                    }
+                }
+                Err(error) if error.is_poison() && group.len() > 1 => {
+                    tracing::error!(%error, calls = group.len(), "a batch was refused; taking it apart");
+                    groups.extend(apart(group));
+                }
+                Err(error) => {
+                    tracing::error!(%error, waiting = group.len(), "settlements were not committed");
+                    let error = Arc::new(error);
+                    for op in group {
+                        op.fail(StoreError::Shared(Arc::clone(&error)).into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tries until the database answers, a bounded number of times.
+    async fn persist(&self, ops: &[Op]) -> Result<Vec<Answer>, StoreError> {
+        let mut pause = Duration::from_millis(20);
+        let mut tries = 1;
+        loop {
+            match self.attempt(ops).await {
+                Err(error) if !error.is_poison() && tries < TRIES => {
+                    tracing::warn!(%error, tries, "a batch was not committed; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = pause.saturating_mul(4);
+                    tries = tries.saturating_add(1);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn attempt(&self, ops: &[Op]) -> Result<Vec<Answer>, StoreError> {
+        let tx = db::begin(&self.writer).await?;
+        let result = self.write(&tx, ops).await;
+        db::finish(tx, result).await
+    }
+
+    /// What is given back first, then settlements, then leases, which see what became free.
+    async fn write<C: ConnectionTrait>(
+        &self,
+        tx: &C,
+        ops: &[Op],
+    ) -> Result<Vec<Answer>, StoreError> {
+        for op in ops {
+            if let Op::GiveBack(back, _) = op {
+                lease::give_back(tx, back).await?;
+            }
+        }
+        let settlements: Vec<&Settlement> = ops.iter().filter_map(Op::settlement).collect();
+        let settled = settle::settle_all(tx, &settlements, &self.ids, self.clock.now()).await?;
+        let mut settled = settled.into_iter();
+        let mut answers = Vec::with_capacity(ops.len());
+        for op in ops {
+            answers.push(match op {
+                Op::Settle(..) => {
+                    Answer::Settled(settled.next().unwrap_or(Err(StoreError::Closed.into())))
+                }
+                Op::Lease(ask, _) => Answer::Granted(lease::lease(tx, ask).await?),
+                Op::GiveBack(..) => Answer::Returned,
+            });
+        }
+        Ok(answers)
+    }
+}
+
+/// By account; what is of one account already, one by one.
+fn apart(group: Vec<Op>) -> Vec<Vec<Op>> {
+    let mut by_account: BTreeMap<AccountId, Vec<Op>> = BTreeMap::new();
+    for op in group {
+        by_account.entry(op.account()).or_default().push(op);
+    }
+    if by_account.len() > 1 {
+        return by_account.into_values().collect();
+    }
+    // The last first, because groups are taken from the end.
+    let singles = by_account.into_values().flatten().map(|op| vec![op]);
+    let mut singles: Vec<Vec<Op>> = singles.collect();
+    singles.reverse();
+    singles
+}
+
+impl Op {
+    fn account(&self) -> AccountId {
+        match self {
+            Self::Settle(settlement, _) => settlement.account,
+            Self::Lease(ask, _) => ask.account,
+            Self::GiveBack(back, _) => back.account,
+        }
+    }
+
+    fn settlement(&self) -> Option<&Settlement> {
+        match self {
+            Self::Settle(settlement, _) => Some(settlement),
+            Self::Lease(..) | Self::GiveBack(..) => None,
+        }
+    }
+
+    /// Whoever asked may have left; the commit stands all the same.
+    fn answer(self, answer: Answer) {
+        match (self, answer) {
+            (Self::Settle(_, reply), Answer::Settled(answer)) => drop(reply.send(answer)),
+            (Self::Lease(_, reply), Answer::Granted(answer)) => drop(reply.send(answer)),
+            (Self::GiveBack(_, reply), Answer::Returned) => drop(reply.send(Ok(()))),
+            (op, _) => op.fail(StoreError::Closed.into()),
+        }
+    }
+
+    fn fail(self, error: BooksError) {
+        match self {
+            Self::Settle(_, reply) => drop(reply.send(Err(error))),
+            Self::Lease(_, reply) => drop(reply.send(Err(error))),
+            Self::GiveBack(_, reply) => drop(reply.send(Err(error))),
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Writes what settlements changed: one statement a table, over all accounts of the batch.
+
+use std::collections::BTreeMap;
+
+use billing_core::call::{Basis, Settlement};
+use billing_core::id::{AccountId, CallId, LedgerTxnId};
+use billing_core::ledger::LedgerTxn;
+use billing_core::meter::Meter;
+use billing_core::settlement::{AccountState, SettledCall};
+use sea_orm::{ConnectionTrait, DbBackend};
+
+use crate::call_row;
+use crate::error::StoreError;
+use crate::instant::{micros, stored};
+use crate::rows::Kind::{Int, Text};
+use crate::rows::{BatchSql, Cell, Rows};
+
+/// The width of a bucket of the roll-ups, in microseconds: a quarter of an hour.
+pub(crate) const BUCKET_US: i64 = 15 * 60 * 1_000_000;
+
+static ATTEMPTS: BatchSql = BatchSql::new(
+    &[
+        ("account_id", Int),
+        ("call_id", Int),
+        ("seq", Int),
+        ("channel", Text),
+        ("status", Int),
+        ("outcome", Text),
+        ("latency_ms", Int),
+    ],
+    "INSERT INTO call_attempt ({columns}) SELECT {columns} FROM {rows} v",
+);
+
+static KEYS: BatchSql = BatchSql::new(
+    &[("account_id", Int), ("key", Text), ("call_id", Int)],
+    "INSERT INTO call_idempotency ({columns}) SELECT {columns} FROM {rows} v WHERE true \
+     ON CONFLICT (account_id, key) DO NOTHING",
+);
+
+static UNLISTED: BatchSql = BatchSql::new(
+    &[("account_id", Int), ("call_id", Int)],
+    "INSERT INTO call_unlisted ({columns}) SELECT {columns} FROM {rows} v",
+);
+
+static ROLLUP: BatchSql = BatchSql::new(
+    &[
+        ("account_id", Int),
+        ("bucket_start", Int),
+        ("key_id", Int),
+        ("model", Text),
+        ("calls", Int),
+        ("void_calls", Int),
+        ("prompt_tokens", Int),
+        ("cache_read_tokens", Int),
+        ("answer_tokens", Int),
+        ("charge", Int),
+        ("overrun", Int),
+    ],
+    "INSERT INTO usage_rollup ({columns}) SELECT {columns} FROM {rows} v WHERE true \
+     ON CONFLICT (account_id, bucket_start, key_id, model) DO UPDATE SET \
+     calls = usage_rollup.calls + excluded.calls, \
+     void_calls = usage_rollup.void_calls + excluded.void_calls, \
+     prompt_tokens = usage_rollup.prompt_tokens + excluded.prompt_tokens, \
+     cache_read_tokens = usage_rollup.cache_read_tokens + excluded.cache_read_tokens, \
+     answer_tokens = usage_rollup.answer_tokens + excluded.answer_tokens, \
+     charge = usage_rollup.charge + excluded.charge, \
+     overrun = usage_rollup.overrun + excluded.overrun",
+);
+
+static WALLETS: BatchSql = BatchSql::new(
+    &[("account_id", Int), ("posted", Int), ("leased", Int)],
+    "UPDATE wallet SET posted = v.posted, leased = v.leased FROM {rows} v \
+     WHERE wallet.account_id = v.account_id",
+);
+
+static LOTS: BatchSql = BatchSql::new(
+    &[("account_id", Int), ("id", Int), ("remaining", Int)],
+    "UPDATE lot SET remaining = v.remaining FROM {rows} v \
+     WHERE lot.account_id = v.account_id AND lot.id = v.id",
+);
+
+static USES: BatchSql = BatchSql::new(
+    &[
+        ("account_id", Int),
+        ("kind", Int),
+        ("subject", Int),
+        ("unit", Int),
+        ("window_start", Int),
+        ("used", Int),
+        ("leased", Int),
+    ],
+    "INSERT INTO quota_usage ({columns}) SELECT {columns} FROM {rows} v WHERE true \
+     ON CONFLICT (account_id, kind, subject, unit, window_start) DO UPDATE SET \
+     used = excluded.used, leased = excluded.leased",
+);
+
+static LEASES: BatchSql = BatchSql::new(
+    &[
+        ("account_id", Int),
+        ("node_id", Int),
+        ("kind", Int),
+        ("subject", Int),
+        ("unit", Int),
+        ("window_start", Int),
+        ("amount", Int),
+    ],
+    "UPDATE lease SET amount = v.amount FROM {rows} v \
+     WHERE lease.account_id = v.account_id AND lease.node_id = v.node_id \
+     AND lease.kind = v.kind AND lease.subject = v.subject AND lease.unit = v.unit \
+     AND lease.window_start = v.window_start",
+);
+
+pub(crate) static TXNS: BatchSql = BatchSql::new(
+    &[
+        ("account_id", Int),
+        ("id", Int),
+        ("kind", Text),
+        ("idem_key", Text),
+        ("fingerprint", Text),
+        ("booked_at", Int),
+        ("balance_after", Int),
+        ("note", Text),
+    ],
+    "INSERT INTO ledger_txn ({columns}) SELECT {columns} FROM {rows} v",
+);
+
+pub(crate) static ENTRIES: BatchSql = BatchSql::new(
+    &[
+        ("account_id", Int),
+        ("txn_id", Int),
+        ("leg", Int),
+        ("code", Text),
+        ("amount", Int),
+        ("lot_id", Int),
+    ],
+    "INSERT INTO ledger_entry ({columns}) SELECT {columns} FROM {rows} v",
+);
+
+/// What a batch writes, collected account by account.
+#[derive(Debug)]
+pub(crate) struct Page {
+    settled_at: i64,
+    calls: Rows,
+    attempts: Rows,
+    keys: Rows,
+    unlisted: Rows,
+    wallets: Rows,
+    lots: Rows,
+    uses: Rows,
+    leases: Rows,
+    txns: Rows,
+    entries: Rows,
+    rollup: BTreeMap<(AccountId, i64, i64, String), Bucket>,
+    rollup_rows: Rows,
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    calls: i64,
+    void_calls: i64,
+    prompt_tokens: i64,
+    cache_read_tokens: i64,
+    answer_tokens: i64,
+    charge: i64,
+    overrun: i64,
+}
+
+impl Page {
+    pub(crate) fn new(backend: DbBackend, settled_at: i64) -> Self {
+        Self {
+            settled_at,
+            calls: call_row::INSERT.rows(backend),
+            attempts: ATTEMPTS.rows(backend),
+            keys: KEYS.rows(backend),
+            unlisted: UNLISTED.rows(backend),
+            wallets: WALLETS.rows(backend),
+            lots: LOTS.rows(backend),
+            uses: USES.rows(backend),
+            leases: LEASES.rows(backend),
+            txns: TXNS.rows(backend),
+            entries: ENTRIES.rows(backend),
+            rollup: BTreeMap::new(),
+            rollup_rows: ROLLUP.rows(backend),
+        }
+    }
+
+    /// A call and what it was charged.
+    pub(crate) fn call(
+        &mut self,
+        settlement: &Settlement,
+        settled: &SettledCall,
+        txn: Option<LedgerTxnId>,
+    ) {
+        call_row::push(&mut self.calls, settlement, settled, txn, self.settled_at);
+        call_row::push_attempts(&mut self.attempts, settlement);
+        let (account, call) = (settlement.account.get(), settlement.call.get());
+        if let Some(key) = settlement.facts.idempotency_key.as_deref() {
+            self.keys.push([account.into(), key.into(), call.into()]);
+        }
+        self.unlisted.push([account.into(), call.into()]);
+        self.count(settlement, settled);
+    }
+
+    fn count(&mut self, settlement: &Settlement, settled: &SettledCall) {
+        let started = micros(settlement.facts.started_at);
+        let bucket = started.saturating_sub(started.rem_euclid(BUCKET_US));
+        let model = settlement.model.as_str().to_owned();
+        let key = (settlement.account, bucket, settlement.key.get(), model);
+        let sum = self.rollup.entry(key).or_default();
+        sum.calls = sum.calls.saturating_add(1);
+        sum.charge = sum.charge.saturating_add(settled.charge.get());
+        sum.overrun = sum.overrun.saturating_add(settled.overrun.get());
+        match &settlement.basis {
+            Basis::Void => sum.void_calls = sum.void_calls.saturating_add(1),
+            Basis::Delivered { usage, .. } => {
+                let cached = usage
+                    .get(Meter::CacheRead)
+                    .saturating_add(usage.get(Meter::AudioCacheRead))
+                    .saturating_add(usage.get(Meter::ImageCacheRead));
+                add(&mut sum.prompt_tokens, usage.prompt_tokens());
+                add(&mut sum.cache_read_tokens, cached);
+                add(&mut sum.answer_tokens, usage.answer_tokens());
+            }
+        }
+    }
+
+    /// The books of an account after it, beside what they were.
+    pub(crate) fn books(&mut self, before: &AccountState, after: &AccountState) {
+        let account = after.account.get();
+        if before.wallet != after.wallet {
+            let posted = after.wallet.posted.get();
+            let leased = stored(after.wallet.leased);
+            self.wallets
+                .push([account.into(), posted.into(), leased.into()]);
+        }
+        let remaining: BTreeMap<_, _> = before.lots.iter().map(|l| (l.id, l.remaining)).collect();
+        for lot in &after.lots {
+            if remaining.get(&lot.id) != Some(&lot.remaining) {
+                let left = stored(lot.remaining);
+                self.lots
+                    .push([account.into(), lot.id.get().into(), left.into()]);
+            }
+        }
+        for (scope, budget) in &after.uses {
+            if before.uses.get(scope) != Some(budget) {
+                let row = scope.row();
+                self.uses.push([
+                    account.into(),
+                    i64::from(row.kind).into(),
+                    row.subject.into(),
+                    i64::from(row.unit).into(),
+                    row.window_start.into(),
+                    stored(budget.used).into(),
+                    stored(budget.leased).into(),
+                ]);
+            }
+        }
+        for ((node, scope), amount) in &after.leases {
+            if before.leases.get(&(*node, *scope)) != Some(amount) {
+                let row = scope.row();
+                self.leases.push([
+                    account.into(),
+                    node.get().into(),
+                    i64::from(row.kind).into(),
+                    row.subject.into(),
+                    i64::from(row.unit).into(),
+                    row.window_start.into(),
+                    stored(*amount).into(),
+                ]);
+            }
+        }
+    }
+
+    /// A transaction of the journal, by which the balance came to be.
+    pub(crate) fn txn(&mut self, txn: &LedgerTxn, balance_after: i64) {
+        let (account, id) = (txn.account().get(), txn.id().get());
+        self.txns.push([
+            account.into(),
+            id.into(),
+            txn.kind().name().into(),
+            Cell::Null,
+            Cell::Null,
+            micros(txn.booked_at()).into(),
+            balance_after.into(),
+            "".into(),
+        ]);
+        push_entries(&mut self.entries, txn);
+    }
+
+    /// How many calls it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub(crate) async fn write<C: ConnectionTrait>(mut self, tx: &C) -> Result<(), StoreError> {
+        for ((account, bucket, key, model), sum) in &self.rollup {
+            self.rollup_rows.push([
+                account.get().into(),
+                (*bucket).into(),
+                (*key).into(),
+                model.as_str().into(),
+                sum.calls.into(),
+                sum.void_calls.into(),
+                sum.prompt_tokens.into(),
+                sum.cache_read_tokens.into(),
+                sum.answer_tokens.into(),
+                sum.charge.into(),
+                sum.overrun.into(),
+            ]);
+        }
+        for rows in [
+            self.wallets,
+            self.lots,
+            self.uses,
+            self.leases,
+            self.txns,
+            self.entries,
+            self.calls,
+            self.attempts,
+            self.keys,
+            self.unlisted,
+            self.rollup_rows,
+        ] {
+            rows.run(tx).await?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn push_entries(rows: &mut Rows, txn: &LedgerTxn) {
+    for (leg, entry) in txn.entries().iter().enumerate() {
+        rows.push([
+            txn.account().get().into(),
+            txn.id().get().into(),
+            i64::try_from(leg).unwrap_or(i64::MAX).into(),
+            entry.code.name().into(),
+            entry.amount.get().into(),
+            entry.lot.map(billing_core::id::LotId::get).into(),
+        ]);
+    }
+}
+
+fn add(sum: &mut i64, quantity: u64) {
+    *sum = sum.saturating_add(i64::try_from(quantity).unwrap_or(i64::MAX));
+}
+
+/// A call and whose it is.
+pub(crate) fn key_of(settlement: &Settlement) -> (AccountId, CallId) {
+    (settlement.account, settlement.call)
+}

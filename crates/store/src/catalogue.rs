@@ -1,0 +1,280 @@
+//! The catalogue: models, price versions and rates.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use billing_core::id::PriceVersionId;
+use billing_core::meter::Meter;
+use billing_core::money::Currency;
+use billing_core::port::catalogue::{Catalogue, CatalogueError, PriceEdition};
+use billing_core::price::{ContextThreshold, ModelName, PriceVersion, Rate, ServiceTier};
+use billing_core::price_book::{ModelFacts, PriceBook, PricedModel};
+use sea_orm::{ConnectionTrait, QueryResult};
+use time::OffsetDateTime;
+
+use crate::db;
+use crate::error::StoreError;
+use crate::instant::{get, instant, micros};
+use crate::open::Store;
+use crate::rows::BatchSql;
+use crate::rows::Kind::{Bool, Int, Text};
+
+/// How many rows one statement takes.
+const CHUNK: usize = 4096;
+
+static MODELS: BatchSql = BatchSql::new(
+    &[
+        ("name", Text),
+        ("provider", Text),
+        ("mode", Text),
+        ("max_input_tokens", Int),
+        ("max_output_tokens", Int),
+    ],
+    "INSERT INTO model ({columns}) SELECT {columns} FROM {rows} v WHERE true \
+     ON CONFLICT (name) DO UPDATE SET provider = excluded.provider, mode = excluded.mode, \
+     max_input_tokens = excluded.max_input_tokens, max_output_tokens = excluded.max_output_tokens",
+);
+
+static VERSIONS: BatchSql = BatchSql::new(
+    &[
+        ("id", Int),
+        ("model", Text),
+        ("currency", Text),
+        ("effective_from", Int),
+        ("price_edition_id", Int),
+    ],
+    "INSERT INTO price_version ({columns}) SELECT {columns} FROM {rows} v",
+);
+
+static RATES: BatchSql = BatchSql::new(
+    &[
+        ("price_version_id", Int),
+        ("meter", Text),
+        ("tier", Text),
+        ("above_prompt", Int),
+        ("inclusive", Bool),
+        ("price", Text),
+    ],
+    "INSERT INTO rate ({columns}) SELECT {columns} FROM {rows} v",
+);
+
+static VERSIONS_BY_ID: BatchSql = BatchSql::new(
+    &[("id", Int)],
+    "SELECT p.id, p.model, p.currency, p.effective_from FROM price_version p \
+     WHERE p.id IN (SELECT v.id FROM {rows} v)",
+);
+
+static RATES_BY_ID: BatchSql = BatchSql::new(
+    &[("id", Int)],
+    "SELECT r.* FROM rate r WHERE r.price_version_id IN (SELECT v.id FROM {rows} v)",
+);
+
+#[async_trait]
+impl Catalogue for Store {
+    async fn price_book(&self) -> Result<PriceBook, CatalogueError> {
+        let tx = self.db.snapshot().await?;
+        let result = book(&tx).await;
+        db::finish(tx, result).await
+    }
+
+    async fn record(
+        &self,
+        edition: PriceEdition,
+        now: OffsetDateTime,
+    ) -> Result<(), CatalogueError> {
+        let tx = self.db.begin().await?;
+        let result = record(&tx, &edition, now).await;
+        db::finish(tx, result).await?;
+        Ok(())
+    }
+}
+
+async fn record<C: ConnectionTrait>(
+    tx: &C,
+    edition: &PriceEdition,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let text = "INSERT INTO price_edition (source, recorded_at, versions, facts) \
+                VALUES (?, ?, ?, ?) RETURNING id";
+    let values = vec![
+        edition.source.as_str().into(),
+        micros(now).into(),
+        count(edition.versions.len()).into(),
+        count(edition.facts.len()).into(),
+    ];
+    let row = db::one(tx, text, values).await?;
+    let row = row.ok_or_else(|| StoreError::unreadable("price_edition", "no id came back"))?;
+    let id: i64 = get(&row, "id")?;
+    record_models(tx, edition).await?;
+    record_prices(tx, edition, id).await?;
+    db::note_change(tx, "prices", None, micros(now)).await
+}
+
+async fn record_models<C: ConnectionTrait>(
+    tx: &C,
+    edition: &PriceEdition,
+) -> Result<(), StoreError> {
+    // One row a model: a statement may not touch one twice.
+    let of_versions = edition.versions.iter().map(|(v, f)| (v.model().as_str(), f));
+    let alone = edition.facts.iter().map(|(name, f)| (name.as_str(), f));
+    let facts: BTreeMap<&str, &ModelFacts> = of_versions.chain(alone).collect();
+    let facts: Vec<_> = facts.into_iter().collect();
+    for chunk in facts.chunks(CHUNK) {
+        let mut rows = MODELS.rows(tx.get_database_backend());
+        for (name, facts) in chunk {
+            rows.push([
+                (*name).into(),
+                facts.provider.as_str().into(),
+                facts.mode.as_str().into(),
+                facts.max_input_tokens.map(tokens).into(),
+                facts.max_output_tokens.map(tokens).into(),
+            ]);
+        }
+        rows.run(tx).await?;
+    }
+    Ok(())
+}
+
+async fn record_prices<C: ConnectionTrait>(
+    tx: &C,
+    edition: &PriceEdition,
+    id: i64,
+) -> Result<(), StoreError> {
+    for chunk in edition.versions.chunks(CHUNK) {
+        let mut versions = VERSIONS.rows(tx.get_database_backend());
+        let mut rates = RATES.rows(tx.get_database_backend());
+        for (version, _) in chunk {
+            versions.push([
+                version.id().get().into(),
+                version.model().as_str().into(),
+                version.currency().code().into(),
+                micros(version.effective_from()).into(),
+                id.into(),
+            ]);
+            for rate in version.rates() {
+                let price = rate.price.to_string();
+                rates.push([
+                    version.id().get().into(),
+                    rate.meter.name().into(),
+                    rate.tier.name().into(),
+                    rate.above.map_or(-1, |a| tokens(a.prompt_tokens)).into(),
+                    rate.above.is_some_and(|a| a.inclusive).into(),
+                    price.as_str().into(),
+                ]);
+            }
+        }
+        versions.run(tx).await?;
+        rates.run(tx).await?;
+    }
+    Ok(())
+}
+
+fn tokens(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+async fn book<C: ConnectionTrait>(tx: &C) -> Result<PriceBook, CatalogueError> {
+    let rates = db::all(tx, "SELECT * FROM rate", Vec::new()).await?;
+    let text = "SELECT id, model, currency, effective_from FROM price_version";
+    let versions = versions_of(&db::all(tx, text, Vec::new()).await?, &rates)?;
+    let mut by_model: BTreeMap<ModelName, Vec<Arc<PriceVersion>>> = BTreeMap::new();
+    for version in versions {
+        let model = version.model().clone();
+        by_model.entry(model).or_default().push(Arc::new(version));
+    }
+    let mut models = Vec::new();
+    for row in db::all(tx, "SELECT * FROM model", Vec::new()).await? {
+        let name = ModelName::new(&get::<String>(&row, "name")?);
+        let versions = by_model.remove(&name).unwrap_or_default();
+        models.push(PricedModel::new(name, facts(&row)?, versions));
+    }
+    Ok(PriceBook::new(models))
+}
+
+fn facts(row: &QueryResult) -> Result<ModelFacts, StoreError> {
+    let tokens = |column| {
+        let count: Option<i64> = get(row, column)?;
+        Ok::<_, StoreError>(count.and_then(|n| u64::try_from(n).ok()))
+    };
+    Ok(ModelFacts {
+        provider: get(row, "provider")?,
+        mode: get(row, "mode")?,
+        max_input_tokens: tokens("max_input_tokens")?,
+        max_output_tokens: tokens("max_output_tokens")?,
+    })
+}
+
+/// The price versions with these ids, as far as they are on record.
+pub(crate) async fn versions<C: ConnectionTrait>(
+    tx: &C,
+    ids: &[i64],
+) -> Result<Vec<PriceVersion>, CatalogueError> {
+    let mut versions = VERSIONS_BY_ID.rows(tx.get_database_backend());
+    let mut rates = RATES_BY_ID.rows(tx.get_database_backend());
+    for id in ids {
+        versions.push([(*id).into()]);
+        rates.push([(*id).into()]);
+    }
+    versions_of(&versions.query(tx).await?, &rates.query(tx).await?)
+}
+
+fn versions_of(
+    versions: &[QueryResult],
+    rates: &[QueryResult],
+) -> Result<Vec<PriceVersion>, CatalogueError> {
+    let mut rates_of: BTreeMap<i64, Vec<&QueryResult>> = BTreeMap::new();
+    for rate in rates {
+        let id = get(rate, "price_version_id")?;
+        rates_of.entry(id).or_default().push(rate);
+    }
+    versions
+        .iter()
+        .map(|row| {
+            let id: i64 = get(row, "id")?;
+            let model: String = get(row, "model")?;
+            let of_version = rates_of.remove(&id).unwrap_or_default();
+            let unreadable = |why: String| CatalogueError::Unreadable {
+                model: model.clone(),
+                why,
+            };
+            let rates: Result<Vec<Rate>, CatalogueError> = of_version
+                .into_iter()
+                .map(|rate| read_rate(rate)?.map_err(unreadable))
+                .collect();
+            let currency: String = get(row, "currency")?;
+            let currency = Currency::parse(&currency).map_err(|e| unreadable(e.to_string()))?;
+            let from = instant("price_version", get(row, "effective_from")?)?;
+            let (id, name) = (PriceVersionId::new(id), ModelName::new(&model));
+            PriceVersion::new(id, name, currency, from, rates?)
+                .map_err(|e| unreadable(e.to_string()))
+        })
+        .collect()
+}
+
+fn read_rate(row: &QueryResult) -> Result<Result<Rate, String>, StoreError> {
+    let meter: String = get(row, "meter")?;
+    let tier: String = get(row, "tier")?;
+    let above: i64 = get(row, "above_prompt")?;
+    let inclusive: bool = get(row, "inclusive")?;
+    let price: String = get(row, "price")?;
+    let tiers = ServiceTier::ALL.iter();
+    let rate = || {
+        Ok(Rate {
+            meter: meter.parse::<Meter>().map_err(|e| e.to_string())?,
+            tier: *tiers
+                .clone()
+                .find(|t| t.name() == tier)
+                .ok_or_else(|| format!("\"{tier}\" is not a tier"))?,
+            above: u64::try_from(above)
+                .ok()
+                .map(|prompt_tokens| ContextThreshold {
+                    prompt_tokens,
+                    inclusive,
+                }),
+            price: price.parse().map_err(|e| format!("{e}"))?,
+        })
+    };
+    Ok(rate())
+}

@@ -1,0 +1,144 @@
+//! Connections and statements.
+
+use sea_orm::{
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend,
+    IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait, Value,
+};
+
+use crate::error::StoreError;
+
+/// The two sides of a database: one connection writes on SQLite, several read.
+#[derive(Debug, Clone)]
+pub(crate) struct Db {
+    pub(crate) reader: DatabaseConnection,
+    pub(crate) writer: DatabaseConnection,
+}
+
+impl Db {
+    pub(crate) fn backend(&self) -> DbBackend {
+        self.writer.get_database_backend()
+    }
+
+    /// A transaction that writes.
+    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+        begin(&self.writer).await
+    }
+
+    /// A transaction in which all reads see one state.
+    pub(crate) async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
+        let options = match self.backend() {
+            DbBackend::Postgres => TransactionOptions {
+                isolation_level: Some(IsolationLevel::RepeatableRead),
+                access_mode: Some(AccessMode::ReadOnly),
+                ..TransactionOptions::default()
+            },
+            _ => TransactionOptions::default(),
+        };
+        Ok(self.reader.begin_with_options(options).await?)
+    }
+}
+
+pub(crate) async fn begin(writer: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
+    let options = match writer.get_database_backend() {
+        DbBackend::Sqlite => TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        },
+        _ => TransactionOptions::default(),
+    };
+    Ok(writer.begin_with_options(options).await?)
+}
+
+/// Commits what went well; else rolls back at once, because the one writer is waited for.
+pub(crate) async fn finish<T, E: From<StoreError>>(
+    tx: DatabaseTransaction,
+    result: Result<T, E>,
+) -> Result<T, E> {
+    match result {
+        Ok(done) => {
+            tx.commit().await.map_err(StoreError::from)?;
+            Ok(done)
+        }
+        Err(error) => {
+            if let Err(rollback) = tx.rollback().await {
+                tracing::debug!(error = %rollback, "a transaction could not be rolled back");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// A statement with `?` for each value; `{lock}` locks the rows read, where rows can be locked.
+fn statement(backend: DbBackend, text: &str, values: Vec<Value>) -> Statement {
+    Statement::from_sql_and_values(backend, dialect(backend, text), values)
+}
+
+fn dialect(backend: DbBackend, text: &str) -> String {
+    if backend == DbBackend::Sqlite {
+        return text.replace("{lock}", "").replace("{share}", "");
+    }
+    let text = text
+        .replace("{lock}", " FOR UPDATE")
+        .replace("{share}", " FOR SHARE");
+    let mut numbered = String::with_capacity(text.len().saturating_add(16));
+    for (i, part) in text.split('?').enumerate() {
+        if i > 0 {
+            numbered.push('$');
+            numbered.push_str(&i.to_string());
+        }
+        numbered.push_str(part);
+    }
+    numbered
+}
+
+pub(crate) async fn all<C: ConnectionTrait>(
+    db: &C,
+    text: &str,
+    values: Vec<Value>,
+) -> Result<Vec<QueryResult>, StoreError> {
+    let statement = statement(db.get_database_backend(), text, values);
+    Ok(db.query_all_raw(statement).await?)
+}
+
+pub(crate) async fn one<C: ConnectionTrait>(
+    db: &C,
+    text: &str,
+    values: Vec<Value>,
+) -> Result<Option<QueryResult>, StoreError> {
+    let statement = statement(db.get_database_backend(), text, values);
+    Ok(db.query_one_raw(statement).await?)
+}
+
+/// How many rows it changed.
+pub(crate) async fn run<C: ConnectionTrait>(
+    db: &C,
+    text: &str,
+    values: Vec<Value>,
+) -> Result<u64, StoreError> {
+    let statement = statement(db.get_database_backend(), text, values);
+    Ok(db.execute_raw(statement).await?.rows_affected())
+}
+
+/// Notes that something changed which nodes have in memory; the last statement of a transaction.
+///
+/// Positions become visible in order: on PostgreSQL those who note changes wait for each other,
+/// so that nobody reads past one that is not committed yet.
+pub(crate) async fn note_change<C: ConnectionTrait>(
+    db: &C,
+    subject: &str,
+    account: Option<i64>,
+    at: i64,
+) -> Result<(), StoreError> {
+    if db.get_database_backend() == DbBackend::Postgres {
+        let lock = "SELECT pg_advisory_xact_lock(7405170001)";
+        db.execute_unprepared(lock).await?;
+    }
+    run(
+        db,
+        "INSERT INTO change_feed (subject, account_id, at) VALUES (?, ?, ?)",
+        vec![subject.into(), account.into(), at.into()],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! Rows of the control plane as SeaORM entities. They stay in this crate.
+#![expect(
+    unreachable_pub,
+    reason = "SeaORM's derive makes public items beside each model"
+)]
+
+pub(crate) mod account;
+pub(crate) mod api_key;
+pub(crate) mod change_feed;
+pub(crate) mod membership;
+pub(crate) mod session;
+pub(crate) mod user;
+pub(crate) mod wallet;

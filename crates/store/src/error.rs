@@ -1,0 +1,130 @@
+//! What goes wrong in here, and what a port makes of it.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use billing_core::port::books::BooksError;
+use billing_core::port::catalogue::CatalogueError;
+use billing_core::port::directory::DirectoryError;
+use billing_core::port::reports::ReportError;
+use sea_orm::{DbErr, RuntimeErr};
+use thiserror::Error as ThisError;
+
+/// Why the store did not do what was asked.
+#[derive(Debug, ThisError)]
+pub enum StoreError {
+    /// The database refused, or cannot be reached.
+    #[error("database: {0}")]
+    Database(#[from] DbErr),
+    /// A stored row is not what it should be.
+    #[error("a stored {table} cannot be read: {why}")]
+    Unreadable {
+        /// The table.
+        table: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// The URL names no database that the store knows.
+    #[error("\"{0}\" is not a database: expected sqlite:///path/file.db or postgres://…")]
+    UnknownUrl(String),
+    /// The folder of a SQLite file cannot be made.
+    #[error("cannot make the folder {folder}: {source}")]
+    Folder {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The operating system gave no thread or no randomness.
+    #[error("the store cannot start: {0}")]
+    Start(String),
+    /// The store is closing.
+    #[error("the store is closed")]
+    Closed,
+    /// The same failure as for others of the batch.
+    #[error(transparent)]
+    Shared(Arc<StoreError>),
+}
+
+impl StoreError {
+    pub(crate) fn unreadable(table: &'static str, why: impl ToString) -> Self {
+        let why = why.to_string();
+        Self::Unreadable { table, why }
+    }
+
+    /// Whether it is what was written that is at fault, so that repeating it is in vain.
+    pub(crate) fn is_poison(&self) -> bool {
+        match self {
+            Self::Database(DbErr::Exec(e) | DbErr::Query(e)) => is_refusal(e),
+            Self::Database(DbErr::Type(_) | DbErr::TryIntoErr { .. }) | Self::Unreadable { .. } => {
+                true
+            }
+            Self::Shared(e) => e.is_poison(),
+            Self::Database(_)
+            | Self::UnknownUrl(_)
+            | Self::Folder { .. }
+            | Self::Start(_)
+            | Self::Closed => false,
+        }
+    }
+}
+
+/// Constraints and values: SQLSTATE classes 22 and 23, SQLite's result 19 and 20.
+fn is_refusal(error: &RuntimeErr) -> bool {
+    let RuntimeErr::SqlxError(error) = error else {
+        return false;
+    };
+    let Some(code) = error.as_database_error().and_then(|e| e.code()) else {
+        return false;
+    };
+    let is_sqlstate = code.len() == 5;
+    if is_sqlstate {
+        return code.starts_with("22") || code.starts_with("23");
+    }
+    code.parse::<u32>()
+        .is_ok_and(|code| matches!(code & 0xff, 19 | 20))
+}
+
+fn boxed(error: StoreError) -> Box<dyn Error + Send + Sync> {
+    Box::new(error)
+}
+
+impl From<StoreError> for BooksError {
+    fn from(error: StoreError) -> Self {
+        if error.is_poison() {
+            Self::Inconsistent(error.to_string())
+        } else {
+            Self::Unavailable(boxed(error))
+        }
+    }
+}
+
+impl From<StoreError> for DirectoryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unreadable { table, why } => Self::Unreadable { table, why },
+            other => Self::Unavailable(boxed(other)),
+        }
+    }
+}
+
+impl From<StoreError> for ReportError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unreadable { table, why } => Self::Unreadable { table, why },
+            other => Self::Unavailable(boxed(other)),
+        }
+    }
+}
+
+impl From<StoreError> for CatalogueError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unreadable { table, why } => Self::Unreadable {
+                model: table.to_owned(),
+                why,
+            },
+            other => Self::Unavailable(boxed(other)),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Opening, migrating and closing a store.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use billing_core::id::{IdSequence, LedgerTxnId};
+use billing_core::port::clock::Clock;
+use migrations::Migrator;
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend};
+
+use crate::books::committer::{self, Committer};
+use crate::db::{self, Db};
+use crate::error::StoreError;
+
+/// Where a store is and how it works.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// `sqlite:///path/file.db` (made where it is missing) or `postgres://…`.
+    pub url: String,
+    /// What time it is when a batch is booked.
+    pub clock: Arc<dyn Clock>,
+    /// Connections that read on SQLite; all connections but the committer's on PostgreSQL.
+    pub connections: u32,
+    /// How long the committer waits for more while batches are large; none while few wait.
+    pub linger: Duration,
+}
+
+impl StoreConfig {
+    /// The usual settings for a database.
+    pub fn new(url: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+        let url = url.into();
+        let connections = if url.starts_with("sqlite:") { 4 } else { 16 };
+        Self {
+            url,
+            clock,
+            connections,
+            linger: Duration::ZERO,
+        }
+    }
+}
+
+/// All ports over one database. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) db: Db,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) committer: Committer,
+    pub(crate) ids: TxnIds,
+}
+
+impl Store {
+    /// Connects, and makes the file where it is missing. The schema is left as it is: see
+    /// [`Store::migrate`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open(config: StoreConfig) -> Result<Self, StoreError> {
+        let ids = TxnIds::new()?;
+        let target = Target::of(&config)?;
+        target.make_folder()?;
+        let start = committer::Start {
+            writer: target.writer(),
+            checkpointer: target.checkpointer(),
+            clock: Arc::clone(&config.clock),
+            ids: ids.clone(),
+            linger: config.linger,
+        };
+        let (committer, hot) = committer::start(start).await?;
+        let general = Database::connect(target.general(config.connections)).await?;
+        let writer = match hot.get_database_backend() {
+            DbBackend::Sqlite => hot,
+            _ => general.clone(),
+        };
+        Ok(Self {
+            db: Db {
+                reader: general,
+                writer,
+            },
+            clock: config.clock,
+            committer,
+            ids,
+        })
+    }
+
+    /// Whether it is an embedded SQLite file, so that one node uses it alone.
+    pub fn is_embedded(&self) -> bool {
+        self.db.backend() == DbBackend::Sqlite
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        db::one(&self.db.reader, "SELECT 1 AS one", Vec::new()).await?;
+        Ok(())
+    }
+
+    /// The steps that the schema lacks, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Migrator::pending(&self.db.writer).await?)
+    }
+
+    /// Takes the schema to this version, all steps or none. Tells of each step before it is taken
+    /// (its name, how many are done, how many there are), and answers with how many were taken.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn migrate(
+        &self,
+        mut progress: impl FnMut(&str, usize, usize) + Send,
+    ) -> Result<usize, StoreError> {
+        let tx = self.db.begin().await?;
+        let work = async {
+            if self.db.backend() == DbBackend::Postgres {
+                // Nodes that start together migrate one after the other.
+                db::one(&tx, "SELECT pg_advisory_xact_lock(7405170002)", Vec::new()).await?;
+            }
+            let pending = Migrator::pending(&tx).await?;
+            for (done, step) in pending.iter().enumerate() {
+                progress(step, done, pending.len());
+                Migrator::step(&tx).await?;
+            }
+            Ok::<_, StoreError>(pending.len())
+        };
+        let result = work.await;
+        db::finish(tx, result).await
+    }
+
+    /// Commits what waits and closes all connections.
+    pub async fn close(self) {
+        self.committer.stop().await;
+        for connection in [self.db.writer, self.db.reader] {
+            if let Err(error) = connection.close().await {
+                tracing::debug!(%error, "a connection was not closed well");
+            }
+        }
+    }
+}
+
+/// Ids of ledger transactions. Clones share the sequence.
+#[derive(Debug, Clone)]
+pub(crate) struct TxnIds(Arc<Mutex<IdSequence>>);
+
+impl TxnIds {
+    fn new() -> Result<Self, StoreError> {
+        let node = getrandom::u32().map_err(|e| StoreError::Start(e.to_string()))?;
+        let node = u16::try_from(node & 0x3ff).unwrap_or(0);
+        Ok(Self(Arc::new(Mutex::new(IdSequence::new(node)))))
+    }
+
+    pub(crate) fn next(&self, now: time::OffsetDateTime) -> LedgerTxnId {
+        let ms = now.unix_timestamp_nanos().div_euclid(1_000_000);
+        let mut sequence = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        LedgerTxnId::new(sequence.next(i64::try_from(ms).unwrap_or(0)))
+    }
+}
+
+enum Target {
+    Sqlite { file: String },
+    Postgres { url: String },
+}
+
+impl Target {
+    fn of(config: &StoreConfig) -> Result<Self, StoreError> {
+        let url = config.url.as_str();
+        if let Some(file) = url.strip_prefix("sqlite://").filter(|f| !f.is_empty()) {
+            let file = file.to_owned();
+            return Ok(Self::Sqlite { file });
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let url = url.to_owned();
+            return Ok(Self::Postgres { url });
+        }
+        // What stands before a `:` may be shown; what follows may be a password.
+        let scheme = url.split(':').next().unwrap_or_default();
+        Err(StoreError::UnknownUrl(scheme.to_owned()))
+    }
+
+    fn make_folder(&self) -> Result<(), StoreError> {
+        let Self::Sqlite { file } = self else {
+            return Ok(());
+        };
+        let Some(folder) = Path::new(file).parent() else {
+            return Ok(());
+        };
+        std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
+            folder: folder.display().to_string(),
+            source,
+        })
+    }
+
+    fn options(&self, connections: u32) -> ConnectOptions {
+        let mut options = match self {
+            Self::Sqlite { .. } => ConnectOptions::new("sqlite://tollgate"),
+            Self::Postgres { url } => ConnectOptions::new(url.clone()),
+        };
+        options
+            .max_connections(connections)
+            .sqlx_logging(false)
+            .record_stmt_in_spans(false)
+            .acquire_timeout(Duration::from_secs(10));
+        options
+    }
+
+    fn sqlite(&self, connections: u32, extra: &'static [(&'static str, &'static str)]) -> ConnectOptions {
+        let mut options = self.options(connections);
+        if let Self::Sqlite { file } = self {
+            let file = file.clone();
+            options.test_before_acquire(false).idle_timeout(None);
+            options.map_sqlx_sqlite_opts(move |sqlite| {
+                let sqlite = sqlite
+                    .filename(&file)
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(Duration::from_secs(10))
+                    .foreign_keys(true)
+                    .statement_cache_capacity(200);
+                extra
+                    .iter()
+                    .fold(sqlite, |s, (name, value)| s.pragma(*name, *value))
+            });
+        }
+        options
+    }
+
+    /// The committer's connections. On SQLite it is the one that writes; its own checkpoints are a
+    /// last resort, because they would hold up whoever waits for the commit.
+    fn writer(&self) -> ConnectOptions {
+        match self {
+            Self::Sqlite { .. } => {
+                self.sqlite(1, &[("wal_autocheckpoint", "20000"), ("cache_size", "-16000")])
+            }
+            Self::Postgres { .. } => self.options(2),
+        }
+    }
+
+    fn checkpointer(&self) -> Option<ConnectOptions> {
+        match self {
+            Self::Sqlite { .. } => Some(self.sqlite(1, &[])),
+            Self::Postgres { .. } => None,
+        }
+    }
+
+    fn general(&self, connections: u32) -> ConnectOptions {
+        match self {
+            Self::Sqlite { .. } => self.sqlite(connections, &[("query_only", "on")]),
+            Self::Postgres { .. } => self.options(connections),
+        }
+    }
+}
+
+/// A connection for the committer's thread.
+pub(crate) async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, StoreError> {
+    Ok(Database::connect(options).await?)
+}

@@ -1,0 +1,252 @@
+//! Read models: lists, receipts and totals.
+
+use async_trait::async_trait;
+use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId};
+use billing_core::ledger::{LedgerCode, LedgerKind};
+use billing_core::money::Nanos;
+use billing_core::port::reports::{
+    CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, Reports, UsageGroup, UsageLine,
+};
+use sea_orm::{QueryResult, Value};
+use time::OffsetDateTime;
+
+use crate::books::load;
+use crate::books::save::BUCKET_US;
+use crate::call_row;
+use crate::db;
+use crate::error::StoreError;
+use crate::instant::{get, instant, micros};
+use crate::open::Store;
+
+const DAY_US: i64 = 86_400_000_000;
+
+#[async_trait]
+impl Reports for Store {
+    async fn call(
+        &self,
+        account: AccountId,
+        call: CallId,
+    ) -> Result<Option<CallDetail>, ReportError> {
+        Ok(call_row::find(&self.db.reader, account, call).await?)
+    }
+
+    async fn call_by_idempotency_key(
+        &self,
+        account: AccountId,
+        key: &str,
+    ) -> Result<Option<CallId>, ReportError> {
+        let text = "SELECT call_id FROM call_idempotency WHERE account_id = ? AND key = ?";
+        let values = vec![account.get().into(), key.into()];
+        let row = db::one(&self.db.reader, text, values).await?;
+        Ok(row
+            .map(|r| get(&r, "call_id"))
+            .transpose()?
+            .map(CallId::new))
+    }
+
+    async fn calls(
+        &self,
+        account: AccountId,
+        filter: CallFilter,
+        before: Option<CallId>,
+        limit: u32,
+    ) -> Result<Vec<CallDetail>, ReportError> {
+        // The queue first: a call that moves meanwhile is found in the list.
+        let mut rows = Vec::new();
+        for table in ["call_unlisted", "account_call"] {
+            let (text, values) = page(table, account, &filter, before, limit);
+            rows.extend(db::all(&self.db.reader, &text, values).await?);
+        }
+        let mut calls = call_row::details(&self.db.reader, &rows).await?;
+        calls.sort_by_key(|call| std::cmp::Reverse(call.id));
+        calls.dedup_by_key(|call| call.id);
+        calls.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(calls)
+    }
+
+    async fn usage(
+        &self,
+        account: AccountId,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        group: UsageGroup,
+    ) -> Result<Vec<UsageLine>, ReportError> {
+        let by = match group {
+            UsageGroup::Total => "0",
+            UsageGroup::Model => "model",
+            UsageGroup::Key => "key_id",
+            UsageGroup::Day => "bucket_start / 86400000000",
+        };
+        let text = format!(
+            "SELECT {by} AS line, {} FROM usage_rollup \
+             WHERE account_id = ? AND bucket_start >= ? AND bucket_start < ? \
+             GROUP BY 1 ORDER BY 1",
+            sums(&[
+                "calls",
+                "void_calls",
+                "prompt_tokens",
+                "cache_read_tokens",
+                "answer_tokens",
+                "charge",
+            ])
+        );
+        let values = vec![
+            account.get().into(),
+            bucket(from).into(),
+            micros(to).into(),
+        ];
+        let rows = db::all(&self.db.reader, &text, values).await?;
+        let lines = rows.iter().map(|row| usage_line(row, group));
+        Ok(lines.collect::<Result<_, _>>()?)
+    }
+
+    async fn key_spend(
+        &self,
+        account: AccountId,
+        key: KeyId,
+        since: OffsetDateTime,
+    ) -> Result<Nanos, ReportError> {
+        let text = format!(
+            "SELECT {} FROM usage_rollup WHERE account_id = ? AND bucket_start >= ? AND key_id = ?",
+            sums(&["charge"])
+        );
+        let values = vec![
+            account.get().into(),
+            bucket(since).into(),
+            key.get().into(),
+        ];
+        let row = db::one(&self.db.reader, &text, values).await?;
+        let charge = row.map(|r| get::<i64>(&r, "charge")).transpose()?;
+        Ok(Nanos::new(charge.unwrap_or(0)))
+    }
+
+    async fn credits(&self, account: AccountId) -> Result<CreditTotals, ReportError> {
+        let text = "SELECT w.*, \
+            CAST(COALESCE((SELECT SUM(granted) FROM lot WHERE account_id = w.account_id), 0) \
+                 AS BIGINT) AS credited, \
+            CAST(COALESCE((SELECT SUM(charge) FROM usage_rollup WHERE account_id = w.account_id), \
+                 0) AS BIGINT) AS charged \
+            FROM wallet w WHERE w.account_id = ?";
+        let Some(row) = db::one(&self.db.reader, text, vec![account.get().into()]).await? else {
+            return Ok(CreditTotals::default());
+        };
+        let wallet = load::wallet(&row)?;
+        Ok(CreditTotals {
+            credited: Nanos::new(get(&row, "credited")?),
+            charged: Nanos::new(get(&row, "charged")?),
+            balance: wallet.posted,
+            credit_limit: wallet.credit_limit,
+        })
+    }
+
+    async fn ledger(
+        &self,
+        account: AccountId,
+        before: Option<LedgerTxnId>,
+        limit: u32,
+    ) -> Result<Vec<LedgerLine>, ReportError> {
+        let text = "SELECT t.id, t.kind, t.booked_at, t.note, e.code, e.amount, e.lot_id FROM \
+            (SELECT * FROM ledger_txn WHERE account_id = ? AND id < ? ORDER BY id DESC LIMIT ?) t \
+            JOIN ledger_entry e ON e.account_id = t.account_id AND e.txn_id = t.id \
+            ORDER BY t.id DESC, e.leg";
+        let values = vec![
+            account.get().into(),
+            before.map_or(i64::MAX, LedgerTxnId::get).into(),
+            i64::from(limit).into(),
+        ];
+        let rows = db::all(&self.db.reader, text, values).await?;
+        Ok(rows.iter().map(ledger_line).collect::<Result<_, _>>()?)
+    }
+}
+
+/// Sums that are integers on both databases, and zero of no rows.
+fn sums(columns: &[&str]) -> String {
+    let sums: Vec<String> = columns
+        .iter()
+        .map(|c| format!("CAST(COALESCE(SUM({c}), 0) AS BIGINT) AS {c}"))
+        .collect();
+    sums.join(", ")
+}
+
+/// The start of the quarter of an hour that holds an instant.
+fn bucket(at: OffsetDateTime) -> i64 {
+    let at = micros(at);
+    at.saturating_sub(at.rem_euclid(BUCKET_US))
+}
+
+fn page(
+    table: &str,
+    account: AccountId,
+    filter: &CallFilter,
+    before: Option<CallId>,
+    limit: u32,
+) -> (String, Vec<Value>) {
+    let mut text = format!(
+        "SELECT c.* FROM {table} l CROSS JOIN call c \
+         WHERE c.id = l.call_id AND c.account_id = l.account_id \
+         AND l.account_id = ? AND l.call_id < ?"
+    );
+    let mut values: Vec<Value> = vec![
+        account.get().into(),
+        before.map_or(i64::MAX, CallId::get).into(),
+    ];
+    let mut narrow = |condition: &str, value: Value| {
+        text.push_str(condition);
+        values.push(value);
+    };
+    if let Some(key) = filter.key {
+        narrow(" AND c.key_id = ?", key.get().into());
+    }
+    if let Some(model) = &filter.model {
+        narrow(" AND c.model = ?", model.as_str().into());
+    }
+    if let Some(from) = filter.from {
+        narrow(" AND c.started_at >= ?", micros(from).into());
+    }
+    if let Some(to) = filter.to {
+        narrow(" AND c.started_at < ?", micros(to).into());
+    }
+    narrow(" ORDER BY l.call_id DESC LIMIT ?", i64::from(limit).into());
+    (text, values)
+}
+
+fn usage_line(row: &QueryResult, group: UsageGroup) -> Result<UsageLine, StoreError> {
+    let count = |column| {
+        let sum: i64 = get(row, column)?;
+        Ok::<_, StoreError>(u64::try_from(sum).unwrap_or(0))
+    };
+    let group = match group {
+        UsageGroup::Total => String::new(),
+        UsageGroup::Model => get(row, "line")?,
+        UsageGroup::Key => KeyId::new(get(row, "line")?).to_string(),
+        UsageGroup::Day => {
+            let day: i64 = get(row, "line")?;
+            let at = instant("usage_rollup", day.saturating_mul(DAY_US))?;
+            at.date().to_string()
+        }
+    };
+    Ok(UsageLine {
+        group,
+        calls: count("calls")?,
+        void_calls: count("void_calls")?,
+        prompt_tokens: count("prompt_tokens")?,
+        cache_read_tokens: count("cache_read_tokens")?,
+        answer_tokens: count("answer_tokens")?,
+        charge: Nanos::new(get(row, "charge")?),
+    })
+}
+
+fn ledger_line(row: &QueryResult) -> Result<LedgerLine, StoreError> {
+    let kind: String = get(row, "kind")?;
+    let code: String = get(row, "code")?;
+    let unknown = |what: &str| StoreError::unreadable("ledger_entry", format!("\"{what}\""));
+    Ok(LedgerLine {
+        txn: LedgerTxnId::new(get(row, "id")?),
+        kind: LedgerKind::of_name(&kind).ok_or_else(|| unknown(&kind))?,
+        booked_at: instant("ledger_txn", get(row, "booked_at")?)?,
+        code: LedgerCode::of_name(&code).ok_or_else(|| unknown(&code))?,
+        amount: Nanos::new(get(row, "amount")?),
+        lot: get::<Option<i64>>(row, "lot_id")?.map(LotId::new),
+        note: get(row, "note")?,
+    })
+}
