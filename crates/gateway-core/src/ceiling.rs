@@ -40,7 +40,8 @@ impl ModelBounds {
 /// The upper bound of a call, by meter.
 ///
 /// Input is bounded by half the body's bytes, which the text of real prompts stays well below, plus
-/// a fixed allowance for each picture, and never more than the model takes. Output is the client's
+/// a fixed allowance for each picture, and never more than the model takes. A prompt made of rare
+/// symbols can still exceed it, up to one token a byte, so the books cannot rely on it alone. Output is the client's
 /// limit, else the model's, else `default_output`, for each choice.
 ///
 /// The gateway does not know which class is dearer. Where a request can be counted in two classes

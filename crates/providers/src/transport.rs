@@ -28,6 +28,8 @@ mod body;
 const MODELS_LIMIT: usize = 8 << 20;
 /// Connections kept to one host. Streams take one each.
 const IDLE_PER_HOST: usize = 256;
+/// Shorter than what servers allow: a connection they are about to close would fail a call.
+const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,6 +200,7 @@ fn pool(tls: Option<&ClientConfig>, timeouts: &Timeouts) -> Pool {
     let mut builder = Client::builder(TokioExecutor::new());
     builder
         .pool_max_idle_per_host(IDLE_PER_HOST)
+        .pool_idle_timeout(IDLE_CONNECTION)
         .pool_timer(TokioTimer::new());
     match tls {
         None => Pool::Plain(builder.build(tcp)),
