@@ -41,8 +41,8 @@ impl ModelBounds {
 ///
 /// Input is bounded by half the body's bytes, which the text of real prompts stays well below, plus
 /// a fixed allowance for each picture, and never more than the model takes. A prompt made of rare
-/// symbols can still exceed it, up to one token a byte, so the books cannot rely on it alone. Output is the client's
-/// limit, else the model's, else `default_output`, for each choice.
+/// symbols can still exceed it, up to one token a byte, so the books cannot rely on it alone.
+/// Output is the client's limit, else the model's, else `default_output`, for each choice.
 ///
 /// The gateway does not know which class is dearer. Where a request can be counted in two classes
 /// (audio beside text), the bound stands in both: too high, never too low.
