@@ -1,0 +1,270 @@
+//! The public cases of `vectors/`, numbers in and numbers out, against the rules of this crate.
+//!
+//! Every operation of every file is in one of two tables: [`RUN`] has the rules that exist,
+//! [`WAITS`] names the issue that brings the rule. A case in neither fails, and so does an entry
+//! that no case needs.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fall over")]
+
+#[path = "vectors/credit.rs"]
+mod credit;
+#[path = "vectors/two_phase.rs"]
+mod two_phase;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use billing_core::money::{Currency, Money, Nanos};
+use rust_decimal::Decimal;
+use serde_json::Value;
+
+/// Runs one case: its input, and what is expected of it.
+type Runner = fn(&Value, &Value);
+
+const RUN: &[(&str, &str, Runner)] = &[
+    ("grant_drawdown", "burn", credit::burn),
+    ("grant_drawdown", "burn_order", credit::burn_order),
+    ("grant_drawdown", "unwind", credit::unwind_draws),
+    ("ledger_two_phase", "run", two_phase::run),
+    (
+        "rounding_tax_discount",
+        "percent_discount",
+        rounded_discount,
+    ),
+    ("rounding_tax_discount", "tax_allocation", rounded_tax),
+];
+
+const TIERS: &str = "issue 4: charge models and tier schedules";
+const ANCHORS: &str = "issue 5: billing periods from an anchor";
+const WINDOWS: &str = "issue 5: quota windows in the customer's zone";
+const PRORATION: &str = "issue 5: proration";
+const INVOICES: &str = "issue 5: invoices, discounts and commitments";
+const RECURRING: &str = "issue 5: recurring grants";
+
+const WAITS: &[(&str, &[&str], &str)] = &[
+    ("grant_drawdown", &["recurring_burn"], RECURRING),
+    ("rounding_tax_discount", &["fixed_discount"], INVOICES),
+    (
+        "commitments_progressive",
+        &[
+            "min_commit",
+            "max_commit",
+            "prorated_minimum",
+            "progressive_invoice",
+        ],
+        INVOICES,
+    ),
+    (
+        "charge_models",
+        &[
+            "graduated",
+            "volume",
+            "package",
+            "percentage",
+            "percentage_per_event",
+            "graduated_percentage",
+            "graduated_delta",
+            "package_count",
+            "per_unit",
+            "unit_config",
+            "bucketed_graduated",
+            "block_all_tiers",
+            "block_top_tier",
+        ],
+        TIERS,
+    ),
+    (
+        "anchor_sequences",
+        &[
+            "sequence",
+            "period_at",
+            "period_at_billing_day",
+            "elapsed",
+            "period_at_date",
+            "next_boundary",
+            "first_bcd",
+        ],
+        ANCHORS,
+    ),
+    (
+        "quota_windows",
+        &[
+            "floor_day",
+            "floor_hour",
+            "floor_week",
+            "advance_days",
+            "window",
+        ],
+        WINDOWS,
+    ),
+    (
+        "proration",
+        &[
+            "time_ratio",
+            "days_inclusive",
+            "day_ratio",
+            "credit_note",
+            "days_inclusive_money",
+            "cap_credit",
+            "dst_days",
+            "kb_ratio",
+            "kb_fixed_ratio",
+        ],
+        PRORATION,
+    ),
+];
+
+struct Case {
+    file: String,
+    id: String,
+    op: String,
+    input: Value,
+    expected: Value,
+    source: Value,
+    adopt: bool,
+}
+
+/// Every case of every file in `vectors/`.
+fn cases() -> Vec<Case> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../vectors");
+    let paths = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let json = paths.filter(|path| path.extension().is_some_and(|e| e == "json"));
+    let mut cases = Vec::new();
+    for path in json {
+        let file = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let content: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        cases.extend(
+            content["cases"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|case| Case {
+                    file: file.clone(),
+                    id: text(&case["id"]).to_owned(),
+                    op: text(&case["op"]).to_owned(),
+                    input: case["input"].clone(),
+                    expected: case["expected"].clone(),
+                    source: case["source"].clone(),
+                    adopt: case["adopt"].as_bool().unwrap(),
+                }),
+        );
+    }
+    cases
+}
+
+fn runner_of(case: &Case) -> Option<Runner> {
+    let named = RUN
+        .iter()
+        .find(|(file, op, _)| *file == case.file && *op == case.op);
+    named.map(|(.., runner)| *runner)
+}
+
+fn waits(case: &Case) -> bool {
+    let mut tables = WAITS.iter().filter(|(file, ..)| *file == case.file);
+    tables.any(|(_, ops, _)| ops.contains(&case.op.as_str()))
+}
+
+#[test]
+fn the_cases_whose_rules_exist_come_out_as_published() {
+    let mut run = 0;
+    for case in cases() {
+        let Some(runner) = runner_of(&case).filter(|_| case.adopt) else {
+            continue;
+        };
+        // The harness prints what a test has said when it fails: which case it was.
+        let at = format!("{} {}", case.file, case.id);
+        let outcome = std::panic::catch_unwind(|| runner(&case.input, &case.expected));
+        assert!(outcome.is_ok(), "{at} fails: see above");
+        run += 1;
+    }
+    assert_eq!(run, 14, "cases are run by RUN");
+}
+
+#[test]
+fn every_case_is_run_or_waits_for_a_named_rule() {
+    let mut seen = BTreeSet::new();
+    for case in cases() {
+        let Case { file, id, op, .. } = &case;
+        let (runs, waits) = (runner_of(&case).is_some(), waits(&case));
+        assert!(
+            runs || waits,
+            "{file} {id}: no rule runs \"{op}\", and none is waited for"
+        );
+        assert!(
+            !(runs && waits),
+            "{file} {id}: \"{op}\" runs and is said to wait"
+        );
+        seen.insert((file.clone(), op.clone()));
+    }
+    let waiting = WAITS
+        .iter()
+        .flat_map(|(file, ops, _)| ops.iter().map(move |op| (*file, *op)));
+    for (file, op) in RUN.iter().map(|(file, op, _)| (*file, *op)).chain(waiting) {
+        assert!(
+            seen.contains(&(file.to_owned(), op.to_owned())),
+            "{file}: no case needs \"{op}\""
+        );
+    }
+}
+
+#[test]
+fn every_case_says_where_it_comes_from() {
+    let mut ids = BTreeSet::new();
+    for case in cases() {
+        let place = ["path", "url"].map(|key| case.source[key].is_string());
+        let derived = case.source["kind"] == "derived";
+        let named = case.source["system"].is_string() && (derived || place.contains(&true));
+        assert!(named, "{} {} has no source", case.file, case.id);
+        assert!(
+            ids.insert((case.file.clone(), case.id.clone())),
+            "{} twice",
+            case.id
+        );
+    }
+}
+
+/// The rounding of a discount to cents. Which discounts there are is the rule of issue 5.
+fn rounded_discount(input: &Value, expected: &Value) {
+    let amount = decimal(&input["amount"]);
+    let share = decimal(&input["percent"]) / Decimal::ONE_HUNDRED;
+    let discount = (amount * share).min(amount);
+    assert_eq!(cents(discount), minor(&expected["discount"]));
+    assert_eq!(cents(amount) - cents(discount), minor(&expected["final"]));
+}
+
+/// The rounding of tax on a sum and on each item, which drift apart by a cent.
+fn rounded_tax(input: &Value, expected: &Value) {
+    let rate = Decimal::ONE + decimal(&input["tax_percent"]) / Decimal::ONE_HUNDRED;
+    let items: Vec<Decimal> = input["items_cents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| decimal(item) / Decimal::ONE_HUNDRED)
+        .collect();
+    let total = cents(items.iter().sum::<Decimal>() * rate);
+    let naive: i64 = items.iter().map(|item| cents(item * rate)).sum();
+    assert_eq!(total.to_string(), text(&expected["invoice_total_cents"]));
+    assert_eq!(
+        naive.to_string(),
+        text(&expected["naive_sum_of_item_totals_cents"])
+    );
+}
+
+fn cents(amount: Decimal) -> i64 {
+    let nanos = Nanos::parse(&amount.normalize().to_string()).unwrap();
+    Money::new(nanos, Currency::USD).to_minor()
+}
+
+fn minor(value: &Value) -> i64 {
+    cents(decimal(value))
+}
+
+fn decimal(value: &Value) -> Decimal {
+    text(value).parse().unwrap()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
