@@ -24,13 +24,15 @@ pub struct ModelBounds {
 }
 
 impl ModelBounds {
-    fn input(&self) -> u64 {
+    /// The largest prompt that the model can have taken, in tokens.
+    pub fn input(&self) -> u64 {
         self.max_input_tokens
             .or(self.context_tokens)
             .unwrap_or(UNKNOWN_CONTEXT)
     }
 
-    fn output(&self) -> u64 {
+    /// The longest answer that the model can have given, in tokens.
+    pub fn output(&self) -> u64 {
         self.max_output_tokens
             .or(self.context_tokens)
             .unwrap_or(UNKNOWN_CONTEXT)

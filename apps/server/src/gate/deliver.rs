@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::admit::OpenCall;
 use super::attempt::{Answer, StreamBody, Unanswered};
-use super::settle::{Ending, cost_members, output_bound};
+use super::settle::{Ending, cost_members};
 use super::{Gate, Upstreams};
 use crate::clock::millis_since;
 use crate::http::v1::error::V1Error;
@@ -185,7 +185,7 @@ impl Gate {
     /// Passes a stream on until it ends, somebody leaves, or the funds do not reach further.
     async fn pass_on(&self, call: &OpenCall, flow: &mut Flow, first: Vec<Bytes>) -> Stop {
         let mut pieces = first;
-        let mut covered = output_bound(&call.ceiling);
+        let mut covered = call.ceiling.answer_tokens();
         loop {
             for piece in pieces.drain(..) {
                 if flow.send.send(piece).await.is_err() {

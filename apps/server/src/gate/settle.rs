@@ -5,7 +5,6 @@ use billing_core::call::{
     Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource as Source,
 };
 use billing_core::charge::rate;
-use billing_core::meter::Usage;
 use billing_core::port::books::{BooksError, Settled};
 use billing_core::price::ServiceTier;
 use gateway_core::metering::{Anomaly, Metered, Reported, UsageSource};
@@ -14,8 +13,6 @@ use super::Gate;
 use super::admit::OpenCall;
 use crate::clock::millis_since;
 
-/// A model that the catalogue gives no size is believed up to here, in tokens.
-const UNKNOWN_SIZE: u64 = 2_000_000;
 /// How often a settlement is handed to a store that is away, before the call is given up.
 const TRIES: u32 = 5;
 
@@ -120,10 +117,9 @@ fn basis_of(metered: &Metered) -> Basis {
 
 fn usage_bounds(call: &OpenCall) -> UsageBounds {
     let choices = u64::from(call.head.choices.max(1));
-    let answer = call.bounds.max_output_tokens.unwrap_or(UNKNOWN_SIZE);
     UsageBounds {
-        prompt_tokens: call.bounds.max_input_tokens.unwrap_or(UNKNOWN_SIZE),
-        answer_tokens: answer.saturating_mul(choices),
+        prompt_tokens: call.bounds.input(),
+        answer_tokens: call.bounds.output().saturating_mul(choices),
     }
 }
 
@@ -147,9 +143,4 @@ fn facts(call: &OpenCall, metered: &Metered, ending: Ending) -> CallFacts {
 pub(crate) fn cost_members(settled: &Settled) -> String {
     let charge = settled.call.charge;
     format!("\"cost\":{charge},\"cost_nanos\":{}", charge.get())
-}
-
-/// The output that a ceiling allows, over all choices.
-pub(crate) fn output_bound(ceiling: &Usage) -> u64 {
-    ceiling.answer_tokens()
 }

@@ -1,0 +1,195 @@
+//! The command line.
+
+pub(crate) mod accounts;
+mod doctor;
+pub(crate) mod keys;
+mod ledger;
+pub(crate) mod migrate;
+pub(crate) mod prices;
+mod screen;
+mod serve;
+mod simulate;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+
+use crate::catalogue::ImportError;
+use crate::config::{Config, ConfigError, DatabaseUrl};
+use crate::demo;
+use crate::secrets::SecretError;
+use crate::wiring::{WiringError, sqlite_url};
+
+/// Billing for AI model traffic, in the request path.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve calls, as the configuration says.
+    Serve(serve::ServeArgs),
+    /// Serve calls in a folder of its own: seeded, with simulated models, nothing to set up.
+    Demo(demo::DemoArgs),
+    /// Serve the simulated models alone, over HTTP, as an upstream for tests and benchmarks.
+    Sim(simulate::SimArgs),
+    /// Bring the database to this version's schema.
+    Migrate(Place),
+    /// Look whether everything is as it should be.
+    Doctor(doctor::DoctorArgs),
+    /// Import price catalogues.
+    #[command(subcommand)]
+    Prices(prices::PricesCommand),
+    /// Make and list accounts, add funds, make operators.
+    #[command(subcommand)]
+    Accounts(accounts::AccountsCommand),
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Prove the books.
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+/// Which configuration or database a command works on.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Place {
+    /// The configuration file [default: tollgate.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A demo's data folder instead
+    #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
+    pub(crate) data: Option<PathBuf>,
+    /// Another database: sqlite:///path/file.db or postgres://…
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
+}
+
+impl Place {
+    /// The configuration that holds there.
+    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(self.config.as_deref())?;
+        if let Some(folder) = &self.data {
+            config.database.url = DatabaseUrl(sqlite_url(&demo::database_file(folder)));
+        }
+        if let Some(url) = &self.database {
+            config.database.url = DatabaseUrl(url.clone());
+        }
+        Ok(config)
+    }
+}
+
+/// Why a command failed. Its text says what to do next where that is known.
+#[derive(Debug, Error)]
+pub(crate) enum CliError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The parts could not be put together.
+    #[error(transparent)]
+    Wiring(#[from] WiringError),
+    /// The database.
+    #[error("the database failed: {0}")]
+    Store(#[from] crate::wiring::StoreError),
+    /// The books.
+    #[error("the books failed: {0}")]
+    Books(#[from] billing_core::port::books::BooksError),
+    /// The directory.
+    #[error("{0}")]
+    Directory(#[from] billing_core::port::directory::DirectoryError),
+    /// The catalogue.
+    #[error("the catalogue failed: {0}")]
+    Catalogue(#[from] billing_core::port::catalogue::CatalogueError),
+    /// A file of prices.
+    #[error("{file}: {error}")]
+    Import {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        error: ImportError,
+    },
+    /// A secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A file or socket.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        error: std::io::Error,
+    },
+    /// An argument.
+    #[error("{0}")]
+    Argument(String),
+    /// The command did its work and what it found is not as it should be.
+    #[error("{0}")]
+    Found(String),
+}
+
+impl CliError {
+    /// An error of a file or socket.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |error| Self::Io { what, error }
+    }
+
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Found(_) => 1,
+            _ => 2,
+        }
+    }
+}
+
+/// Runs what the command line says. 0: done; 1: done, and something was found wrong; 2: not done.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    start_log();
+    let worked = actix_web::rt::System::new().block_on(dispatch(cli.command));
+    match worked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            screen::complain(&format!("tollgate: {error}"));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Sim(args) => simulate::run(args).await,
+        Command::Migrate(place) => migrate::run(&place).await,
+        Command::Doctor(args) => doctor::run(args).await,
+        Command::Prices(command) => prices::run(command).await,
+        Command::Accounts(command) => accounts::run(command).await,
+        Command::Keys(command) => keys::run(command).await,
+        Command::Ledger(command) => ledger::run(command).await,
+        Command::Openapi => {
+            let document = crate::http::docs::openapi().to_pretty_json();
+            let document = document.map_err(|error| CliError::Argument(error.to_string()))?;
+            screen::say(&document);
+            Ok(())
+        }
+    }
+}
+
+pub(crate) use screen::{progress, say};
+pub(crate) use serve::serve;
+
+/// Logs go to the error stream; `RUST_LOG` says how much.
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,sqlx=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,171 @@
+//! `tollgate accounts`: what an operator needs before anybody can sign in.
+
+use billing_core::budget::Amount;
+use billing_core::id::{AccountId, LotId, UserId};
+use billing_core::money::{Currency, Nanos};
+use billing_core::port::directory::{Account, User};
+use billing_core::wallet::{AccountStatus, Credit, LotKind};
+use clap::{Args, Subcommand};
+
+use super::keys::account_id;
+use super::{CliError, Place, say};
+use crate::secrets;
+use crate::wiring::{Ports, open_ports};
+
+/// What can be done with accounts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountsCommand {
+    /// Make an account with an empty wallet
+    Create(CreateArgs),
+    /// List all accounts
+    List(Place),
+    /// Add funds to an account's wallet
+    TopUp(TopUpArgs),
+    /// Make an operator, who may sign in and see and change every account
+    Operator(OperatorArgs),
+}
+
+/// Arguments of `accounts create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    #[command(flatten)]
+    place: Place,
+    /// What people call it
+    #[arg(long)]
+    name: String,
+    /// The currency of its wallet
+    #[arg(long, default_value = "USD")]
+    currency: String,
+}
+
+/// Arguments of `accounts top-up`.
+#[derive(Debug, Args)]
+pub(crate) struct TopUpArgs {
+    #[command(flatten)]
+    place: Place,
+    /// The account, as acc_…
+    #[arg(long)]
+    account: String,
+    /// How much, such as 10.00
+    #[arg(long)]
+    amount: String,
+    /// Recorded once for this key, however often the command is repeated
+    #[arg(long)]
+    key: String,
+}
+
+/// Arguments of `accounts operator`.
+#[derive(Debug, Args)]
+pub(crate) struct OperatorArgs {
+    #[command(flatten)]
+    place: Place,
+    /// The address to sign in with
+    #[arg(long)]
+    email: String,
+}
+
+/// Runs it.
+pub(crate) async fn run(command: AccountsCommand) -> Result<(), CliError> {
+    match command {
+        AccountsCommand::Create(args) => {
+            let currency = Currency::parse(&args.currency)
+                .map_err(|error| CliError::Argument(error.to_string()))?;
+            let ports = open_ports(&args.place.config()?).await?;
+            let id = make_account(&ports, &args.name, currency).await?;
+            say(&id.to_string());
+            Ok(())
+        }
+        AccountsCommand::List(place) => list(&place).await,
+        AccountsCommand::TopUp(args) => top_up(args).await,
+        AccountsCommand::Operator(args) => {
+            let ports = open_ports(&args.place.config()?).await?;
+            let password = make_operator(&ports, &args.email).await?;
+            say(&format!("{} signs in with the password {password}", args.email));
+            Ok(())
+        }
+    }
+}
+
+/// Makes an account with an empty wallet.
+pub(crate) async fn make_account(
+    ports: &Ports,
+    name: &str,
+    currency: Currency,
+) -> Result<AccountId, CliError> {
+    let account = Account {
+        id: AccountId::new(ports.ids.next()),
+        name: name.to_owned(),
+        currency,
+        zone: "UTC".to_owned(),
+        status: AccountStatus::Active,
+        credit_limit: Amount::ZERO,
+        created_at: ports.clock.now(),
+    };
+    let id = account.id;
+    ports.directory.create_account(account).await?;
+    Ok(id)
+}
+
+/// Makes an operator with a password of its own, and answers with it.
+pub(crate) async fn make_operator(ports: &Ports, email: &str) -> Result<String, CliError> {
+    let password = secrets::new_password()?;
+    let hash = secrets::hash_password(&password)?;
+    let user = User {
+        id: UserId::new(ports.ids.next()),
+        email: email.to_lowercase(),
+        operator: true,
+        created_at: ports.clock.now(),
+    };
+    ports.directory.create_user(user, &hash).await?;
+    Ok(password)
+}
+
+/// Adds bought credit, once for its key.
+pub(crate) async fn add_funds(
+    ports: &Ports,
+    account: AccountId,
+    amount: Nanos,
+    (key, note): (&str, &str),
+) -> Result<Nanos, CliError> {
+    let wallet = ports.books.wallet(account).await?;
+    let credit = Credit {
+        lot: LotId::new(ports.ids.next()),
+        kind: LotKind::Paid,
+        amount,
+        currency: wallet.currency,
+        priority: 0,
+        expires_at: None,
+        key: format!("top_up:{key}"),
+        note: note.to_owned(),
+    };
+    let credited = ports.books.add_credit(account, credit, ports.clock.now()).await?;
+    Ok(credited.balance)
+}
+
+async fn list(place: &Place) -> Result<(), CliError> {
+    let ports = open_ports(&place.config()?).await?;
+    let mut after = None;
+    loop {
+        let accounts = ports.directory.accounts(None, after, 100).await?;
+        for account in &accounts {
+            let wallet = ports.books.wallet(account.id).await?;
+            let (id, status, name) = (account.id, account.status.name(), &account.name);
+            say(&format!("{id}  {status}  {} {}  {name}", wallet.posted, wallet.currency));
+        }
+        match accounts.last() {
+            Some(last) => after = Some(last.id),
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn top_up(args: TopUpArgs) -> Result<(), CliError> {
+    let account = account_id(&args.account)?;
+    let amount =
+        Nanos::parse(&args.amount).map_err(|error| CliError::Argument(error.to_string()))?;
+    let ports = open_ports(&args.place.config()?).await?;
+    let balance =
+        add_funds(&ports, account, amount, (&args.key, "added on the command line")).await?;
+    say(&format!("balance {balance}"));
+    Ok(())
+}

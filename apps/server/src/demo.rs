@@ -1,0 +1,165 @@
+//! `tollgate demo`: everything in one folder, seeded, with nothing to set up.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use billing_core::money::{Currency, Nanos};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue;
+use crate::cli::accounts::{add_funds, make_account, make_operator};
+use crate::cli::keys::{NewKey, make_key};
+use crate::cli::migrate::migrate;
+use crate::cli::prices::record;
+use crate::cli::{CliError, say, serve};
+use crate::config::{Channel, Config, DatabaseUrl, Protocol};
+use crate::wiring::{Ports, open_house, open_ports, sqlite_url};
+
+const OPERATOR: &str = "operator@demo.test";
+/// Enough for several hundred thousand calls of the simulated models.
+const FUNDS: &str = "1000.00";
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where everything is kept
+    #[arg(long, value_name = "FOLDER", default_value = ".demo")]
+    data: PathBuf,
+    /// Where to take requests
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Another database than the SQLite file in the folder
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+}
+
+/// How to reach a demo. Kept in its folder, so that a second start shows the same.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Credentials {
+    base_url: String,
+    api_key: String,
+    empty_key: String,
+    operator_email: String,
+    operator_password: String,
+    account_id: String,
+}
+
+/// The SQLite file of a demo's folder.
+pub(crate) fn database_file(folder: &Path) -> PathBuf {
+    folder.join("tollgate.db")
+}
+
+/// Seeds the folder where it is new, shows how to go on, and serves.
+pub(crate) async fn run(args: DemoArgs) -> Result<(), CliError> {
+    let folder = args.data;
+    std::fs::create_dir_all(&folder)
+        .map_err(CliError::io(format!("cannot make {}", folder.display())))?;
+    let mut config = Config { listen: args.listen, ..Config::default() };
+    let url = args.database.unwrap_or_else(|| sqlite_url(&database_file(&folder)));
+    config.database.url = DatabaseUrl(url);
+    config.channel = vec![simulated()];
+    let ports = open_ports(&config).await?;
+    say("tollgate demo: preparing the database");
+    migrate(&ports.store).await?;
+    let file = folder.join("credentials.json");
+    let credentials = match read(&file) {
+        Some(credentials) => credentials,
+        None => seed(&ports).await?,
+    };
+    let house = open_house(&config, ports).await?;
+    let mut problem = None;
+    serve(house, config, |address| {
+        let credentials = Credentials { base_url: format!("http://{address}"), ..credentials };
+        problem = write(&file, &credentials).err();
+        show(&credentials, address, &folder);
+    })
+    .await?;
+    problem.map_or(Ok(()), Err)
+}
+
+fn simulated() -> Channel {
+    Channel {
+        name: Some("simulated".to_owned()),
+        protocol: Protocol::Simulated,
+        base_url: None,
+        credential: None,
+        models: vec!["sim/*".to_owned()],
+        strip_prefix: None,
+        priority: 0,
+        weight: 1,
+    }
+}
+
+async fn seed(ports: &Ports) -> Result<Credentials, CliError> {
+    say("tollgate demo: taking over the price catalogue");
+    let book = ports.catalogue.price_book().await?;
+    let drafts = catalogue::shipped()
+        .map_err(|error| CliError::Import { file: "the shipped catalogue".to_owned(), error })?;
+    record(ports, &book, drafts, "the catalogue shipped with Tollgate".to_owned()).await?;
+    let funds = Nanos::parse(FUNDS).map_err(|error| CliError::Argument(error.to_string()))?;
+    let account = make_account(ports, "Demo", Currency::USD).await?;
+    add_funds(ports, account, funds, ("demo", "funds of the demo")).await?;
+    let empty = make_account(ports, "Demo without funds", Currency::USD).await?;
+    let key = |account, name: &str| NewKey {
+        account,
+        name: name.to_owned(),
+        limit: None,
+        models: Vec::new(),
+    };
+    Ok(Credentials {
+        base_url: String::new(),
+        api_key: make_key(ports, key(account, "demo")).await?,
+        empty_key: make_key(ports, key(empty, "demo without funds")).await?,
+        operator_email: OPERATOR.to_owned(),
+        operator_password: make_operator(ports, OPERATOR).await?,
+        account_id: account.to_string(),
+    })
+}
+
+fn read(file: &Path) -> Option<Credentials> {
+    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+}
+
+/// Writes the file whole or not at all, readable by its owner alone.
+fn write(file: &Path, credentials: &Credentials) -> Result<(), CliError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let failed = || format!("cannot write {}", file.display());
+    let text = serde_json::to_string_pretty(credentials).unwrap_or_default();
+    let draft = file.with_extension("json.new");
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&draft);
+    let mut out = opened.map_err(CliError::io(failed()))?;
+    out.write_all(text.as_bytes()).map_err(CliError::io(failed()))?;
+    drop(out);
+    std::fs::rename(&draft, file).map_err(CliError::io(failed()))
+}
+
+fn show(credentials: &Credentials, address: SocketAddr, folder: &Path) {
+    let Credentials { api_key, operator_email, operator_password, .. } = credentials;
+    say(&format!(
+        r#"
+Tollgate is serving on http://{address}  (demo data in {folder})
+
+Make a call that is priced, paid for and charged:
+
+  curl -s http://{address}/v1/chat/completions \
+    -H "Authorization: Bearer {api_key}" \
+    -H "content-type: application/json" \
+    -d '{{"model":"sim/echo","messages":[{{"role":"user","content":"hello there"}}]}}'
+
+Then have it explained (the id is in the answer's x-request-id header; -i shows it):
+
+  curl -s "http://{address}/v1/generation?id=req_..." -H "Authorization: Bearer {api_key}"
+
+  what is left     curl -s http://{address}/v1/credits -H "Authorization: Bearer {api_key}"
+  other models     sim/lorem sim/slow sim/flaky sim/cut sim/no-usage sim/embedding
+  the API          http://{address}/docs/
+  operator         {operator_email}  password {operator_password}
+  prove the books  tollgate ledger verify --data {folder}
+"#,
+        folder = folder.display(),
+    ));
+}

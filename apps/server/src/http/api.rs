@@ -1,0 +1,114 @@
+//! The control API under `/api/v1`, for the console, integrators and scripts.
+//!
+//! Nothing here is open by default: [`gate::guard`] lets a request in only with a session, the
+//! opening of one apart. What a handler needs it takes by extractor: who is signed in
+//! ([`access::SignedIn`], [`access::Operator`]), the body and the query ([`fields`]). Refusals are
+//! problem+json ([`error`]).
+
+pub(crate) mod access;
+pub(crate) mod accounts;
+pub(crate) mod calls;
+pub(crate) mod error;
+pub(crate) mod fields;
+pub(crate) mod gate;
+pub(crate) mod keys;
+pub(crate) mod ledger;
+pub(crate) mod session;
+pub(crate) mod sign_in;
+pub(crate) mod usage;
+pub(crate) mod users;
+pub(crate) mod wallet;
+pub(crate) mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use actix_web::http::Method;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, PathConfig, PayloadConfig, ServiceConfig};
+use actix_web::{Resource, Route};
+
+pub(crate) use sign_in::SignIns;
+
+use error::ApiError;
+
+/// Registers everything under `/api`.
+pub(crate) fn configure(config: &mut ServiceConfig) {
+    let api = web::scope("/api/v1")
+        .app_data(PayloadConfig::new(fields::BODY_LIMIT))
+        .app_data(PathConfig::default().error_handler(|_, _| ApiError::NotFound("resource").into()))
+        .service(resource(
+            "/session",
+            [
+                (Method::GET, web::get().to(session::read)),
+                (Method::POST, web::post().to(session::open)),
+                (Method::DELETE, web::delete().to(session::close)),
+            ],
+        ))
+        .service(resource("/users", [(Method::POST, web::post().to(users::create))]))
+        .configure(accounts_of)
+        .default_service(web::to(no_such_path))
+        .wrap(from_fn(gate::guard));
+    let rest = web::scope("/api").default_service(web::to(no_such_path));
+    config.service(api).service(rest);
+}
+
+fn accounts_of(config: &mut ServiceConfig) {
+    let one = |tail: &str| format!("/accounts/{{account}}{tail}");
+    let read = |path: String, route: Route| resource(&path, [(Method::GET, route)]);
+    config
+        .service(resource(
+            "/accounts",
+            [
+                (Method::GET, web::get().to(accounts::list)),
+                (Method::POST, web::post().to(accounts::create)),
+            ],
+        ))
+        .service(resource(
+            &one(""),
+            [
+                (Method::GET, web::get().to(accounts::read)),
+                (Method::PATCH, web::patch().to(accounts::change)),
+            ],
+        ))
+        .service(resource(
+            &one("/keys"),
+            [
+                (Method::GET, web::get().to(keys::list)),
+                (Method::POST, web::post().to(keys::create)),
+            ],
+        ))
+        .service(resource(
+            &one("/keys/{key}"),
+            [(Method::DELETE, web::delete().to(keys::revoke))],
+        ))
+        .service(resource(
+            &one("/members/{user}"),
+            [(Method::PUT, web::put().to(users::set_member))],
+        ))
+        .service(resource(
+            &one("/top-ups"),
+            [(Method::POST, web::post().to(wallet::top_up))],
+        ))
+        .service(read(one("/wallet"), web::get().to(wallet::read)))
+        .service(read(one("/calls"), web::get().to(calls::list)))
+        .service(read(one("/calls/{call}"), web::get().to(calls::read)))
+        .service(read(one("/usage"), web::get().to(usage::read)))
+        .service(read(one("/ledger"), web::get().to(ledger::list)));
+}
+
+/// An address with its methods; any other method is refused, and told which there are.
+fn resource<const N: usize>(path: &str, routes: [(Method, Route); N]) -> Resource {
+    let allowed: Vec<Method> = routes.iter().map(|(method, _)| method.clone()).collect();
+    let resource = routes
+        .into_iter()
+        .fold(web::resource(path), |resource, (_, route)| resource.route(route));
+    resource.default_service(web::to(move || {
+        let refusal = ApiError::WrongMethod(allowed.clone());
+        async move { Err::<String, _>(refusal) }
+    }))
+}
+
+async fn no_such_path() -> Result<String, ApiError> {
+    Err(ApiError::NoSuchPath)
+}

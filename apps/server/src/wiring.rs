@@ -1,0 +1,221 @@
+//! The one place that knows every adapter: which database, which upstreams, which clock.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::Data;
+use billing_core::id::NodeId;
+use billing_core::lease_book::LeasePolicy;
+use billing_core::port::books::{Books, BooksError, NodeJoin};
+use billing_core::port::catalogue::{Catalogue, CatalogueError};
+use billing_core::port::clock::Clock;
+use billing_core::port::directory::Directory;
+use billing_core::port::reports::Reports;
+use gateway_core::route::{Channel as Route, Router};
+use providers::transport::{HttpProviderConfig, Timeouts};
+use providers::{OpenError, ProviderConfig};
+use sha2::{Digest, Sha256};
+use store::StoreConfig;
+use thiserror::Error;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::SystemClock;
+use crate::config::{Channel, Config, ConfigError, Protocol};
+use crate::gate::idempotency::InFlight;
+use crate::gate::{Callers, Gate, Leases, Prices, Routes, Upstream, Upstreams};
+use crate::http::v1::models::ServedModels;
+use crate::ids::Ids;
+
+pub(crate) use store::{Store, StoreError};
+
+/// Why the parts could not be put together.
+#[derive(Debug, Error)]
+pub(crate) enum WiringError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database.
+    #[error("the database cannot be opened: {0}")]
+    Store(#[from] StoreError),
+    /// The books.
+    #[error("this node cannot join: {0}")]
+    Books(#[from] BooksError),
+    /// The prices.
+    #[error("the price book cannot be read: {0}")]
+    Catalogue(#[from] CatalogueError),
+    /// A channel.
+    #[error("a channel cannot be opened: {0}")]
+    Provider(#[from] OpenError),
+}
+
+/// The ports, each behind its trait, and what makes ids and tells the time.
+#[derive(Debug, Clone)]
+pub(crate) struct Ports {
+    pub(crate) store: Store,
+    pub(crate) books: Arc<dyn Books>,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) catalogue: Arc<dyn Catalogue>,
+    pub(crate) reports: Arc<dyn Reports>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<Ids>,
+}
+
+/// Opens the database, and nothing else.
+pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let url = config.database.url.0.clone();
+    let store = Store::open(StoreConfig::new(url, Arc::clone(&clock))).await?;
+    let shared = Arc::new(store.clone());
+    Ok(Ports {
+        store,
+        books: shared.clone(),
+        directory: shared.clone(),
+        catalogue: shared.clone(),
+        reports: shared,
+        ids: Arc::new(Ids::new(node_number(&config.node.name), Arc::clone(&clock))),
+        clock,
+    })
+}
+
+/// Everything that serves calls.
+#[derive(Debug, Clone)]
+pub(crate) struct House {
+    pub(crate) ports: Ports,
+    pub(crate) gate: Data<Gate>,
+    pub(crate) callers: Arc<Callers>,
+    pub(crate) prices: Arc<Prices>,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) served: Arc<dyn ServedModels>,
+    pub(crate) tracker: TaskTracker,
+    channels: Vec<ProviderConfig>,
+}
+
+/// Joins the other nodes and puts everything together.
+pub(crate) async fn open_house(config: &Config, ports: Ports) -> Result<House, WiringError> {
+    let tracker = TaskTracker::new();
+    let node = join(config, &ports).await?;
+    let leases = Arc::new(Leases::new(
+        Arc::clone(&ports.books),
+        Arc::clone(&ports.clock),
+        tracker.clone(),
+        node,
+        LeasePolicy::default(),
+    ));
+    let prices = Arc::new(Prices::load(Arc::clone(&ports.catalogue)).await?);
+    let routes = Arc::new(Routes::new(Router::new(routes_of(config))));
+    let gate = Gate {
+        prices: Arc::clone(&prices),
+        leases: Arc::clone(&leases),
+        books: Arc::clone(&ports.books),
+        reports: Arc::clone(&ports.reports),
+        ids: Arc::clone(&ports.ids),
+        clock: Arc::clone(&ports.clock),
+        limits: config.limits.clone(),
+        tracker: tracker.clone(),
+        routes: Arc::clone(&routes),
+        in_flight: InFlight::default(),
+    };
+    let channels = config.channel.iter().enumerate();
+    let channels = channels.map(|(number, channel)| provider_of(config, number, channel));
+    Ok(House {
+        callers: Arc::new(Callers::new(Arc::clone(&ports.directory))),
+        ports,
+        gate: Data::new(gate),
+        prices,
+        leases,
+        served: routes,
+        tracker,
+        channels: channels.collect::<Result<_, _>>()?,
+    })
+}
+
+impl House {
+    /// The connections of one worker thread. Each worker has its own, so that none is handed from
+    /// thread to thread.
+    pub(crate) fn upstreams(&self) -> Result<Upstreams, WiringError> {
+        let open = |config: &ProviderConfig| {
+            let provider = providers::open(config)?;
+            Ok(Upstream { provider, dialect: providers::dialect(config.protocol()) })
+        };
+        let channels = self.channels.iter().map(open).collect::<Result<_, OpenError>>()?;
+        Ok(Upstreams { channels })
+    }
+
+    /// Enters settled calls into the lists of their accounts; says how many.
+    pub(crate) async fn list_pending_calls(&self, most: u32) -> Result<u64, StoreError> {
+        self.ports.store.list_pending_calls(most).await
+    }
+}
+
+impl ServedModels for Routes {
+    fn serves(&self, model: &str) -> bool {
+        Self::serves(self, model)
+    }
+}
+
+/// Joins, or joins again under a new id.
+pub(crate) async fn join(config: &Config, ports: &Ports) -> Result<NodeId, BooksError> {
+    let node = NodeId::new(ports.ids.next());
+    let join = NodeJoin {
+        name: config.node.name.clone(),
+        now: ports.clock.now(),
+        silence_s: config.node.silence_s,
+    };
+    let joined = ports.books.join(node, join).await?;
+    if joined.leases_reclaimed > 0 {
+        tracing::info!(leases = joined.leases_reclaimed, "took back leases of nodes that are gone");
+    }
+    Ok(node)
+}
+
+/// The database address of a SQLite file.
+pub(crate) fn sqlite_url(file: &Path) -> String {
+    format!("sqlite://{}", file.display())
+}
+
+/// Serves the simulated models over HTTP until the process ends.
+pub(crate) async fn serve_simulated(listener: tokio::net::TcpListener) -> std::io::Result<()> {
+    providers::simulated::http::serve(listener, std::future::pending()).await
+}
+
+fn routes_of(config: &Config) -> Vec<Route> {
+    let route = |(number, channel): (usize, &Channel)| Route {
+        name: channel.label(number),
+        models: channel.models.clone(),
+        renames: Vec::new(),
+        strip_prefix: channel.strip_prefix.clone(),
+        priority: channel.priority,
+        weight: channel.weight,
+    };
+    config.channel.iter().enumerate().map(route).collect()
+}
+
+fn provider_of(
+    config: &Config,
+    number: usize,
+    channel: &Channel,
+) -> Result<ProviderConfig, WiringError> {
+    Ok(match channel.protocol {
+        Protocol::Simulated => ProviderConfig::Simulated,
+        Protocol::Openai => ProviderConfig::Http {
+            protocol: providers::Protocol::OpenAi,
+            http: HttpProviderConfig {
+                base_url: channel.base_url.clone().unwrap_or_default(),
+                credential: channel.credential(number)?,
+                headers: Vec::new(),
+                timeouts: Timeouts {
+                    connect: Duration::from_secs(10),
+                    head: Duration::from_millis(config.limits.upstream_head_ms),
+                    idle: Duration::from_millis(config.limits.upstream_idle_ms),
+                },
+            },
+        },
+    })
+}
+
+/// The number of a node in the ids that it makes, from its name.
+fn node_number(name: &str) -> u16 {
+    let digest = Sha256::digest(name.as_bytes());
+    u16::from_be_bytes([digest[0], digest[1]])
+}
