@@ -41,10 +41,7 @@ impl Account {
 
     /// Whether a call waits because this budget has too little free.
     pub(super) fn lacks(&self, ask: &HoldAsk, scope: BudgetScope) -> bool {
-        let free = self
-            .slices
-            .get(&scope)
-            .map_or(Amount::ZERO, Slice::free);
+        let free = self.slices.get(&scope).map_or(Amount::ZERO, Slice::free);
         free < ask.needs(scope)
     }
 
