@@ -1,33 +1,18 @@
 //! Users, accounts, members, sessions and keys.
 
-use sea_orm_migration::async_trait::async_trait;
-use sea_orm_migration::sea_orm::DbErr;
-use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
+use crate::step::Step;
 
-pub(crate) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &str {
-        "m20261122_000001_directory"
-    }
-}
-
-#[async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
-        crate::dialect::run(manager, STATEMENTS).await
-    }
-}
-
-const STATEMENTS: &[&str] = &[
-    r#"CREATE TABLE "user" (
+pub(crate) const STEP: Step = Step {
+    name: "m20261122_000001_directory",
+    statements: &[
+        r#"CREATE TABLE "user" (
         id BIGINT PRIMARY KEY,
         email TEXT NOT NULL UNIQUE,
         password_hash TEXT NOT NULL,
         operator BOOLEAN NOT NULL,
         created_at BIGINT NOT NULL
     ){rows}"#,
-    r"CREATE TABLE account (
+        r"CREATE TABLE account (
         id BIGINT PRIMARY KEY,
         name TEXT NOT NULL,
         currency TEXT NOT NULL,
@@ -36,7 +21,7 @@ const STATEMENTS: &[&str] = &[
         credit_limit BIGINT NOT NULL,
         created_at BIGINT NOT NULL
     ){rows}",
-    r#"CREATE TABLE membership (
+        r#"CREATE TABLE membership (
         account_id BIGINT NOT NULL REFERENCES account (id),
         user_id BIGINT NOT NULL REFERENCES "user" (id),
         role TEXT NOT NULL,
@@ -44,15 +29,15 @@ const STATEMENTS: &[&str] = &[
         limit_window TEXT,
         PRIMARY KEY (account_id, user_id)
     ){clustered}"#,
-    "CREATE INDEX membership_of_user ON membership (user_id, account_id)",
-    r#"CREATE TABLE session (
+        "CREATE INDEX membership_of_user ON membership (user_id, account_id)",
+        r#"CREATE TABLE session (
         hash BYTEA PRIMARY KEY,
         user_id BIGINT NOT NULL REFERENCES "user" (id),
         created_at BIGINT NOT NULL,
         expires_at BIGINT NOT NULL
     ){clustered}"#,
-    "CREATE INDEX session_expiry ON session (expires_at)",
-    r"CREATE TABLE api_key (
+        "CREATE INDEX session_expiry ON session (expires_at)",
+        r"CREATE TABLE api_key (
         id BIGINT PRIMARY KEY,
         account_id BIGINT NOT NULL REFERENCES account (id),
         name TEXT NOT NULL,
@@ -66,5 +51,6 @@ const STATEMENTS: &[&str] = &[
         expires_at BIGINT,
         revoked_at BIGINT
     ){rows}",
-    "CREATE INDEX api_key_of_account ON api_key (account_id, id)",
-];
+        "CREATE INDEX api_key_of_account ON api_key (account_id, id)",
+    ],
+};

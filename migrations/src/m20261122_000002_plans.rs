@@ -1,32 +1,17 @@
 //! Plans, their immutable versions and quotas, subscriptions and what others call them.
 
-use sea_orm_migration::async_trait::async_trait;
-use sea_orm_migration::sea_orm::DbErr;
-use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
+use crate::step::Step;
 
-pub(crate) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &str {
-        "m20261122_000002_plans"
-    }
-}
-
-#[async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
-        crate::dialect::run(manager, STATEMENTS).await
-    }
-}
-
-const STATEMENTS: &[&str] = &[
-    r"CREATE TABLE plan (
+pub(crate) const STEP: Step = Step {
+    name: "m20261122_000002_plans",
+    statements: &[
+        r"CREATE TABLE plan (
         id BIGINT PRIMARY KEY,
         code TEXT NOT NULL UNIQUE,
         name TEXT NOT NULL,
         created_at BIGINT NOT NULL
     ){rows}",
-    r"CREATE TABLE plan_version (
+        r"CREATE TABLE plan_version (
         id BIGINT PRIMARY KEY,
         plan_id BIGINT NOT NULL REFERENCES plan (id),
         version BIGINT NOT NULL,
@@ -41,7 +26,7 @@ const STATEMENTS: &[&str] = &[
         published_at BIGINT,
         UNIQUE (plan_id, version)
     ){rows}",
-    r"CREATE TABLE plan_quota (
+        r"CREATE TABLE plan_quota (
         id BIGINT PRIMARY KEY,
         plan_version_id BIGINT NOT NULL REFERENCES plan_version (id),
         models TEXT NOT NULL,
@@ -49,8 +34,8 @@ const STATEMENTS: &[&str] = &[
         amount BIGINT NOT NULL,
         quota_window TEXT NOT NULL
     ){rows}",
-    "CREATE INDEX plan_quota_of_version ON plan_quota (plan_version_id)",
-    r"CREATE TABLE subscription (
+        "CREATE INDEX plan_quota_of_version ON plan_quota (plan_version_id)",
+        r"CREATE TABLE subscription (
         id BIGINT PRIMARY KEY,
         account_id BIGINT NOT NULL REFERENCES account (id),
         plan_version_id BIGINT NOT NULL REFERENCES plan_version (id),
@@ -63,8 +48,8 @@ const STATEMENTS: &[&str] = &[
         created_at BIGINT NOT NULL,
         ended_at BIGINT
     ){rows}",
-    "CREATE INDEX subscription_of_account ON subscription (account_id, id)",
-    r"CREATE TABLE external_ref (
+        "CREATE INDEX subscription_of_account ON subscription (account_id, id)",
+        r"CREATE TABLE external_ref (
         account_id BIGINT NOT NULL REFERENCES account (id),
         gateway TEXT NOT NULL,
         kind TEXT NOT NULL,
@@ -72,5 +57,6 @@ const STATEMENTS: &[&str] = &[
         subscription_id BIGINT REFERENCES subscription (id),
         PRIMARY KEY (gateway, kind, external_id)
     ){clustered}",
-    "CREATE INDEX external_ref_of_account ON external_ref (account_id)",
-];
+        "CREATE INDEX external_ref_of_account ON external_ref (account_id)",
+    ],
+};

@@ -1,30 +1,15 @@
 //! Calls, their attempts and keys, the list by account, and the roll-ups.
 
-use sea_orm_migration::async_trait::async_trait;
-use sea_orm_migration::sea_orm::DbErr;
-use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
+use crate::step::Step;
 
-pub(crate) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &str {
-        "m20261122_000005_calls"
-    }
-}
-
-#[async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
-        crate::dialect::run(manager, STATEMENTS).await
-    }
-}
-
-const STATEMENTS: &[&str] = &[
-    // In order of time, and no index that leads with the account: it would cost three times the
-    // rest of a settlement. `account_call` is that index, filled in order by a background task.
-    // `uses` are the limits and quotas that the call drew on, wallet apart. The last upstream try
-    // stands in the row, earlier ones in `call_attempt`.
-    r"CREATE TABLE call (
+pub(crate) const STEP: Step = Step {
+    name: "m20261122_000005_calls",
+    statements: &[
+        // In order of time, and no index that leads with the account: it would cost three times the
+        // rest of a settlement. `account_call` is that index, filled in order by a background task.
+        // `uses` are the limits and quotas that the call drew on, wallet apart. The last upstream try
+        // stands in the row, earlier ones in `call_attempt`.
+        r"CREATE TABLE call (
         id BIGINT NOT NULL,
         account_id BIGINT NOT NULL,
         key_id BIGINT NOT NULL,
@@ -60,7 +45,7 @@ const STATEMENTS: &[&str] = &[
         PRIMARY KEY (id, account_id),
         CONSTRAINT call_charge CHECK (charge >= 0 AND overrun >= 0 AND on_credit >= 0)
     ){clustered}",
-    r"CREATE TABLE call_attempt (
+        r"CREATE TABLE call_attempt (
         account_id BIGINT NOT NULL,
         call_id BIGINT NOT NULL,
         seq BIGINT NOT NULL,
@@ -70,24 +55,24 @@ const STATEMENTS: &[&str] = &[
         latency_ms BIGINT NOT NULL,
         PRIMARY KEY (call_id, account_id, seq)
     ){clustered}",
-    r"CREATE TABLE call_idempotency (
+        r"CREATE TABLE call_idempotency (
         account_id BIGINT NOT NULL,
         key TEXT NOT NULL,
         call_id BIGINT NOT NULL,
         PRIMARY KEY (account_id, key)
     ){clustered}",
-    // The calls of an account, and those that wait to be put there.
-    r"CREATE TABLE account_call (
+        // The calls of an account, and those that wait to be put there.
+        r"CREATE TABLE account_call (
         account_id BIGINT NOT NULL,
         call_id BIGINT NOT NULL,
         PRIMARY KEY (account_id, call_id)
     ){clustered}",
-    r"CREATE TABLE call_unlisted (
+        r"CREATE TABLE call_unlisted (
         {queue},
         account_id BIGINT NOT NULL,
         call_id BIGINT NOT NULL
     ){rows}",
-    r"CREATE TABLE usage_rollup (
+        r"CREATE TABLE usage_rollup (
         account_id BIGINT NOT NULL,
         bucket_start BIGINT NOT NULL,
         key_id BIGINT NOT NULL,
@@ -101,4 +86,5 @@ const STATEMENTS: &[&str] = &[
         overrun BIGINT NOT NULL,
         PRIMARY KEY (account_id, bucket_start, key_id, model)
     ){clustered}",
-];
+    ],
+};

@@ -97,7 +97,11 @@ impl Reports for Store {
         ];
         let rows = db::all(&self.db.reader, &text, values).await?;
         let lines = rows.iter().map(|row| usage_line(row, group));
-        Ok(lines.collect::<Result<_, _>>()?)
+        let mut lines: Vec<UsageLine> = lines.collect::<Result<_, _>>()?;
+        if lines.is_empty() && group == UsageGroup::Total {
+            lines.push(UsageLine::default());
+        }
+        Ok(lines)
     }
 
     async fn key_spend(

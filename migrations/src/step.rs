@@ -1,27 +1,47 @@
-//! What SQLite and PostgreSQL spell differently. Nothing else knows.
+//! One step, and what SQLite and PostgreSQL spell differently. Nothing else knows.
 
-use sea_orm_migration::SchemaManager;
+use sea_orm_migration::async_trait::async_trait;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
-/// Runs statements in order.
+/// A step: statements to be run in order.
 ///
 /// They are PostgreSQL's, with four words of our own: a table ends in `{rows}`, or in
 /// `{clustered}` where its rows are kept in the order of the primary key; `{position}` is a key
 /// that counts up by itself; `{queue}` is the cheapest key for a queue of an account's calls, the
 /// end of the file on SQLite. SQLite's tables are strict, so that a sum that became a float or a
 /// text in a number's place is refused.
-pub(crate) async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
-    let db = manager.get_connection();
-    let sqlite = db.get_database_backend() == DbBackend::Sqlite;
-    for statement in statements {
-        let text = if sqlite {
-            for_sqlite(statement)
-        } else {
-            for_postgres(statement)
-        };
-        db.execute_unprepared(&text).await?;
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) statements: &'static [&'static str],
+}
+
+impl MigrationName for Step {
+    fn name(&self) -> &str {
+        self.name
     }
-    Ok(())
+}
+
+#[async_trait]
+impl MigrationTrait for Step {
+    #[expect(
+        elided_lifetimes_in_paths,
+        reason = "the trait leaves the lifetime out, and an impl must do the same"
+    )]
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        let sqlite = db.get_database_backend() == DbBackend::Sqlite;
+        for statement in self.statements {
+            let text = if sqlite {
+                for_sqlite(statement)
+            } else {
+                for_postgres(statement)
+            };
+            db.execute_unprepared(&text).await?;
+        }
+        Ok(())
+    }
 }
 
 fn for_sqlite(statement: &str) -> String {
