@@ -62,7 +62,8 @@ pub struct HoldAsk {
     pub call: CallId,
     /// How much of each budget; zero amounts are left out.
     pub demands: Vec<(BudgetScope, Amount)>,
-    /// Until when it may wait for funds that other calls hold or the store has.
+    /// Until when it may wait for funds that other calls hold. An answer of the store that was
+    /// asked for is waited for beyond it.
     pub wait_until: OffsetDateTime,
 }
 
@@ -436,7 +437,8 @@ impl LeaseBook {
             return;
         };
         for ask in std::mem::take(&mut account.waiting) {
-            if ask.wait_until > now {
+            // The store's word is waited for in any case: it comes soon, or the asking fails.
+            if ask.wait_until > now || account.awaits_store(&ask) {
                 account.waiting.push_back(ask);
                 continue;
             }

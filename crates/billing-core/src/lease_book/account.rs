@@ -45,6 +45,14 @@ impl Account {
         free < ask.needs(scope)
     }
 
+    /// Whether the store is being asked for a budget that a call lacks.
+    pub(super) fn awaits_store(&self, ask: &HoldAsk) -> bool {
+        ask.demands.iter().any(|(scope, _)| {
+            let slice = self.slices.get(scope).copied().unwrap_or_default();
+            slice.is_asked() && self.lacks(ask, *scope)
+        })
+    }
+
     /// Takes everything asked for from the leases, or nothing.
     pub(super) fn try_hold(
         &mut self,

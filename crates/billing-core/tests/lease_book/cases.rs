@@ -158,6 +158,23 @@ fn a_store_that_cannot_be_asked_refuses_only_who_lacks_that_budget() {
 }
 
 #[test]
+fn a_call_without_patience_still_hears_what_the_store_says() {
+    let mut book = LeaseBook::new(LeasePolicy::default());
+    let wish = ask(1, &[(WALLET, 8)], 0);
+    assert_eq!(book.authorize(wish, START), Decision::Waiting);
+    book.take_orders();
+    book.tick(START + Duration::seconds(1));
+    assert_eq!(book.take_orders(), []);
+    let grant = LeaseGrant {
+        granted: Amount::new(8),
+        available: Amount::ZERO,
+    };
+    book.granted(ACCOUNT, WALLET, grant, START);
+    let (call, decision) = (CallId::new(1), Decision::Held);
+    assert_eq!(book.take_orders(), [Order::Decided { call, decision }]);
+}
+
+#[test]
 fn a_fenced_node_asks_again_for_the_calls_that_wait() {
     let mut book = leased(&[(WALLET, 10)], 0);
     assert_eq!(
