@@ -35,8 +35,7 @@ crash *ARGS: release
 
 # Time the rules of money: rate, authorize, settle
 bench-core *ARGS:
-    scripts/tools.sh python
-    python3 scripts/bench/core.py {{ ARGS }}
+    cargo bench --locked -p billing-core --bench per_call -- {{ ARGS }}
 
 # Time the gateway beside nginx on one simulated upstream
 bench-gateway *ARGS: release

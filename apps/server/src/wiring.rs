@@ -13,8 +13,7 @@ use billing_core::port::clock::Clock;
 use billing_core::port::directory::Directory;
 use billing_core::port::reports::Reports;
 use gateway_core::route::{Channel as Route, Router};
-use providers::transport::{HttpProviderConfig, Timeouts};
-use providers::{OpenError, ProviderConfig};
+use providers::{HttpProviderConfig, OpenError, ProviderConfig, Timeouts};
 use sha2::{Digest, Sha256};
 use store::StoreConfig;
 use thiserror::Error;
@@ -183,7 +182,7 @@ fn routes_of(config: &Config) -> Vec<Route> {
     let route = |(number, channel): (usize, &Channel)| Route {
         name: channel.label(number),
         models: channel.models.clone(),
-        renames: Vec::new(),
+        rename: Vec::new(),
         strip_prefix: channel.strip_prefix.clone(),
         priority: channel.priority,
         weight: channel.weight,
@@ -197,7 +196,9 @@ fn provider_of(
     channel: &Channel,
 ) -> Result<ProviderConfig, WiringError> {
     Ok(match channel.protocol {
-        Protocol::Simulated => ProviderConfig::Simulated,
+        Protocol::Simulated => ProviderConfig::Simulated {
+            patience: Duration::from_millis(config.limits.upstream_head_ms),
+        },
         Protocol::Openai => ProviderConfig::Http {
             protocol: providers::Protocol::OpenAi,
             http: HttpProviderConfig {

@@ -172,7 +172,15 @@ impl Gate {
             (Ok(_), Outcome::FundsExhaustedMidStream) => {
                 dialect.stream_fault(&V1Error::FundsMidStream.fault())
             }
-            (Ok(_), _) => {
+            (Ok(settled), _) => {
+                if end.usage_event_has_output {
+                    // The last words came with the usage: they are charged, so they are delivered.
+                    let members = cost_members(&settled);
+                    let words = dialect.closing(&end, false, &metered.usage, &members);
+                    if send.send(words).await.is_err() {
+                        return;
+                    }
+                }
                 let fault = end.fault.unwrap_or_else(|| V1Error::CutMidStream.fault());
                 dialect.stream_fault(&fault)
             }

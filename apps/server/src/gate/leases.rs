@@ -3,19 +3,24 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::{AccountId, CallId, NodeId};
 use billing_core::lease_book::{
     BookSize, Decision, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause,
 };
-use billing_core::port::books::{Books, BooksError, LeaseAsk, LeaseReturn};
+use billing_core::port::books::{Books, BooksError, LeaseAsk, LeaseGrant, LeaseReturn};
 use billing_core::port::clock::Clock;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 /// How many books the accounts are spread over, so that workers seldom wait for one another.
 const SHARDS: usize = 16;
+/// How long the store may take to answer a wish for a lease, before calls are told it is away.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What the store grants of a budget that does not exist.
+const NOTHING: LeaseGrant = LeaseGrant { granted: Amount::ZERO, available: Amount::ZERO };
 
 /// This node's leases, shared by all workers.
 #[derive(Debug)]
@@ -117,10 +122,10 @@ impl Leases {
     }
 
     /// The node was fenced and has joined again under another id.
-    pub(crate) fn rejoined(&self, node: NodeId) {
+    pub(crate) fn rejoined(self: &Arc<Self>, node: NodeId) {
         self.node.store(node.get(), Ordering::Release);
         for shard in &self.shards {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).book.fenced();
+            self.apply(shard, |shard, _| shard.book.fenced());
         }
     }
 
@@ -196,21 +201,28 @@ impl Leases {
         match order {
             Order::Lease { account, scope, at_least, at_most } => {
                 let ask = LeaseAsk { node, account, scope, at_least, at_most };
-                let answer = self.books.lease(ask).await;
-                if let Err(error) = &answer {
-                    tracing::warn!(account = %account, budget = %scope, %error, "no lease");
-                }
-                self.with_shard(account, |shard, now| match answer {
-                    Ok(grant) => shard.book.granted(account, scope, grant, now),
-                    Err(BooksError::NoSuchBudget) => {
-                        let none = billing_core::port::books::grant(
-                            Amount::ZERO,
-                            Amount::new(1),
-                            Amount::ZERO,
-                        );
-                        shard.book.granted(account, scope, none, now);
+                let answer = match tokio::time::timeout(PATIENCE, self.books.lease(ask)).await {
+                    Ok(Ok(grant)) => Some(grant),
+                    // Nothing is available in a budget that is not there.
+                    Ok(Err(BooksError::NoSuchBudget)) => Some(NOTHING),
+                    Ok(Err(error)) => {
+                        tracing::warn!(account = %account, budget = %scope, %error, "no lease");
+                        None
                     }
-                    Err(_) => shard.book.lease_failed(account, scope),
+                    Err(_) => {
+                        tracing::warn!(account = %account, budget = %scope, "no lease in time");
+                        None
+                    }
+                };
+                self.with_shard(account, |shard, now| {
+                    // What a node was granted before it was fenced is not its any more.
+                    if self.node() != node {
+                        return;
+                    }
+                    match answer {
+                        Some(grant) => shard.book.granted(account, scope, grant, now),
+                        None => shard.book.lease_failed(account, scope),
+                    }
                 });
             }
             Order::GiveBack { account, scope, amount } => {
