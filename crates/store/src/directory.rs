@@ -333,9 +333,8 @@ async fn update(
     now: OffsetDateTime,
 ) -> Result<Account> {
     let locked = load::locked_wallet(tx, id).await?;
-    let mut after = locked.ok_or(DirectoryError::NotFound)?;
-    let (posted, leased) = (after.posted.get(), after.leased.get());
-    after.credit_limit = credit_limit;
+    let before = locked.ok_or(DirectoryError::NotFound)?;
+    let (posted, leased) = (before.posted.get(), before.leased.get());
     let funds = i128::from(posted).saturating_add(i128::from(credit_limit.get()));
     if funds < i128::from(leased) || credit_limit.money().get().unsigned_abs() != credit_limit.get()
     {

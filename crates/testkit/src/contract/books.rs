@@ -1,0 +1,492 @@
+//! Rules of the books.
+
+use std::sync::Arc;
+
+use billing_core::budget::{Amount, BudgetScope};
+use billing_core::call::{Basis, Settlement};
+use billing_core::id::{AccountId, CallId};
+use billing_core::money::{Currency, MoneyError, Nanos};
+use billing_core::port::books::{BooksError, LeaseReturn, NodeJoin};
+use billing_core::wallet::{AccountStatus, LotKind};
+use time::Duration;
+use tokio::task::JoinSet;
+
+use crate::World;
+use crate::world::credit;
+
+/// Every rule of the books, as tests: `testkit::books_contract!(name, opener)`.
+#[macro_export]
+macro_rules! books_contract {
+    ($name:ident, $open:expr) => {
+        $crate::rules!($name, $open, books:
+            a_settlement_frees_what_was_not_used
+            a_repeated_settlement_charges_once
+            settlements_of_one_call_that_race_charge_once
+            a_void_call_costs_nothing
+            a_charge_beyond_hold_and_funds_is_the_houses
+            an_absurd_usage_is_charged_at_its_hold
+            given_credit_is_drawn_before_bought
+            a_call_on_credit_is_owed
+            settlements_of_many_accounts_share_a_batch
+            an_unknown_account_harms_nobody_else
+            a_lease_takes_what_there_is_between_least_and_most
+            leases_that_race_never_pass_the_balance
+            spending_that_races_never_passes_the_balance
+            more_than_the_lease_holds_gives_back_the_lease
+            a_suspended_account_gets_no_lease
+            a_lease_of_a_dead_node_returns_less_what_it_settled
+            a_fenced_node_gets_no_lease_but_its_settlements_post
+            a_silent_node_is_fenced
+            joining_again_changes_nothing
+            a_key_limit_is_never_passed
+            a_budget_that_does_not_exist_is_refused
+            credit_is_recorded_once_for_its_key
+            credits_that_race_under_one_key_are_recorded_once
+            another_amount_under_the_same_key_is_refused
+            credit_that_does_not_fit_is_refused
+            verify_goes_through_accounts_in_order
+        );
+    };
+}
+
+const WALLET: BudgetScope = BudgetScope::Wallet;
+
+/// What a call held and did not need stays on the node's lease, until that is given back.
+pub async fn a_settlement_frees_what_was_not_used(world: World) {
+    world.top_up(1000).await;
+    let settled = world.lease_and_settle(500, 100).await;
+    assert_eq!(settled.call.charge, Nanos::new(100));
+    assert_eq!(settled.call.balance_after, Nanos::new(900));
+    assert_eq!(world.balance().await, (900, 400));
+    let back = back(&world, 400);
+    world.books().give_back(back).await.unwrap();
+    assert_eq!(world.balance().await, (900, 0));
+    world.assert_sound().await;
+}
+
+fn back(world: &World, amount: u64) -> LeaseReturn {
+    LeaseReturn {
+        node: world.node,
+        account: world.account,
+        scope: WALLET,
+        amount: Amount::new(amount),
+    }
+}
+
+/// The same call again answers the same and changes nothing.
+pub async fn a_repeated_settlement_charges_once(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 500).await.unwrap();
+    let call = world.call(500, 100);
+    let first = world.settle(call.clone()).await;
+    let again = world.settle(call).await;
+    assert!(!first.replayed && again.replayed);
+    assert_eq!(first.call, again.call);
+    assert_eq!(world.balance().await, (900, 400));
+    world.assert_sound().await;
+}
+
+/// Also when repetitions arrive together, at any handle.
+pub async fn settlements_of_one_call_that_race_charge_once(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 500).await.unwrap();
+    let call = world.call(500, 100);
+    let all = settle_at_once(&world, vec![call; 24]).await;
+    let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
+    assert_eq!(all.iter().filter(|s| !s.replayed).count(), 1);
+    assert!(all.iter().all(|s| s.call == all[0].call));
+    assert_eq!(world.balance().await, (900, 400));
+    world.assert_sound().await;
+}
+
+async fn settle_at_once(
+    world: &World,
+    calls: Vec<Settlement>,
+) -> Vec<Result<billing_core::port::books::Settled, BooksError>> {
+    let mut tasks = JoinSet::new();
+    let handles = world.ports.books.iter().cycle();
+    for (call, books) in calls.into_iter().zip(handles) {
+        let books = Arc::clone(books);
+        tasks.spawn(async move { books.settle(call).await });
+    }
+    tasks.join_all().await
+}
+
+/// Nothing delivered, nothing charged; the call is on record.
+pub async fn a_void_call_costs_nothing(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 500).await.unwrap();
+    let mut call = world.call(500, 100);
+    call.basis = Basis::Void;
+    let settled = world.settle(call.clone()).await;
+    assert!(settled.call.charge.is_zero() && settled.call.overrun.is_zero());
+    assert!(world.settle(call).await.replayed);
+    assert_eq!(world.balance().await, (1000, 500));
+    world.assert_sound().await;
+}
+
+/// The balance is never passed, whatever the usage says; the rest is the house's.
+pub async fn a_charge_beyond_hold_and_funds_is_the_houses(world: World) {
+    world.top_up(1000).await;
+    let settled = world.lease_and_settle(600, 5000).await;
+    assert_eq!(settled.call.charge, Nanos::new(1000));
+    assert_eq!(settled.call.overrun, Nanos::new(4000));
+    assert_eq!(world.balance().await, (0, 0));
+    world.assert_sound().await;
+}
+
+/// A usage beyond the model's bounds is not believed.
+pub async fn an_absurd_usage_is_charged_at_its_hold(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 300).await.unwrap();
+    let mut call = world.call(300, 800);
+    call.bounds.answer_tokens = 10;
+    let settled = world.settle(call).await;
+    assert!(settled.call.quarantined);
+    assert_eq!(settled.call.charge, Nanos::new(300));
+    world.assert_sound().await;
+}
+
+/// Lots are drawn in their order, and the draw is on record.
+pub async fn given_credit_is_drawn_before_bought(world: World) {
+    world.top_up(100).await;
+    let mut promo = credit(77, 50, "welcome");
+    promo.kind = LotKind::Promo;
+    let now = world.now();
+    let added = world.books().add_credit(world.account, promo, now).await;
+    assert_eq!(added.unwrap().balance, Nanos::new(150));
+    let settled = world.lease_and_settle(120, 80).await;
+    let drawn: Vec<_> = settled
+        .call
+        .draws
+        .iter()
+        .map(|d| (d.kind, d.amount.get()))
+        .collect();
+    assert_eq!(drawn, [(LotKind::Promo, 50), (LotKind::Paid, 30)]);
+    world.assert_sound().await;
+}
+
+/// Beyond the lots, as far as the credit limit goes.
+pub async fn a_call_on_credit_is_owed(mut world: World) {
+    world.account = world.new_account(500).await;
+    world.key = world.new_key(world.account, None).await;
+    world.top_up(100).await;
+    let settled = world.lease_and_settle(600, 450).await;
+    assert_eq!(settled.call.on_credit, Nanos::new(350));
+    assert_eq!(settled.call.balance_after, Nanos::new(-350));
+    world.assert_sound().await;
+    world.top_up(1000).await;
+    assert_eq!(world.balance().await, (650, 150));
+    world.assert_sound().await;
+}
+
+/// Each account is charged for its own calls, however they are mixed.
+pub async fn settlements_of_many_accounts_share_a_batch(mut world: World) {
+    let mut calls = Vec::new();
+    let mut accounts = Vec::new();
+    for i in 0..20 {
+        world.account = world.new_account(0).await;
+        world.key = world.new_key(world.account, None).await;
+        world.top_up(1000).await;
+        world.lease(WALLET, 100).await.unwrap();
+        calls.extend((0..5).map(|_| world.call(20, 10 + i)));
+        accounts.push((world.account, 1000 - 5 * (10 + i64::try_from(i).unwrap())));
+    }
+    let all = settle_at_once(&world, calls).await;
+    assert!(all.iter().all(Result::is_ok));
+    for (account, posted) in accounts {
+        let wallet = world.books().wallet(account).await.unwrap();
+        assert_eq!(wallet.posted, Nanos::new(posted));
+        assert_eq!(wallet.leased.get(), u64::try_from(posted - 900).unwrap());
+    }
+    world.assert_sound().await;
+}
+
+/// A settlement that cannot be booked fails alone.
+pub async fn an_unknown_account_harms_nobody_else(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 1000).await.unwrap();
+    let mut calls: Vec<_> = (0..16).map(|_| world.call(10, 10)).collect();
+    calls[7].account = AccountId::new(4_000_000);
+    let all = settle_at_once(&world, calls).await;
+    let refused = |r: &&Result<_, _>| matches!(r, Err(BooksError::NoSuchBudget));
+    assert_eq!(all.iter().filter(refused).count(), 1);
+    assert_eq!(all.iter().filter(|r| r.is_ok()).count(), 15);
+    assert_eq!(world.balance().await, (850, 850));
+    world.assert_sound().await;
+}
+
+/// At least what is needed, at most what is wanted, or nothing.
+pub async fn a_lease_takes_what_there_is_between_least_and_most(world: World) {
+    world.top_up(1000).await;
+    let lease = |at_least, at_most| world.books().lease(world.ask(WALLET, at_least, at_most));
+    let first = lease(100, 700).await.unwrap();
+    assert_eq!((first.granted.get(), first.available.get()), (700, 300));
+    let refused = lease(301, 700).await.unwrap();
+    assert_eq!((refused.granted.get(), refused.available.get()), (0, 300));
+    let rest = lease(1, u64::MAX).await.unwrap();
+    assert_eq!((rest.granted.get(), rest.available.get()), (300, 0));
+    assert_eq!(world.balance().await, (1000, 1000));
+    world.assert_sound().await;
+}
+
+/// P1, for leases: 14 slices of 70 fit into 1000, whoever asks when.
+pub async fn leases_that_race_never_pass_the_balance(world: World) {
+    world.top_up(1000).await;
+    let mut tasks = JoinSet::new();
+    for (_, books) in (0..32).zip(world.ports.books.iter().cycle()) {
+        let (books, ask) = (Arc::clone(books), world.ask(WALLET, 70, 70));
+        tasks.spawn(async move { books.lease(ask).await.unwrap() });
+    }
+    let granted = tasks.join_all().await;
+    assert_eq!(granted.iter().filter(|g| !g.granted.is_zero()).count(), 14);
+    assert_eq!(world.balance().await, (1000, 980));
+    world.assert_sound().await;
+}
+
+/// P1, whole: lease, settle, give back; more is asked for than there is.
+pub async fn spending_that_races_never_passes_the_balance(world: World) {
+    world.top_up(1000).await;
+    let mut tasks = JoinSet::new();
+    for (i, books) in (0..48_u64).zip(world.ports.books.iter().cycle()) {
+        let books = Arc::clone(books);
+        let (ask, call) = (world.ask(WALLET, 90, 90), world.call(90, 40 + i));
+        let rest = back(&world, 90_u64.saturating_sub(40 + i));
+        tasks.spawn(async move {
+            if books.lease(ask).await.unwrap().granted.is_zero() {
+                return 0;
+            }
+            let settled = books.settle(call).await.unwrap();
+            assert!(settled.call.overrun.is_zero());
+            books.give_back(rest).await.unwrap();
+            settled.call.charge.get()
+        });
+    }
+    let spent: i64 = tasks.join_all().await.into_iter().sum();
+    assert!((910..=1000).contains(&spent), "{spent}");
+    assert_eq!(world.balance().await, (1000 - spent, 0));
+    world.assert_sound().await;
+}
+
+/// A return never frees what other leases hold.
+pub async fn more_than_the_lease_holds_gives_back_the_lease(mut world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 100).await.unwrap();
+    world.node = world.join("another node").await;
+    world.lease(WALLET, 200).await.unwrap();
+    let back = back(&world, 5000);
+    world.books().give_back(back).await.unwrap();
+    assert_eq!(world.balance().await, (1000, 100));
+    world.books().give_back(back).await.unwrap();
+    assert_eq!(world.balance().await, (1000, 100));
+    world.assert_sound().await;
+}
+
+/// An operator's stop holds for what was not leased yet.
+pub async fn a_suspended_account_gets_no_lease(world: World) {
+    world.top_up(1000).await;
+    let (none, now) = (Amount::ZERO, world.now());
+    let directory = &world.ports.directory;
+    let update = directory.update_account(world.account, AccountStatus::Suspended, none, now);
+    update.await.unwrap();
+    let refused = world.lease(WALLET, 1).await.unwrap();
+    assert_eq!((refused.granted, refused.available), (none, none));
+    let wallet = world.books().wallet(world.account).await.unwrap();
+    assert_eq!(wallet.status, AccountStatus::Suspended);
+}
+
+/// What a dead node had settled stays spent; what it had left is free again.
+pub async fn a_lease_of_a_dead_node_returns_less_what_it_settled(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 600).await.unwrap();
+    world.settle(world.call(100, 80)).await;
+    assert_eq!(world.balance().await, (920, 520));
+    world.join("node").await;
+    assert_eq!(world.balance().await, (920, 0));
+    world.assert_sound().await;
+}
+
+/// A call that a dead node served is charged all the same, from what is free.
+pub async fn a_fenced_node_gets_no_lease_but_its_settlements_post(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 600).await.unwrap();
+    world.join("node").await;
+    assert!(matches!(
+        world.lease(WALLET, 1).await,
+        Err(BooksError::Fenced)
+    ));
+    assert!(!world.books().beat(world.node, world.now()).await.unwrap());
+    let settled = world.settle(world.call(100, 80)).await;
+    assert_eq!(settled.call.charge, Nanos::new(80));
+    assert_eq!(world.balance().await, (920, 0));
+    world.assert_sound().await;
+}
+
+/// Silence is death, for the others.
+pub async fn a_silent_node_is_fenced(world: World) {
+    world.top_up(1000).await;
+    let beating = world.join("beating").await;
+    world.lease(WALLET, 600).await.unwrap();
+    world.ports.clock.advance(Duration::seconds(20));
+    assert!(world.books().beat(beating, world.now()).await.unwrap());
+    world.join("early").await;
+    assert_eq!(world.balance().await, (1000, 600));
+    world.ports.clock.advance(Duration::seconds(11));
+    world.join("late").await;
+    assert_eq!(world.balance().await, (1000, 0));
+    assert!(!world.books().beat(world.node, world.now()).await.unwrap());
+    assert!(world.books().beat(beating, world.now()).await.unwrap());
+    world.assert_sound().await;
+}
+
+/// A repeated join keeps what the node has leased since.
+pub async fn joining_again_changes_nothing(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 600).await.unwrap();
+    let join = NodeJoin {
+        name: "node".to_owned(),
+        now: world.now(),
+        silence_s: 30,
+    };
+    let joined = world.books().join(world.node, join.clone()).await.unwrap();
+    assert_eq!(joined.leases_reclaimed, 0);
+    assert_eq!(world.balance().await, (1000, 600));
+    let node = billing_core::id::NodeId::new(world.number());
+    let joined = world.books().join(node, join.clone()).await.unwrap();
+    assert_eq!(joined.leases_reclaimed, 1);
+    let fenced = world.books().join(world.node, join).await;
+    assert!(matches!(fenced, Err(BooksError::Fenced)));
+}
+
+/// Neither by leases that race nor by a usage beyond its hold.
+pub async fn a_key_limit_is_never_passed(mut world: World) {
+    world.top_up(1000).await;
+    world.key = world.new_key(world.account, Some(100)).await;
+    let scope = BudgetScope::KeyLimit {
+        key: world.key,
+        window_start: 0,
+    };
+    let mut tasks = JoinSet::new();
+    for (_, books) in (0..8).zip(world.ports.books.iter().cycle()) {
+        let (books, ask) = (Arc::clone(books), world.ask(scope, 30, 30));
+        tasks.spawn(async move { books.lease(ask).await.unwrap().granted.get() });
+    }
+    assert_eq!(tasks.join_all().await.into_iter().sum::<u64>(), 90);
+    world.lease(WALLET, 500).await.unwrap();
+    let mut call = world.call(500, 300);
+    call.held.push((scope, Amount::new(60)));
+    let settled = world.settle(call).await;
+    assert_eq!(settled.call.charge, Nanos::new(70));
+    assert_eq!(settled.call.overrun, Nanos::new(230));
+    let mut call = world.call(500, 300);
+    call.held.push((scope, Amount::new(30)));
+    assert_eq!(world.settle(call).await.call.charge, Nanos::new(30));
+    let nothing = world.lease(scope, 1).await.unwrap();
+    assert!(nothing.granted.is_zero() && nothing.available.is_zero());
+    world.assert_sound().await;
+}
+
+/// By every method that names an account.
+pub async fn a_budget_that_does_not_exist_is_refused(mut world: World) {
+    let foreign_key = BudgetScope::KeyLimit {
+        key: world.key,
+        window_start: 0,
+    };
+    world.account = world.new_account(100).await;
+    let refused = |e| matches!(e, BooksError::NoSuchBudget);
+    assert!(refused(world.lease(foreign_key, 1).await.unwrap_err()));
+    world.account = AccountId::new(4_000_000);
+    assert!(refused(world.lease(WALLET, 1).await.unwrap_err()));
+    let books = world.books();
+    assert!(refused(books.wallet(world.account).await.unwrap_err()));
+    let call = world.call(1, 1);
+    assert!(refused(books.settle(call).await.unwrap_err()));
+    let credit = credit(1, 1, "k");
+    let added = books.add_credit(world.account, credit, world.now()).await;
+    assert!(refused(added.unwrap_err()));
+}
+
+/// And answers the same again, also after the balance has moved on.
+pub async fn credit_is_recorded_once_for_its_key(world: World) {
+    let now = world.now();
+    let add = |lot| {
+        world
+            .books()
+            .add_credit(world.account, credit(lot, 500, "pi_1"), now)
+    };
+    let first = add(1).await.unwrap();
+    world.top_up(100).await;
+    let again = add(2).await.unwrap();
+    assert!(!first.replayed && again.replayed);
+    assert_eq!((first.txn, first.balance), (again.txn, again.balance));
+    assert_eq!(world.balance().await, (600, 0));
+    world.assert_sound().await;
+}
+
+/// P3, for payments.
+pub async fn credits_that_race_under_one_key_are_recorded_once(world: World) {
+    let mut tasks = JoinSet::new();
+    for (lot, books) in (1..=12).zip(world.ports.books.iter().cycle()) {
+        let (books, account, now) = (Arc::clone(books), world.account, world.now());
+        tasks.spawn(async move {
+            let credit = credit(lot, 500, "pi_1");
+            books.add_credit(account, credit, now).await.unwrap()
+        });
+    }
+    let all = tasks.join_all().await;
+    assert_eq!(all.iter().filter(|c| !c.replayed).count(), 1);
+    assert_eq!(world.balance().await, (500, 0));
+    world.assert_sound().await;
+}
+
+/// A key stands for one content.
+pub async fn another_amount_under_the_same_key_is_refused(world: World) {
+    let add = |credit| world.books().add_credit(world.account, credit, world.now());
+    add(credit(1, 500, "pi_1")).await.unwrap();
+    let mut promo = credit(1, 500, "pi_1");
+    promo.kind = LotKind::Promo;
+    for other in [credit(2, 501, "pi_1"), promo] {
+        let refused = add(other).await;
+        assert!(matches!(refused, Err(BooksError::KeyReused)), "{refused:?}");
+    }
+    assert_eq!(world.balance().await, (500, 0));
+    world.assert_sound().await;
+}
+
+/// Nothing, less than nothing, too much, or other money.
+pub async fn credit_that_does_not_fit_is_refused(world: World) {
+    world.top_up(1).await;
+    let mut yuan = credit(9, 1, "yuan");
+    yuan.currency = Currency::CNY;
+    let rest = [0, -5, i64::MAX].map(|nanos| credit(9, nanos, "rest"));
+    for wrong in std::iter::once(yuan).chain(rest) {
+        let refused = world.books().add_credit(world.account, wrong, world.now());
+        let error = refused.await.unwrap_err();
+        let is_money = matches!(
+            error,
+            BooksError::Money(MoneyError::CurrencyMismatch(..) | MoneyError::OutOfRange)
+        );
+        assert!(is_money, "{error:?}");
+    }
+    assert_eq!(world.balance().await, (1, 0));
+    world.assert_sound().await;
+}
+
+/// A page at a time, nobody twice.
+pub async fn verify_goes_through_accounts_in_order(world: World) {
+    let second = world.new_account(0).await;
+    world.top_up(100).await;
+    world.lease_and_settle(50, 20).await;
+    let first = world.books().verify(None, 1).await.unwrap();
+    assert_eq!(first[0].account, world.account);
+    assert_eq!((first[0].calls, first[0].transactions), (1, 2));
+    let rest = world.books().verify(Some(world.account), 10).await.unwrap();
+    assert_eq!(rest.iter().map(|p| p.account).collect::<Vec<_>>(), [second]);
+}
+
+/// A call of this number.
+pub fn numbered(world: &World, id: i64, due: u64) -> Settlement {
+    let mut call = world.call(due, due);
+    call.call = CallId::new(id);
+    call
+}

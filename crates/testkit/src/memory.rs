@@ -1,0 +1,143 @@
+//! The ports in memory, for tests: the same rules, no database.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use billing_core::budget::{Amount, BudgetScope};
+use billing_core::call::Settlement;
+use billing_core::id::{AccountId, CallId, IdSequence, KeyId, LedgerTxnId, NodeId, UserId};
+use billing_core::ledger::LedgerTxn;
+use billing_core::money::Nanos;
+use billing_core::port::clock::Clock;
+use billing_core::port::directory::{
+    Account, ApiKey, Change, ChangeSubject, Role, SecretHash, User,
+};
+use billing_core::price_book::PriceBook;
+use billing_core::settlement::{BudgetUse, SettledCall};
+use billing_core::wallet::{Lot, Wallet};
+use time::OffsetDateTime;
+
+mod books;
+mod catalogue;
+mod directory;
+mod reports;
+
+/// All ports, in memory.
+#[derive(Debug)]
+pub struct Memory {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    ids: IdSequence,
+    books: BTreeMap<AccountId, Page>,
+    nodes: BTreeMap<NodeId, Node>,
+    accounts: BTreeMap<AccountId, Account>,
+    keys: BTreeMap<KeyId, (ApiKey, SecretHash)>,
+    users: BTreeMap<UserId, (User, String)>,
+    members: BTreeMap<(AccountId, UserId), Role>,
+    sessions: Vec<(SecretHash, UserId, OffsetDateTime)>,
+    changes: Vec<ChangeSubject>,
+    prices: PriceBook,
+    price_ids: BTreeSet<i64>,
+}
+
+/// The books of one account.
+#[derive(Debug)]
+struct Page {
+    wallet: Wallet,
+    lots: Vec<Lot>,
+    uses: BTreeMap<BudgetScope, BudgetUse>,
+    leases: BTreeMap<(NodeId, BudgetScope), Amount>,
+    calls: BTreeMap<CallId, Recorded>,
+    journal: Vec<Booked>,
+    keys: BTreeMap<String, (String, LedgerTxnId, Nanos)>,
+}
+
+#[derive(Debug, Clone)]
+struct Recorded {
+    settlement: Settlement,
+    settled: SettledCall,
+    txn: Option<LedgerTxnId>,
+    settled_at: OffsetDateTime,
+}
+
+#[derive(Debug)]
+struct Booked {
+    txn: LedgerTxn,
+    note: String,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: String,
+    heartbeat_at: OffsetDateTime,
+    is_fenced: bool,
+}
+
+impl Memory {
+    /// Empty books.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            state: Mutex::new(State {
+                ids: IdSequence::new(0),
+                books: BTreeMap::new(),
+                nodes: BTreeMap::new(),
+                accounts: BTreeMap::new(),
+                keys: BTreeMap::new(),
+                users: BTreeMap::new(),
+                members: BTreeMap::new(),
+                sessions: Vec::new(),
+                changes: Vec::new(),
+                prices: PriceBook::default(),
+                price_ids: BTreeSet::new(),
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn txn_id(&mut self, now: OffsetDateTime) -> LedgerTxnId {
+        let ms = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap();
+        LedgerTxnId::new(self.ids.next(ms))
+    }
+
+    /// What was noted after a position; positions count from one.
+    fn changes_after(&self, after: i64) -> impl Iterator<Item = Change> + '_ {
+        let noted = (1..).zip(&self.changes);
+        let noted = noted.map(|(position, subject)| Change {
+            position,
+            subject: *subject,
+        });
+        noted.filter(move |change| change.position > after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::NOON;
+    use crate::{ManualClock, Ports};
+
+    async fn open() -> Ports {
+        let clock = ManualClock::at(NOON);
+        let memory = Arc::new(Memory::new(Arc::new(clock.clone())));
+        Ports {
+            books: vec![memory.clone()],
+            directory: memory.clone(),
+            catalogue: memory.clone(),
+            reports: memory,
+            clock,
+            keep: Box::new(()),
+        }
+    }
+
+    crate::books_contract!(books_in_memory, super::open);
+}

@@ -1,0 +1,362 @@
+//! The books in memory: lock, load, ask the rule, save.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use billing_core::budget::{Amount, BudgetScope};
+use billing_core::call::Settlement;
+use billing_core::id::{AccountId, NodeId};
+use billing_core::ledger::{
+    Entry, LedgerCode, LedgerHead, LedgerKind, LedgerTxn, replayed_balance,
+};
+use billing_core::money::{MoneyError, Nanos};
+use billing_core::port::books::{
+    AccountProof, Books, BooksError, Credited, Joined, LeaseAsk, LeaseGrant, LeaseReturn, NodeJoin,
+    Settled, grant,
+};
+use billing_core::port::directory::ChangeSubject;
+use billing_core::settlement::{AccountState, Booking, BudgetUse, code_of, settle};
+use billing_core::wallet::{AccountStatus, Credit, Lot, LotKind, Wallet};
+use time::{Duration, OffsetDateTime};
+
+use super::{Booked, Memory, Node, Page, Recorded, State};
+
+#[async_trait]
+impl Books for Memory {
+    async fn join(&self, node: NodeId, join: NodeJoin) -> Result<Joined, BooksError> {
+        let mut state = self.state();
+        let newcomer = Node {
+            name: join.name.clone(),
+            heartbeat_at: join.now,
+            is_fenced: false,
+        };
+        if state.nodes.entry(node).or_insert(newcomer).is_fenced {
+            return Err(BooksError::Fenced);
+        }
+        let silent_since = join.now - Duration::seconds(join.silence_s.into());
+        for (id, other) in &mut state.nodes {
+            let is_silent = other.heartbeat_at < silent_since;
+            other.is_fenced |= *id != node && (other.name == join.name || is_silent);
+        }
+        Ok(Joined {
+            leases_reclaimed: state.reclaim(),
+        })
+    }
+
+    async fn beat(&self, node: NodeId, now: OffsetDateTime) -> Result<bool, BooksError> {
+        let mut state = self.state();
+        let node = state.nodes.get_mut(&node).filter(|n| !n.is_fenced);
+        let is_live = node.is_some();
+        if let Some(node) = node {
+            node.heartbeat_at = now;
+        }
+        Ok(is_live)
+    }
+
+    async fn lease(&self, ask: LeaseAsk) -> Result<LeaseGrant, BooksError> {
+        let mut state = self.state();
+        if state.nodes.get(&ask.node).is_none_or(|n| n.is_fenced) {
+            return Err(BooksError::Fenced);
+        }
+        let limit = state.limit(ask.account, ask.scope)?;
+        let page = state.page(ask.account)?;
+        if page.wallet.status != AccountStatus::Active {
+            return Ok(grant(Amount::ZERO, ask.at_least, Amount::ZERO));
+        }
+        let available = match ask.scope {
+            BudgetScope::Wallet => page.wallet.available(),
+            _ => page.in_use(ask.scope, limit).available(),
+        };
+        let given = grant(available, ask.at_least, ask.at_most);
+        page.add_lease(ask.scope, given.granted);
+        let lease = page.leases.entry((ask.node, ask.scope)).or_default();
+        *lease = lease.plus(given.granted);
+        Ok(given)
+    }
+
+    async fn give_back(&self, back: LeaseReturn) -> Result<(), BooksError> {
+        let mut state = self.state();
+        let page = state.page(back.account)?;
+        if let Some(lease) = page.leases.get_mut(&(back.node, back.scope)) {
+            let freed = back.amount.min(*lease);
+            *lease = lease.less(freed);
+            page.free(back.scope, freed);
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, BooksError> {
+        let mut state = self.state();
+        let now = self.clock.now();
+        let txn = state.txn_id(now);
+        let account = settlement.account;
+        let mut limits = BTreeMap::new();
+        for (scope, _) in &settlement.held {
+            limits.insert(*scope, state.limit(account, *scope).unwrap_or(None));
+        }
+        let page = state.page(account)?;
+        if let Some(earlier) = page.calls.get(&settlement.call) {
+            return Ok(Settled {
+                call: earlier.settled.clone(),
+                replayed: true,
+            });
+        }
+        page.settle(settlement, &limits, Booking { txn, now })
+    }
+
+    async fn add_credit(
+        &self,
+        account: AccountId,
+        credit: Credit,
+        now: OffsetDateTime,
+    ) -> Result<Credited, BooksError> {
+        let mut state = self.state();
+        let txn = state.txn_id(now);
+        let credited = state.page(account)?.add_credit(account, credit, txn, now)?;
+        if !credited.replayed {
+            state.changes.push(ChangeSubject::Account(account));
+        }
+        Ok(credited)
+    }
+
+    async fn wallet(&self, account: AccountId) -> Result<Wallet, BooksError> {
+        Ok(self.state().page(account)?.wallet)
+    }
+
+    async fn verify(
+        &self,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<AccountProof>, BooksError> {
+        let state = self.state();
+        let pages = state.books.iter().filter(|(id, _)| Some(**id) > after);
+        let proofs = pages.map(|(account, page)| page.prove(*account));
+        Ok(proofs.take(usize::try_from(limit).unwrap()).collect())
+    }
+}
+
+impl State {
+    fn page(&mut self, account: AccountId) -> Result<&mut Page, BooksError> {
+        self.books.get_mut(&account).ok_or(BooksError::NoSuchBudget)
+    }
+
+    fn limit(&self, account: AccountId, scope: BudgetScope) -> Result<Option<Amount>, BooksError> {
+        match scope {
+            BudgetScope::Wallet => Ok(None),
+            BudgetScope::KeyLimit { key, .. } => self
+                .keys
+                .get(&key)
+                .filter(|(key, _)| key.account == account)
+                .map(|(key, _)| key.limit.map(|l| l.amount))
+                .ok_or(BooksError::NoSuchBudget),
+            BudgetScope::MemberLimit { .. } | BudgetScope::Quota { .. } => {
+                Err(BooksError::NoSuchBudget)
+            }
+        }
+    }
+
+    fn reclaim(&mut self) -> u64 {
+        let mut reclaimed = 0;
+        for page in self.books.values_mut() {
+            let dead: Vec<_> = page
+                .leases
+                .iter()
+                .filter(|((node, _), _)| self.nodes.get(node).is_some_and(|n| n.is_fenced))
+                .map(|(key, amount)| (*key, *amount))
+                .collect();
+            for ((node, scope), amount) in dead {
+                page.leases.remove(&(node, scope));
+                page.free(scope, amount);
+                reclaimed += u64::from(!amount.is_zero());
+            }
+        }
+        reclaimed
+    }
+}
+
+impl Page {
+    pub(super) fn new(wallet: Wallet) -> Self {
+        Self {
+            wallet,
+            lots: Vec::new(),
+            uses: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            journal: Vec::new(),
+            keys: BTreeMap::new(),
+        }
+    }
+
+    fn in_use(&self, scope: BudgetScope, limit: Option<Amount>) -> BudgetUse {
+        let known = self.uses.get(&scope).copied().unwrap_or_default();
+        BudgetUse { limit, ..known }
+    }
+
+    fn add_lease(&mut self, scope: BudgetScope, more: Amount) {
+        let leased = self.leased(scope);
+        *leased = leased.plus(more);
+    }
+
+    fn free(&mut self, scope: BudgetScope, freed: Amount) {
+        let leased = self.leased(scope);
+        *leased = leased.less(freed);
+    }
+
+    fn leased(&mut self, scope: BudgetScope) -> &mut Amount {
+        match scope {
+            BudgetScope::Wallet => &mut self.wallet.leased,
+            _ => &mut self.uses.entry(scope).or_default().leased,
+        }
+    }
+
+    fn settle(
+        &mut self,
+        settlement: Settlement,
+        limits: &BTreeMap<BudgetScope, Option<Amount>>,
+        booking: Booking,
+    ) -> Result<Settled, BooksError> {
+        let uses = limits.iter().filter(|(s, _)| **s != BudgetScope::Wallet);
+        let state = AccountState {
+            account: settlement.account,
+            wallet: self.wallet,
+            lots: self.lots.clone(),
+            uses: uses.map(|(s, l)| (*s, self.in_use(*s, *l))).collect(),
+            leases: self.leases.clone(),
+        };
+        let changes = settle(state, std::slice::from_ref(&settlement), booking)
+            .map_err(|e| BooksError::Inconsistent(e.to_string()))?;
+        self.wallet = changes.state.wallet;
+        self.lots = changes.state.lots;
+        self.leases = changes.state.leases;
+        self.uses.extend(changes.state.uses);
+        let txn = changes.txn.as_ref().map(LedgerTxn::id);
+        self.journal.extend(changes.txn.map(|txn| Booked {
+            txn,
+            note: String::new(),
+        }));
+        let settled = changes.calls.into_iter().next().unwrap();
+        let recorded = Recorded {
+            settlement,
+            settled: settled.clone(),
+            txn,
+            settled_at: booking.now,
+        };
+        self.calls.insert(settled.call, recorded);
+        Ok(Settled {
+            call: settled,
+            replayed: false,
+        })
+    }
+
+    fn add_credit(
+        &mut self,
+        account: AccountId,
+        credit: Credit,
+        id: billing_core::id::LedgerTxnId,
+        now: OffsetDateTime,
+    ) -> Result<Credited, BooksError> {
+        let kind = credit.kind.name();
+        let fingerprint = format!("{kind} {} {}", credit.amount, credit.currency);
+        if let Some((before, txn, balance)) = self.keys.get(&credit.key) {
+            if *before != fingerprint {
+                return Err(BooksError::KeyReused);
+            }
+            return Ok(Credited {
+                txn: *txn,
+                balance: *balance,
+                replayed: true,
+            });
+        }
+        let balance = credit.check(&self.wallet)?;
+        let txn = journal(account, &credit, id, now)?;
+        self.wallet.posted = balance;
+        self.lots.push(Lot {
+            id: credit.lot,
+            kind: credit.kind,
+            priority: credit.priority,
+            effective_at: now,
+            expires_at: credit.expires_at,
+            created_at: now,
+            granted: Amount::of(credit.amount),
+            remaining: Amount::of(credit.amount),
+        });
+        let note = credit.note;
+        self.journal.push(Booked { txn, note });
+        self.keys.insert(credit.key, (fingerprint, id, balance));
+        Ok(Credited {
+            txn: id,
+            balance,
+            replayed: false,
+        })
+    }
+
+    fn prove(&self, account: AccountId) -> AccountProof {
+        let mut totals = BTreeMap::<LedgerCode, i128>::new();
+        for entry in self.journal.iter().flat_map(|b| b.txn.entries()) {
+            *totals.entry(entry.code).or_default() += i128::from(entry.amount.get());
+        }
+        let sum = |amounts: Vec<Amount>| amounts.into_iter().fold(Amount::ZERO, Amount::plus);
+        let of_wallet = self
+            .leases
+            .iter()
+            .filter(|((_, s), _)| *s == BudgetScope::Wallet);
+        let leased = sum(of_wallet.map(|(_, a)| *a).collect());
+        let charged = Nanos::total(self.calls.values().map(|c| c.settled.charge));
+        let credited = sum(self.lots.iter().map(|l| l.granted).collect());
+        let posted = i128::from(self.wallet.posted.get());
+        let mut broken = Vec::new();
+        let mut must = |holds: bool, what: &str| {
+            if !holds {
+                broken.push(what.to_owned());
+            }
+        };
+        must(
+            replayed_balance(&totals) == posted,
+            "the journal gives another balance",
+        );
+        must(leased == self.wallet.leased, "the leases give another sum");
+        must(
+            i128::from(credited.get()) - charged == posted,
+            "credit less charges is not the balance",
+        );
+        AccountProof {
+            account,
+            calls: u64::try_from(self.calls.len()).unwrap(),
+            transactions: u64::try_from(self.journal.len()).unwrap(),
+            broken,
+        }
+    }
+}
+
+fn journal(
+    account: AccountId,
+    credit: &Credit,
+    id: billing_core::id::LedgerTxnId,
+    now: OffsetDateTime,
+) -> Result<LedgerTxn, MoneyError> {
+    let (kind, debit) = match credit.kind {
+        LotKind::Paid => (LedgerKind::TopUp, LedgerCode::PaymentClearing),
+        LotKind::Promo => (LedgerKind::Promo, LedgerCode::PromoExpense),
+    };
+    let head = LedgerHead {
+        id,
+        account,
+        currency: credit.currency,
+        kind,
+        key: credit.key.clone(),
+        booked_at: now,
+    };
+    let entries = [
+        Entry {
+            code: debit,
+            amount: credit.amount,
+            lot: None,
+        },
+        Entry {
+            code: code_of(credit.kind),
+            amount: credit.amount.negated()?,
+            lot: Some(credit.lot),
+        },
+    ];
+    Ok(LedgerTxn::new(head, entries).unwrap())
+}

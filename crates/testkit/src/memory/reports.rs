@@ -1,0 +1,221 @@
+//! The read models in memory.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use billing_core::budget::{Amount, BudgetScope};
+use billing_core::call::Basis;
+use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId};
+use billing_core::meter::{Meter, Usage};
+use billing_core::money::Nanos;
+use billing_core::port::reports::{
+    CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, Reports, UsageGroup, UsageLine,
+};
+use time::OffsetDateTime;
+
+use super::{Memory, Recorded};
+
+type Result<T> = std::result::Result<T, ReportError>;
+
+fn size(limit: u32) -> usize {
+    usize::try_from(limit).unwrap()
+}
+
+#[async_trait]
+impl Reports for Memory {
+    async fn call(&self, account: AccountId, call: CallId) -> Result<Option<CallDetail>> {
+        Ok(self.recorded(account).get(&call).map(detail))
+    }
+
+    async fn call_by_idempotency_key(
+        &self,
+        account: AccountId,
+        key: &str,
+    ) -> Result<Option<CallId>> {
+        let calls = self.recorded(account).into_values();
+        let mut calls = calls.map(|c| c.settlement);
+        let found = calls.find(|s| s.facts.idempotency_key.as_deref() == Some(key));
+        Ok(found.map(|s| s.call))
+    }
+
+    async fn calls(
+        &self,
+        account: AccountId,
+        filter: CallFilter,
+        before: Option<CallId>,
+        limit: u32,
+    ) -> Result<Vec<CallDetail>> {
+        let is_wanted = |call: &CallDetail| {
+            before.is_none_or(|b| call.id < b)
+                && filter.key.is_none_or(|k| call.key == k)
+                && filter.model.as_ref().is_none_or(|m| call.model == *m)
+                && filter.from.is_none_or(|at| call.started_at >= at)
+                && filter.to.is_none_or(|at| call.started_at < at)
+        };
+        let calls = self.recorded(account);
+        let calls = calls.values().rev().map(detail).filter(is_wanted);
+        Ok(calls.take(size(limit)).collect())
+    }
+
+    async fn usage(
+        &self,
+        account: AccountId,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        group: UsageGroup,
+    ) -> Result<Vec<UsageLine>> {
+        let mut lines = BTreeMap::new();
+        if group == UsageGroup::Total {
+            lines.insert(String::new(), UsageLine::default());
+        }
+        for call in self.recorded(account).values().map(detail) {
+            let start = quarter(call.started_at);
+            if start < quarter(from) || start >= to {
+                continue;
+            }
+            let name = match group {
+                UsageGroup::Total => String::new(),
+                UsageGroup::Model => call.model.clone(),
+                UsageGroup::Key => call.key.to_string(),
+                UsageGroup::Day => call.started_at.date().to_string(),
+            };
+            let line = lines.entry(name.clone()).or_default();
+            line.group = name;
+            add(line, &call);
+        }
+        Ok(lines.into_values().collect())
+    }
+
+    async fn key_spend(
+        &self,
+        account: AccountId,
+        key: KeyId,
+        since: OffsetDateTime,
+    ) -> Result<Nanos> {
+        let calls = self.recorded(account);
+        let calls = calls.values().filter(|c| c.settlement.key == key);
+        let calls = calls.filter(|c| c.settlement.facts.started_at >= quarter(since));
+        let sum = Nanos::total(calls.map(|c| c.settled.charge));
+        Ok(Nanos::new(i64::try_from(sum).unwrap()))
+    }
+
+    async fn credits(&self, account: AccountId) -> Result<CreditTotals> {
+        let state = self.state();
+        let Some(page) = state.books.get(&account) else {
+            return Ok(CreditTotals::default());
+        };
+        let sum = |nanos: i128| Nanos::new(i64::try_from(nanos).unwrap());
+        let credited = page.lots.iter().map(|l| i128::from(l.granted.get())).sum();
+        let charged = Nanos::total(page.calls.values().map(|c| c.settled.charge));
+        Ok(CreditTotals {
+            credited: sum(credited),
+            charged: sum(charged),
+            balance: page.wallet.posted,
+            credit_limit: page.wallet.credit_limit,
+        })
+    }
+
+    async fn ledger(
+        &self,
+        account: AccountId,
+        before: Option<LedgerTxnId>,
+        limit: u32,
+    ) -> Result<Vec<LedgerLine>> {
+        let state = self.state();
+        let page = state.books.get(&account);
+        let mut booked: Vec<_> = page.iter().flat_map(|p| &p.journal).collect();
+        booked.sort_by_key(|b| std::cmp::Reverse(b.txn.id()));
+        let booked = booked.into_iter();
+        let booked = booked.filter(|b| before.is_none_or(|before| b.txn.id() < before));
+        let lines = booked.take(size(limit)).flat_map(|booked| {
+            booked.txn.entries().iter().map(|entry| LedgerLine {
+                txn: booked.txn.id(),
+                kind: booked.txn.kind(),
+                booked_at: booked.txn.booked_at(),
+                code: entry.code,
+                amount: entry.amount,
+                lot: entry.lot,
+                note: booked.note.clone(),
+            })
+        });
+        Ok(lines.collect())
+    }
+}
+
+impl Memory {
+    fn recorded(&self, account: AccountId) -> BTreeMap<CallId, Recorded> {
+        let state = self.state();
+        let page = state.books.get(&account);
+        page.map(|p| p.calls.clone()).unwrap_or_default()
+    }
+}
+
+fn quarter(at: OffsetDateTime) -> OffsetDateTime {
+    let seconds = at.unix_timestamp();
+    OffsetDateTime::from_unix_timestamp(seconds - seconds.rem_euclid(900)).unwrap()
+}
+
+fn add(line: &mut UsageLine, call: &CallDetail) {
+    line.calls += 1;
+    line.void_calls += u64::from(call.source.is_none());
+    line.prompt_tokens += call.usage.prompt_tokens();
+    line.cache_read_tokens += [
+        Meter::CacheRead,
+        Meter::AudioCacheRead,
+        Meter::ImageCacheRead,
+    ]
+    .iter()
+    .map(|m| call.usage.get(*m))
+    .sum::<u64>();
+    line.answer_tokens += call.usage.answer_tokens();
+    line.charge = line.charge.plus(call.charge).unwrap();
+}
+
+fn detail(recorded: &Recorded) -> CallDetail {
+    let Recorded {
+        settlement,
+        settled,
+        txn,
+        settled_at,
+    } = recorded;
+    let facts = settlement.facts.clone();
+    let (usage, source) = match settlement.basis {
+        Basis::Delivered { usage, source } => (usage, Some(source)),
+        Basis::Void => (Usage::NONE, None),
+    };
+    let of_wallet = |(scope, _): &&(BudgetScope, Amount)| *scope == BudgetScope::Wallet;
+    let held = settlement.held.iter().find(of_wallet);
+    let due = !settled.charge.is_zero() || !settled.overrun.is_zero();
+    let last = facts.attempts.last();
+    let answered = last.filter(|a| source.is_some() || a.outcome == "ok");
+    CallDetail {
+        id: settlement.call,
+        account: settlement.account,
+        key: settlement.key,
+        endpoint: facts.endpoint,
+        model: settlement.model.to_string(),
+        channel: answered.map(|a| a.channel.clone()).unwrap_or_default(),
+        outcome: facts.outcome,
+        streamed: facts.streamed,
+        status: facts.status,
+        usage,
+        source,
+        tier: settlement.tier,
+        price_version: settlement.price.id(),
+        held: held.map_or(Nanos::ZERO, |(_, amount)| amount.money()),
+        charge: settled.charge,
+        overrun: settled.overrun,
+        quarantined: settled.quarantined,
+        on_credit: settled.on_credit,
+        draws: settled.draws.clone(),
+        balance_after: settled.balance_after,
+        ledger_txn: txn.filter(|_| due),
+        started_at: facts.started_at,
+        settled_at: *settled_at,
+        first_byte_ms: facts.first_byte_ms,
+        latency_ms: facts.latency_ms,
+        upstream_id: facts.upstream_id,
+        finish_reason: facts.finish_reason,
+        attempts: facts.attempts,
+    }
+}

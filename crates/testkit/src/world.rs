@@ -1,0 +1,309 @@
+//! A small world for a test: an account with a key, a node, a model that costs a nano a token.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use billing_core::budget::{Amount, BudgetScope, LimitWindow};
+use billing_core::call::{Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource};
+use billing_core::id::{AccountId, CallId, KeyId, LotId, NodeId, PriceVersionId, UserId};
+use billing_core::meter::{Meter, Usage};
+use billing_core::money::{Currency, Nanos};
+use billing_core::port::books::{Books, BooksError, LeaseAsk, LeaseGrant, NodeJoin, Settled};
+use billing_core::port::catalogue::{Catalogue, PriceEdition};
+use billing_core::port::clock::Clock;
+use billing_core::port::directory::{Account, ApiKey, Directory, KeyLimit, SecretHash, User};
+use billing_core::port::reports::Reports;
+use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
+use billing_core::price_book::ModelFacts;
+use billing_core::wallet::{AccountStatus, Credit, LotKind};
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use crate::ManualClock;
+
+/// The ports under test, over one set of books.
+pub struct Ports {
+    /// Handles on the same books; more than one where several nodes can have them.
+    pub books: Vec<Arc<dyn Books>>,
+    /// Who is who.
+    pub directory: Arc<dyn Directory>,
+    /// What costs what.
+    pub catalogue: Arc<dyn Catalogue>,
+    /// What can be looked up.
+    pub reports: Arc<dyn Reports>,
+    /// The clock that the books were opened with.
+    pub clock: ManualClock,
+    /// What lives as long as the test: a folder, a database.
+    pub keep: Box<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ports")
+            .field("books", &self.books.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Noon of the day on which most tests happen.
+pub const NOON: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
+
+/// Two accounts' worth of set scenery over [`Ports`].
+#[derive(Debug)]
+pub struct World {
+    /// The ports.
+    pub ports: Ports,
+    /// An account without funds.
+    pub account: AccountId,
+    /// Its key, without a limit.
+    pub key: KeyId,
+    /// A node that has joined.
+    pub node: NodeId,
+    /// One nano for each output token, two for each input token.
+    pub price: Arc<PriceVersion>,
+    next: AtomicI64,
+}
+
+impl World {
+    /// Sets the scene.
+    pub async fn new(ports: Ports) -> Self {
+        let price = Arc::new(price(PriceVersionId::new(900), "m", NOON));
+        let edition = PriceEdition {
+            source: "test".to_owned(),
+            versions: vec![((*price).clone(), ModelFacts::default())],
+            facts: Vec::new(),
+        };
+        ports.catalogue.record(edition, NOON).await.unwrap();
+        let mut world = Self {
+            ports,
+            account: AccountId::new(1),
+            key: KeyId::new(2),
+            node: NodeId::new(3),
+            price,
+            next: AtomicI64::new(1000),
+        };
+        world.account = world.new_account(0).await;
+        world.key = world.new_key(world.account, None).await;
+        world.node = world.join("node").await;
+        world
+    }
+
+    /// The books.
+    pub fn books(&self) -> &dyn Books {
+        self.ports.books.first().unwrap().as_ref()
+    }
+
+    /// A number that was not used yet.
+    pub fn number(&self) -> i64 {
+        self.next.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// What the clock shows.
+    pub fn now(&self) -> OffsetDateTime {
+        self.ports.clock.now()
+    }
+
+    /// Another account in dollars.
+    pub async fn new_account(&self, credit_limit: u64) -> AccountId {
+        let id = AccountId::new(self.number());
+        let account = account(id, credit_limit);
+        self.ports.directory.create_account(account).await.unwrap();
+        id
+    }
+
+    /// Another key.
+    pub async fn new_key(&self, account: AccountId, limit: Option<u64>) -> KeyId {
+        let number = self.number();
+        let mut key = api_key(KeyId::new(number), account);
+        key.limit = limit.map(|amount| KeyLimit {
+            amount: Amount::new(amount),
+            window: LimitWindow::Lifetime,
+        });
+        let hash = hash(number);
+        self.ports.directory.create_key(key, hash).await.unwrap();
+        KeyId::new(number)
+    }
+
+    /// Another node.
+    pub async fn join(&self, name: &str) -> NodeId {
+        let node = NodeId::new(self.number());
+        let join = NodeJoin {
+            name: name.to_owned(),
+            now: self.now(),
+            silence_s: 30,
+        };
+        self.books().join(node, join).await.unwrap();
+        node
+    }
+
+    /// Pays into the account.
+    pub async fn top_up(&self, nanos: i64) {
+        let number = self.number();
+        let credit = credit(number, nanos, &format!("top-up {number}"));
+        self.books()
+            .add_credit(self.account, credit, self.now())
+            .await
+            .unwrap();
+    }
+
+    /// Asks for exactly this much of a budget for the node.
+    pub async fn lease(&self, scope: BudgetScope, nanos: u64) -> Result<LeaseGrant, BooksError> {
+        self.books().lease(self.ask(scope, nanos, nanos)).await
+    }
+
+    /// A wish of the node for a slice of the account's budget.
+    pub fn ask(&self, scope: BudgetScope, at_least: u64, at_most: u64) -> LeaseAsk {
+        LeaseAsk {
+            node: self.node,
+            account: self.account,
+            scope,
+            at_least: Amount::new(at_least),
+            at_most: Amount::new(at_most),
+        }
+    }
+
+    /// A call of the account that is over: so many nanos held of the wallet, so many due.
+    pub fn call(&self, held: u64, due: u64) -> Settlement {
+        Settlement {
+            call: CallId::new(self.number()),
+            account: self.account,
+            key: self.key,
+            node: self.node,
+            model: ModelName::new("m"),
+            price: Arc::clone(&self.price),
+            tier: ServiceTier::Standard,
+            basis: Basis::Delivered {
+                usage: Usage::NONE.with(Meter::Output, due),
+                source: UsageSource::Provider,
+            },
+            bounds: UsageBounds {
+                prompt_tokens: 1_000_000_000_000,
+                answer_tokens: 1_000_000_000_000,
+            },
+            held: vec![(BudgetScope::Wallet, Amount::new(held))],
+            facts: facts(self.now()),
+        }
+    }
+
+    /// Settles a call.
+    pub async fn settle(&self, call: Settlement) -> Settled {
+        self.books().settle(call).await.unwrap()
+    }
+
+    /// Takes from the wallet what a call holds, then settles it.
+    pub async fn lease_and_settle(&self, held: u64, due: u64) -> Settled {
+        self.lease(BudgetScope::Wallet, held).await.unwrap();
+        self.settle(self.call(held, due)).await
+    }
+
+    /// The balance of the account and what is leased of it.
+    pub async fn balance(&self) -> (i64, u64) {
+        let wallet = self.books().wallet(self.account).await.unwrap();
+        (wallet.posted.get(), wallet.leased.get())
+    }
+
+    /// Proves all books.
+    pub async fn assert_sound(&self) {
+        for proof in self.books().verify(None, 1000).await.unwrap() {
+            assert_eq!(proof.broken, Vec::<String>::new(), "{}", proof.account);
+        }
+    }
+}
+
+/// A price of one nano for each output token and two for each input token.
+pub fn price(id: PriceVersionId, model: &str, from: OffsetDateTime) -> PriceVersion {
+    let rate = |meter, price: &str| Rate {
+        meter,
+        tier: ServiceTier::Standard,
+        above: None,
+        price: price.parse().unwrap(),
+    };
+    let rates = vec![
+        rate(Meter::Input, "0.000000002"),
+        rate(Meter::Output, "0.000000001"),
+    ];
+    PriceVersion::new(id, ModelName::new(model), Currency::USD, from, rates).unwrap()
+}
+
+/// An account in dollars.
+pub fn account(id: AccountId, credit_limit: u64) -> Account {
+    Account {
+        id,
+        name: "Ada's".to_owned(),
+        currency: Currency::USD,
+        zone: "Europe/Berlin".to_owned(),
+        status: AccountStatus::Active,
+        credit_limit: Amount::new(credit_limit),
+        created_at: NOON,
+    }
+}
+
+/// A key without a limit.
+pub fn api_key(id: KeyId, account: AccountId) -> ApiKey {
+    ApiKey {
+        id,
+        account,
+        name: "test".to_owned(),
+        visible_prefix: "tg-abc".to_owned(),
+        limit: None,
+        models: Vec::new(),
+        cap_output: false,
+        created_at: NOON,
+        expires_at: None,
+        revoked_at: None,
+    }
+}
+
+/// A user.
+pub fn user(id: UserId, email: &str) -> User {
+    User {
+        id,
+        email: email.to_owned(),
+        operator: false,
+        created_at: NOON,
+    }
+}
+
+/// The hash of some secret.
+pub fn hash(number: i64) -> SecretHash {
+    let mut hash = [7; 32];
+    hash[..8].copy_from_slice(&number.to_be_bytes());
+    SecretHash(hash)
+}
+
+/// Bought dollars.
+pub fn credit(lot: i64, nanos: i64, key: &str) -> Credit {
+    Credit {
+        lot: LotId::new(lot),
+        kind: LotKind::Paid,
+        amount: Nanos::new(nanos),
+        currency: Currency::USD,
+        priority: 0,
+        expires_at: None,
+        key: key.to_owned(),
+        note: "thanks".to_owned(),
+    }
+}
+
+fn facts(now: OffsetDateTime) -> CallFacts {
+    CallFacts {
+        endpoint: "chat.completions".to_owned(),
+        outcome: "completed".to_owned(),
+        streamed: true,
+        status: 200,
+        upstream_id: Some("chatcmpl-1".to_owned()),
+        finish_reason: Some("stop".to_owned()),
+        started_at: now,
+        first_byte_ms: Some(12),
+        latency_ms: 34,
+        attempts: vec![Attempt {
+            channel: "sim".to_owned(),
+            status: Some(200),
+            outcome: "ok".to_owned(),
+            latency_ms: 33,
+        }],
+        idempotency_key: None,
+    }
+}
