@@ -45,7 +45,10 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
                 (Method::DELETE, web::delete().to(session::close)),
             ],
         ))
-        .service(resource("/users", [(Method::POST, web::post().to(users::create))]))
+        .service(resource(
+            "/users",
+            [(Method::POST, web::post().to(users::create))],
+        ))
         .configure(accounts_of)
         .default_service(web::to(no_such_path))
         .wrap(from_fn(gate::guard));
@@ -102,7 +105,9 @@ fn resource<const N: usize>(path: &str, routes: [(Method, Route); N]) -> Resourc
     let allowed: Vec<Method> = routes.iter().map(|(method, _)| method.clone()).collect();
     let resource = routes
         .into_iter()
-        .fold(web::resource(path), |resource, (_, route)| resource.route(route));
+        .fold(web::resource(path), |resource, (_, route)| {
+            resource.route(route)
+        });
     resource.default_service(web::to(move || {
         let refusal = ApiError::WrongMethod(allowed.clone());
         async move { Err::<String, _>(refusal) }

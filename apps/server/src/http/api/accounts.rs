@@ -1,0 +1,353 @@
+//! Accounts: who pays.
+
+use actix_web::http::header::{ETAG, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, web};
+use billing_core::budget::Amount;
+use billing_core::id::AccountId;
+use billing_core::money::Currency;
+use billing_core::port::books::Books;
+use billing_core::port::clock::Clock;
+use billing_core::port::directory::{Account, Directory, Role};
+use billing_core::wallet::AccountStatus;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::access::{self, Operator, SignedIn};
+use super::error::{ApiError, Problem};
+use super::fields::{Body, Fields, FromFields, Query};
+use super::wallet::WalletDto;
+use super::wire::{self, MoneyDto, Page, PageOf, PageParams, instant};
+use crate::gate::Callers;
+use crate::ids::Ids;
+
+/// An account.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AccountDto {
+    /// Its id.
+    #[schema(example = "acc_0001fv5kz4y00")]
+    id: String,
+    /// What people call it.
+    #[schema(example = "Acme")]
+    name: String,
+    /// The currency of its wallet.
+    #[schema(example = "USD")]
+    currency: String,
+    /// The IANA zone in which its days are cut.
+    #[schema(example = "Asia/Shanghai")]
+    zone: String,
+    /// `active`, `suspended` by an operator, or `parked` until its books have been looked at.
+    #[schema(value_type = String, example = "active")]
+    status: AccountStatus,
+    /// How far it may owe.
+    credit_limit: MoneyDto,
+    /// When it was made.
+    #[schema(format = DateTime)]
+    created_at: String,
+}
+
+impl AccountDto {
+    /// An account on the wire.
+    pub(crate) fn of(account: Account) -> Self {
+        Self {
+            id: account.id.to_string(),
+            credit_limit: MoneyDto::of_amount(account.credit_limit, account.currency),
+            currency: account.currency.code().to_owned(),
+            name: account.name,
+            zone: account.zone,
+            status: account.status,
+            created_at: instant(account.created_at),
+        }
+    }
+}
+
+/// An account and its money.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AccountDetail {
+    /// The account.
+    #[serde(flatten)]
+    account: AccountDto,
+    /// Its money.
+    wallet: WalletDto,
+}
+
+/// What a change of the account changes: its tag does not move with every call.
+fn tag_of(account: &Account) -> String {
+    let (status, limit) = (account.status.name(), account.credit_limit);
+    wire::tag(&[&account.id, &account.name, &account.zone, &status, &limit])
+}
+
+/// List accounts
+///
+/// All for an operator, else those that the user is a member of. In order of id.
+#[utoipa::path(
+    get, path = "/api/v1/accounts", operation_id = "listAccounts", tag = "accounts",
+    params(PageParams),
+    responses(
+        (status = 200, description = "A page of accounts", body = Page<AccountDto>),
+        (status = 401, description = "Nobody is signed in", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is wrong", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+    security(("session" = [])),
+)]
+pub(crate) async fn list(
+    SignedIn(user): SignedIn,
+    page: Query<PageOf<AccountId>>,
+    directory: web::Data<dyn Directory>,
+) -> Result<web::Json<Page<AccountDto>>, ApiError> {
+    let page = page.0;
+    let of = (!user.operator).then_some(user.id);
+    let accounts = directory.accounts(of, page.cursor, page.fetch()).await?;
+    Ok(web::Json(Page::of(
+        accounts,
+        page.limit,
+        |a| a.id.to_string(),
+        AccountDto::of,
+    )))
+}
+
+/// An account to be made.
+#[derive(ToSchema)]
+pub(crate) struct NewAccount {
+    /// What people call it.
+    #[schema(example = "Acme", min_length = 1, max_length = 100)]
+    name: String,
+    /// The currency of its wallet; USD unless given.
+    #[schema(value_type = Option<String>, example = "USD")]
+    currency: Currency,
+    /// The IANA zone in which its days are cut; UTC unless given.
+    #[schema(value_type = Option<String>, example = "Asia/Shanghai")]
+    zone: String,
+    /// How far it may owe; not at all unless given.
+    #[schema(value_type = Option<MoneyDto>)]
+    credit_limit: Amount,
+}
+
+impl FromFields for NewAccount {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let name = fields.text("name", 1, 100);
+        let name = fields.required("name", name);
+        let read = |code: &str| Currency::parse(code).ok();
+        let currency = fields.word("currency", read, "the ISO 4217 codes, such as USD");
+        let zone = fields.word("zone", zone, "the IANA zones, such as Europe/Paris");
+        let limit = fields.money("credit_limit");
+        let currency = currency?.unwrap_or(Currency::USD);
+        let credit_limit = match limit? {
+            Some(limit) => amount_in(fields, "credit_limit", limit, currency)?,
+            None => Amount::ZERO,
+        };
+        let zone = zone?.unwrap_or_else(|| "UTC".to_owned());
+        Some(Self {
+            name: name?,
+            currency,
+            zone,
+            credit_limit,
+        })
+    }
+}
+
+/// A text that has the form of an IANA zone. Whether there is one is seen when days are cut.
+fn zone(text: &str) -> Option<String> {
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_-+".contains(c))
+    };
+    let fits = text.len() <= 64 && text.split('/').all(part);
+    fits.then(|| text.to_owned())
+}
+
+/// The amount, if it is in this currency.
+pub(crate) fn amount_in(
+    fields: &mut Fields,
+    name: &str,
+    (amount, currency): (billing_core::money::Nanos, Currency),
+    wanted: Currency,
+) -> Option<Amount> {
+    if currency == wanted {
+        return Some(Amount::of(amount));
+    }
+    fields.wrong(
+        name,
+        "wrong_currency",
+        &format!("The account's currency is {wanted}."),
+    )
+}
+
+/// Make an account
+#[utoipa::path(
+    post, path = "/api/v1/accounts", operation_id = "createAccount", tag = "accounts",
+    request_body = NewAccount,
+    responses(
+        (status = 201, description = "Made", body = AccountDto,
+            headers(("etag" = String, description = "For If-Match"))),
+        (status = 400, description = "The body is not JSON", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 401, description = "Nobody is signed in", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 403, description = "Not an operator", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "A field is wrong", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+    security(("session" = [])),
+)]
+pub(crate) async fn create(
+    _operator: Operator,
+    body: Body<NewAccount>,
+    directory: web::Data<dyn Directory>,
+    ids: web::Data<Ids>,
+    clock: web::Data<dyn Clock>,
+) -> Result<HttpResponse, ApiError> {
+    let NewAccount {
+        name,
+        currency,
+        zone,
+        credit_limit,
+    } = body.0;
+    let account = Account {
+        id: AccountId::new(ids.next()),
+        name,
+        currency,
+        zone,
+        status: AccountStatus::Active,
+        credit_limit,
+        created_at: clock.now(),
+    };
+    directory.create_account(account.clone()).await?;
+    Ok(HttpResponse::Created()
+        .insert_header((LOCATION, format!("/api/v1/accounts/{}", account.id)))
+        .insert_header((ETAG, tag_of(&account)))
+        .json(AccountDto::of(account)))
+}
+
+/// Read an account
+#[utoipa::path(
+    get, path = "/api/v1/accounts/{account}", operation_id = "readAccount", tag = "accounts",
+    params(("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00")),
+    responses(
+        (status = 200, description = "The account and its wallet", body = AccountDetail,
+            headers(("etag" = String, description = "For If-Match; moves with what can be \
+                changed, not with the balance"))),
+        (status = 401, description = "Nobody is signed in", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "No such account, or not the user's", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+    security(("session" = [])),
+)]
+pub(crate) async fn read(
+    path: web::Path<AccountId>,
+    SignedIn(user): SignedIn,
+    directory: web::Data<dyn Directory>,
+    books: web::Data<dyn Books>,
+) -> Result<HttpResponse, ApiError> {
+    let account = access::account(&**directory, &user, path.into_inner(), Role::Member).await?;
+    let wallet = WalletDto::of(&books.wallet(account.id).await?);
+    let tag = tag_of(&account);
+    let detail = AccountDetail {
+        account: AccountDto::of(account),
+        wallet,
+    };
+    Ok(HttpResponse::Ok().insert_header((ETAG, tag)).json(detail))
+}
+
+/// What is changed of an account. What is not given stays.
+#[derive(ToSchema)]
+pub(crate) struct AccountChange {
+    /// `active` or `suspended`.
+    #[schema(value_type = Option<String>, example = "suspended")]
+    status: Option<AccountStatus>,
+    /// How far it may owe.
+    #[schema(value_type = Option<MoneyDto>)]
+    credit_limit: Option<(billing_core::money::Nanos, Currency)>,
+}
+
+impl FromFields for AccountChange {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let settable = |word: &str| {
+            AccountStatus::of_name(word).filter(|status| *status != AccountStatus::Parked)
+        };
+        let status = fields.word("status", settable, "active, suspended");
+        let credit_limit = fields.money("credit_limit");
+        Some(Self {
+            status: status?,
+            credit_limit: credit_limit?,
+        })
+    }
+}
+
+/// Change an account
+#[utoipa::path(
+    patch, path = "/api/v1/accounts/{account}", operation_id = "changeAccount", tag = "accounts",
+    params(
+        ("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00"),
+        ("If-Match" = String, Header, description = "The ETag that the change starts from"),
+    ),
+    request_body = AccountChange,
+    responses(
+        (status = 200, description = "Changed", body = AccountDto,
+            headers(("etag" = String, description = "For If-Match"))),
+        (status = 400, description = "The body is not JSON", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 401, description = "Nobody is signed in", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 403, description = "Not an operator", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "No such account", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 409, description = "The credit limit would fall below what is owed or in use",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "It has changed since", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "A field is wrong", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+    security(("session" = [])),
+)]
+pub(crate) async fn change(
+    request: HttpRequest,
+    path: web::Path<AccountId>,
+    _operator: Operator,
+    body: Body<AccountChange>,
+    directory: web::Data<dyn Directory>,
+    shared: web::Data<Callers>,
+    clock: web::Data<dyn Clock>,
+) -> Result<HttpResponse, ApiError> {
+    let id = path.into_inner();
+    let account = directory
+        .account(id)
+        .await?
+        .ok_or(ApiError::NotFound("account"))?;
+    wire::check_if_match(&request, &tag_of(&account))?;
+    let AccountChange {
+        status,
+        credit_limit,
+    } = body.0;
+    let credit_limit = match credit_limit {
+        None => account.credit_limit,
+        Some((amount, currency)) if currency == account.currency => Amount::of(amount),
+        Some(_) => {
+            let detail = format!("The account's currency is {}.", account.currency);
+            return Err(ApiError::field(
+                "/credit_limit/currency",
+                "wrong_currency",
+                detail,
+            ));
+        }
+    };
+    let status = status.unwrap_or(account.status);
+    let account = directory
+        .update_account(id, status, credit_limit, clock.now())
+        .await?;
+    // Other nodes hear of it within a second; this one at once.
+    shared.forget(id);
+    let tag = tag_of(&account);
+    Ok(HttpResponse::Ok()
+        .insert_header((ETAG, tag))
+        .json(AccountDto::of(account)))
+}

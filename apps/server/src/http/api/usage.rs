@@ -1,0 +1,240 @@
+//! Totals of what was used and charged.
+
+use actix_web::web;
+use billing_core::id::AccountId;
+use billing_core::money::{Currency, Nanos};
+use billing_core::port::clock::Clock;
+use billing_core::port::directory::{Directory, Role};
+use billing_core::port::reports::{Reports, UsageGroup, UsageLine};
+use serde::Serialize;
+use time::{Duration, OffsetDateTime, Time};
+use utoipa::{IntoParams, ToSchema};
+
+use super::access::{self, SignedIn};
+use super::calls::period;
+use super::error::{ApiError, Problem};
+use super::fields::{Fields, FromFields, Query};
+use super::wire::{MoneyDto, instant};
+
+/// The length of the roll-ups that totals are made of, in seconds.
+const QUARTER_S: i64 = 15 * 60;
+/// What is covered unless it is said, in days, today included.
+const DAYS: i64 = 30;
+/// The longest period, in days.
+const MOST_DAYS: i64 = 400;
+
+/// Totals of a period.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UsageDto {
+    /// The first instant covered: as asked, moved back to a whole quarter hour.
+    #[schema(format = DateTime)]
+    from: String,
+    /// The first instant not covered: as asked, moved on to a whole quarter hour.
+    #[schema(format = DateTime)]
+    to: String,
+    /// The zone in which days are cut.
+    #[schema(example = "UTC")]
+    zone: &'static str,
+    /// What the lines are grouped by.
+    #[schema(value_type = String, example = "model")]
+    group_by: UsageGroup,
+    /// A line a group.
+    data: Vec<UsageLineDto>,
+    /// All together.
+    total: UsageLineDto,
+}
+
+/// Totals of one group.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UsageLineDto {
+    /// The model, key or day; empty for the total.
+    #[schema(example = "sim/echo")]
+    group: String,
+    /// Calls that were settled, void ones included.
+    calls: u64,
+    /// Calls of which nothing was delivered.
+    void_calls: u64,
+    /// Prompt tokens, cached ones included.
+    prompt_tokens: u64,
+    /// Prompt tokens read from a cache.
+    cache_read_tokens: u64,
+    /// Answer tokens, reasoning included.
+    answer_tokens: u64,
+    /// What was charged.
+    charge: MoneyDto,
+}
+
+impl UsageLineDto {
+    fn of(line: UsageLine, currency: Currency) -> Self {
+        Self {
+            group: line.group,
+            calls: line.calls,
+            void_calls: line.void_calls,
+            prompt_tokens: line.prompt_tokens,
+            cache_read_tokens: line.cache_read_tokens,
+            answer_tokens: line.answer_tokens,
+            charge: MoneyDto::of(line.charge, currency),
+        }
+    }
+}
+
+/// Which totals.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the parameters that UsageOf reads")]
+pub(crate) struct UsageParams {
+    /// From when on; thirty days ago unless given.
+    #[param(format = DateTime)]
+    from: Option<String>,
+    /// Until when; now unless given.
+    #[param(format = DateTime)]
+    to: Option<String>,
+    /// `total`, `model`, `key` or `day` (in UTC).
+    #[param(default = "total")]
+    group_by: Option<String>,
+}
+
+/// Totals of a period, by a group.
+#[derive(Debug)]
+pub(crate) struct UsageOf {
+    from: Option<OffsetDateTime>,
+    to: Option<OffsetDateTime>,
+    group: UsageGroup,
+}
+
+impl FromFields for UsageOf {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let read = |word: &str| match word {
+            "total" => Some(UsageGroup::Total),
+            "model" => Some(UsageGroup::Model),
+            "key" => Some(UsageGroup::Key),
+            "day" => Some(UsageGroup::Day),
+            _ => None,
+        };
+        let group = fields.word("group_by", read, "total, model, key, day");
+        let (from, to) = period(fields)?;
+        Some(Self {
+            from,
+            to,
+            group: group?.unwrap_or(UsageGroup::Total),
+        })
+    }
+}
+
+/// Read what was used and charged
+///
+/// From the roll-ups, which hold every call from the moment its charge is durable.
+#[utoipa::path(
+    get, path = "/api/v1/accounts/{account}/usage", operation_id = "readUsage", tag = "usage",
+    params(
+        ("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00"),
+        UsageParams,
+    ),
+    responses(
+        (status = 200, description = "The totals", body = UsageDto),
+        (status = 401, description = "Nobody is signed in", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "No such account, or not the user's", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is wrong", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+    security(("session" = [])),
+)]
+pub(crate) async fn read(
+    path: web::Path<AccountId>,
+    SignedIn(user): SignedIn,
+    query: Query<UsageOf>,
+    directory: web::Data<dyn Directory>,
+    reports: web::Data<dyn Reports>,
+    clock: web::Data<dyn Clock>,
+) -> Result<web::Json<UsageDto>, ApiError> {
+    let account = access::account(&**directory, &user, path.into_inner(), Role::Member).await?;
+    let UsageOf { from, to, group } = query.0;
+    let (from, to) = covered(from, to, clock.now())?;
+    let lines = reports.usage(account.id, from, to, group).await?;
+    let total = total(&lines)?;
+    let dto = |line| UsageLineDto::of(line, account.currency);
+    Ok(web::Json(UsageDto {
+        from: instant(from),
+        to: instant(to),
+        zone: "UTC",
+        group_by: group,
+        data: lines.into_iter().map(dto).collect(),
+        total: dto(total),
+    }))
+}
+
+/// The whole quarter hours that hold the period.
+fn covered(
+    from: Option<OffsetDateTime>,
+    to: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Result<(OffsetDateTime, OffsetDateTime), ApiError> {
+    let to = to.unwrap_or(now);
+    let first_day = to.checked_sub(Duration::days(DAYS - 1)).unwrap_or(to);
+    let from = from.unwrap_or(first_day.replace_time(Time::MIDNIGHT));
+    let wrong = |code, detail| {
+        ApiError::Invalid(vec![super::error::FieldError {
+            pointer: None,
+            parameter: Some("from".to_owned()),
+            code: String::from(code),
+            detail: String::from(detail),
+        }])
+    };
+    if to <= from {
+        return Err(wrong("after_to", "from must be before to."));
+    }
+    if to - from > Duration::days(MOST_DAYS) {
+        return Err(wrong(
+            "too_long",
+            "The period must not be longer than 400 days.",
+        ));
+    }
+    let at = |seconds: i64| {
+        let at = OffsetDateTime::from_unix_timestamp(seconds);
+        at.map_err(|_| wrong("out_of_range", "The period is out of range."))
+    };
+    let start = from.unix_timestamp().div_euclid(QUARTER_S) * QUARTER_S;
+    let last = to - Duration::nanoseconds(1);
+    let end = (last.unix_timestamp().div_euclid(QUARTER_S) + 1) * QUARTER_S;
+    Ok((at(start)?, at(end)?))
+}
+
+fn total(lines: &[UsageLine]) -> Result<UsageLine, ApiError> {
+    let sum = |of: fn(&UsageLine) -> u64| lines.iter().map(of).fold(0, u64::saturating_add);
+    let charge = Nanos::total(lines.iter().map(|l| l.charge));
+    Ok(UsageLine {
+        group: String::new(),
+        calls: sum(|l| l.calls),
+        void_calls: sum(|l| l.void_calls),
+        prompt_tokens: sum(|l| l.prompt_tokens),
+        cache_read_tokens: sum(|l| l.cache_read_tokens),
+        answer_tokens: sum(|l| l.answer_tokens),
+        charge: i64::try_from(charge)
+            .map(Nanos::new)
+            .map_err(|_| ApiError::Internal)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_period_is_widened_to_whole_quarter_hours() {
+        let now = datetime!(2026-11-22 18:31 UTC);
+        let (from, to) = covered(Some(datetime!(2026-11-22 10:07 UTC)), None, now).unwrap();
+        assert_eq!(from, datetime!(2026-11-22 10:00 UTC));
+        assert_eq!(to, datetime!(2026-11-22 18:45 UTC));
+        let whole = datetime!(2026-11-22 18:30 UTC);
+        assert_eq!(covered(None, Some(whole), now).unwrap().1, whole);
+        assert_eq!(
+            covered(None, None, now).unwrap().0,
+            datetime!(2026-10-24 0:00 UTC)
+        );
+        assert!(covered(Some(now), Some(now), now).is_err());
+        assert!(covered(Some(datetime!(2020-01-01 0:00 UTC)), None, now).is_err());
+    }
+}
