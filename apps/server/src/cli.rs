@@ -178,7 +178,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Openapi => {
             let document = crate::http::docs::openapi().to_pretty_json();
             let document = document.map_err(|error| CliError::Argument(error.to_string()))?;
-            screen::say(&document);
+            say(&document);
             Ok(())
         }
     }
@@ -191,5 +191,8 @@ pub(crate) use serve::serve;
 fn start_log() {
     let filter = EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,sqlx=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }

@@ -11,7 +11,10 @@ pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> OffsetDateTime {
-        #[expect(clippy::disallowed_methods, reason = "this is the clock that all others take")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the clock that all others take"
+        )]
         OffsetDateTime::now_utc()
     }
 }

@@ -181,13 +181,18 @@ impl Default for Config {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: DatabaseUrl("sqlite://tollgate.db".into()) }
+        Self {
+            url: DatabaseUrl("sqlite://tollgate.db".into()),
+        }
     }
 }
 
 impl Default for Node {
     fn default() -> Self {
-        Self { name: "tollgate-1".into(), silence_s: 10 }
+        Self {
+            name: "tollgate-1".into(),
+            silence_s: 10,
+        }
     }
 }
 
@@ -219,7 +224,9 @@ impl Config {
             return Err(ConfigError::NoFile(path.to_owned()));
         }
         let figment = Figment::from(Serialized::defaults(Self::default()))
-            .merge(Toml::file(file.unwrap_or_else(|| Path::new("tollgate.toml"))))
+            .merge(Toml::file(
+                file.unwrap_or_else(|| Path::new("tollgate.toml")),
+            ))
             .merge(Env::prefixed("TOLLGATE__").split("__"));
         let config: Self = figment.extract().map_err(Box::new)?;
         config.check()?;
@@ -254,13 +261,21 @@ impl Channel {
             let rest = url.split("://").nth(1)?;
             Some(rest.split(['/', '@']).next().unwrap_or(rest).to_owned())
         };
-        self.name.clone().or_else(host).unwrap_or_else(|| format!("channel-{}", number + 1))
+        self.name
+            .clone()
+            .or_else(host)
+            .unwrap_or_else(|| format!("channel-{}", number + 1))
     }
 
     /// The credential, read now.
     pub(crate) fn credential(&self, number: usize) -> Result<Option<SecretString>, ConfigError> {
-        let Some(source) = &self.credential else { return Ok(None) };
-        let wrong = |why: String| ConfigError::Channel { channel: self.label(number), why };
+        let Some(source) = &self.credential else {
+            return Ok(None);
+        };
+        let wrong = |why: String| ConfigError::Channel {
+            channel: self.label(number),
+            why,
+        };
         let secret = match source {
             CredentialSource::Env(name) => {
                 #[expect(clippy::disallowed_methods, reason = "this is the configuration")]
@@ -304,7 +319,10 @@ mod tests {
     fn a_credential_in_clear_is_refused() {
         let text = "[[channel]]\nbase_url = \"https://x/v1\"\ncredential = \"sk-abc\"\n";
         let error = read(text).unwrap_err().to_string();
-        assert!(error.contains("env:NAME") && !error.contains("sk-abc"), "{error}");
+        assert!(
+            error.contains("env:NAME") && !error.contains("sk-abc"),
+            "{error}"
+        );
     }
 
     #[test]

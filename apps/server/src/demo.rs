@@ -55,8 +55,13 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), CliError> {
     let folder = args.data;
     std::fs::create_dir_all(&folder)
         .map_err(CliError::io(format!("cannot make {}", folder.display())))?;
-    let mut config = Config { listen: args.listen, ..Config::default() };
-    let url = args.database.unwrap_or_else(|| sqlite_url(&database_file(&folder)));
+    let mut config = Config {
+        listen: args.listen,
+        ..Config::default()
+    };
+    let url = args
+        .database
+        .unwrap_or_else(|| sqlite_url(&database_file(&folder)));
     config.database.url = DatabaseUrl(url);
     config.channel = vec![simulated()];
     let ports = open_ports(&config).await?;
@@ -70,7 +75,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), CliError> {
     let house = open_house(&config, ports).await?;
     let mut problem = None;
     serve(house, config, |address| {
-        let credentials = Credentials { base_url: format!("http://{address}"), ..credentials };
+        let credentials = Credentials {
+            base_url: format!("http://{address}"),
+            ..credentials
+        };
         problem = write(&file, &credentials).err();
         show(&credentials, address, &folder);
     })
@@ -94,9 +102,17 @@ fn simulated() -> Channel {
 async fn seed(ports: &Ports) -> Result<Credentials, CliError> {
     say("tollgate demo: taking over the price catalogue");
     let book = ports.catalogue.price_book().await?;
-    let drafts = catalogue::shipped()
-        .map_err(|error| CliError::Import { file: "the shipped catalogue".to_owned(), error })?;
-    record(ports, &book, drafts, "the catalogue shipped with Tollgate".to_owned()).await?;
+    let drafts = catalogue::shipped().map_err(|error| CliError::Import {
+        file: "the shipped catalogue".to_owned(),
+        error,
+    })?;
+    record(
+        ports,
+        &book,
+        drafts,
+        "the catalogue shipped with Tollgate".to_owned(),
+    )
+    .await?;
     let funds = Nanos::parse(FUNDS).map_err(|error| CliError::Argument(error.to_string()))?;
     let account = make_account(ports, "Demo", Currency::USD).await?;
     add_funds(ports, account, funds, ("demo", "funds of the demo")).await?;
@@ -130,15 +146,26 @@ fn write(file: &Path, credentials: &Credentials) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(credentials).unwrap_or_default();
     let draft = file.with_extension("json.new");
     let mut options = std::fs::OpenOptions::new();
-    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&draft);
+    let opened = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft);
     let mut out = opened.map_err(CliError::io(failed()))?;
-    out.write_all(text.as_bytes()).map_err(CliError::io(failed()))?;
+    out.write_all(text.as_bytes())
+        .map_err(CliError::io(failed()))?;
     drop(out);
     std::fs::rename(&draft, file).map_err(CliError::io(failed()))
 }
 
 fn show(credentials: &Credentials, address: SocketAddr, folder: &Path) {
-    let Credentials { api_key, operator_email, operator_password, .. } = credentials;
+    let Credentials {
+        api_key,
+        operator_email,
+        operator_password,
+        ..
+    } = credentials;
     say(&format!(
         r#"
 Tollgate is serving on http://{address}  (demo data in {folder})

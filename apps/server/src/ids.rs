@@ -15,7 +15,10 @@ pub(crate) struct Ids {
 impl Ids {
     /// Ids of the node with this number.
     pub(crate) fn new(node: u16, clock: Arc<dyn Clock>) -> Self {
-        Self { sequence: Mutex::new(IdSequence::new(node)), clock }
+        Self {
+            sequence: Mutex::new(IdSequence::new(node)),
+            clock,
+        }
     }
 
     /// The next number; wrap it in the id type that is wanted.

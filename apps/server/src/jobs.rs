@@ -17,8 +17,10 @@ const TICK: Duration = Duration::from_millis(100);
 const NEWS: Duration = Duration::from_millis(250);
 /// How often settled calls are entered into the accounts' lists.
 const LISTING: Duration = Duration::from_millis(500);
-/// How many pieces of news, or calls to list, are taken at a time.
-const BATCH: u32 = 1000;
+/// How many pieces of news are taken at a time.
+const NEWS_BATCH: u32 = 1000;
+/// How many calls are listed at a time.
+const LISTING_BATCH: u64 = 1000;
 
 /// Starts all jobs; they end when `stop` is cancelled.
 pub(crate) fn start(house: &House, config: Config, stop: &CancellationToken) -> TaskTracker {
@@ -30,7 +32,9 @@ pub(crate) fn start(house: &House, config: Config, stop: &CancellationToken) -> 
     }));
     tracker.spawn(follow_news(house.clone(), stop.clone()));
     let listing = house.clone();
-    tracker.spawn(every(LISTING, stop.clone(), move || list_calls(listing.clone())));
+    tracker.spawn(every(LISTING, stop.clone(), move || {
+        list_calls(listing.clone())
+    }));
     let beat = Duration::from_secs(u64::from(config.node.silence_s.max(3)) / 3);
     let alive = (house.clone(), Arc::new(config));
     tracker.spawn(every(beat, stop.clone(), move || {
@@ -87,7 +91,7 @@ async fn hear(directory: &dyn Directory, mut from: i64, house: &House) -> i64 {
     let (callers, leases, prices): (&Callers, &Arc<Leases>, &Prices) =
         (&house.callers, &house.leases, &house.prices);
     loop {
-        let news = match directory.changes(from, BATCH).await {
+        let news = match directory.changes(from, NEWS_BATCH).await {
             Ok(news) => news,
             Err(error) => {
                 tracing::warn!(%error, "no news");
@@ -116,8 +120,8 @@ async fn hear(directory: &dyn Directory, mut from: i64, house: &House) -> i64 {
 
 async fn list_calls(house: House) {
     loop {
-        match house.list_pending_calls(BATCH).await {
-            Ok(listed) if listed == u64::from(BATCH) => {}
+        match house.list_pending_calls(LISTING_BATCH).await {
+            Ok(listed) if listed == LISTING_BATCH => {}
             Ok(_) => return,
             Err(error) => {
                 tracing::warn!(%error, "settled calls are not listed yet");

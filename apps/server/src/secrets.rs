@@ -1,7 +1,8 @@
 //! Secrets: how they are made, and what is kept of them.
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier};
 use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use billing_core::port::directory::SecretHash;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -50,11 +51,6 @@ pub(crate) fn hash(secret: &str) -> SecretHash {
     SecretHash(Sha256::digest(secret.as_bytes()).into())
 }
 
-/// A random number, for choices that need no secrecy.
-pub(crate) fn random_number() -> Result<u64, SecretError> {
-    getrandom::u64().map_err(|_| SecretError::NoEntropy)
-}
-
 /// The argon2id hash of a password. Takes some ten milliseconds: not for an async thread.
 pub(crate) fn hash_password(password: &str) -> Result<String, SecretError> {
     let hash = Argon2::default().hash_password(password.as_bytes());
@@ -63,8 +59,11 @@ pub(crate) fn hash_password(password: &str) -> Result<String, SecretError> {
 
 /// Whether a password is the one that was hashed. As slow as hashing.
 pub(crate) fn is_password(password: &str, hash: &str) -> bool {
-    PasswordHash::new(hash)
-        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    PasswordHash::new(hash).is_ok_and(|hash| {
+        Argon2::default()
+            .verify_password(password.as_bytes(), &hash)
+            .is_ok()
+    })
 }
 
 fn random_text() -> Result<String, SecretError> {
@@ -73,7 +72,9 @@ fn random_text() -> Result<String, SecretError> {
     while text.len() < LENGTH {
         let mut bytes = [0_u8; 64];
         getrandom::fill(&mut bytes).map_err(|_| SecretError::NoEntropy)?;
-        let drawn = bytes.iter().filter_map(|b| ALPHABET.get(usize::from(b >> 2)));
+        let drawn = bytes
+            .iter()
+            .filter_map(|b| ALPHABET.get(usize::from(b >> 2)));
         text.extend(drawn.take(LENGTH - text.len()).map(|b| char::from(*b)));
     }
     Ok(text)

@@ -135,14 +135,21 @@ impl House {
     pub(crate) fn upstreams(&self) -> Result<Upstreams, WiringError> {
         let open = |config: &ProviderConfig| {
             let provider = providers::open(config)?;
-            Ok(Upstream { provider, dialect: providers::dialect(config.protocol()) })
+            Ok(Upstream {
+                provider,
+                dialect: providers::dialect(config.protocol()),
+            })
         };
-        let channels = self.channels.iter().map(open).collect::<Result<_, OpenError>>()?;
+        let channels = self
+            .channels
+            .iter()
+            .map(open)
+            .collect::<Result<_, OpenError>>()?;
         Ok(Upstreams { channels })
     }
 
     /// Enters settled calls into the lists of their accounts; says how many.
-    pub(crate) async fn list_pending_calls(&self, most: u32) -> Result<u64, StoreError> {
+    pub(crate) async fn list_pending_calls(&self, most: u64) -> Result<u64, StoreError> {
         self.ports.store.list_pending_calls(most).await
     }
 }
@@ -163,7 +170,10 @@ pub(crate) async fn join(config: &Config, ports: &Ports) -> Result<NodeId, Books
     };
     let joined = ports.books.join(node, join).await?;
     if joined.leases_reclaimed > 0 {
-        tracing::info!(leases = joined.leases_reclaimed, "took back leases of nodes that are gone");
+        tracing::info!(
+            leases = joined.leases_reclaimed,
+            "took back leases of nodes that are gone"
+        );
     }
     Ok(node)
 }

@@ -80,7 +80,10 @@ pub(crate) async fn run(command: AccountsCommand) -> Result<(), CliError> {
         AccountsCommand::Operator(args) => {
             let ports = open_ports(&args.place.config()?).await?;
             let password = make_operator(&ports, &args.email).await?;
-            say(&format!("{} signs in with the password {password}", args.email));
+            say(&format!(
+                "{} signs in with the password {password}",
+                args.email
+            ));
             Ok(())
         }
     }
@@ -138,7 +141,10 @@ pub(crate) async fn add_funds(
         key: format!("top_up:{key}"),
         note: note.to_owned(),
     };
-    let credited = ports.books.add_credit(account, credit, ports.clock.now()).await?;
+    let credited = ports
+        .books
+        .add_credit(account, credit, ports.clock.now())
+        .await?;
     Ok(credited.balance)
 }
 
@@ -150,7 +156,10 @@ async fn list(place: &Place) -> Result<(), CliError> {
         for account in &accounts {
             let wallet = ports.books.wallet(account.id).await?;
             let (id, status, name) = (account.id, account.status.name(), &account.name);
-            say(&format!("{id}  {status}  {} {}  {name}", wallet.posted, wallet.currency));
+            say(&format!(
+                "{id}  {status}  {} {}  {name}",
+                wallet.posted, wallet.currency
+            ));
         }
         match accounts.last() {
             Some(last) => after = Some(last.id),
@@ -164,8 +173,13 @@ async fn top_up(args: TopUpArgs) -> Result<(), CliError> {
     let amount =
         Nanos::parse(&args.amount).map_err(|error| CliError::Argument(error.to_string()))?;
     let ports = open_ports(&args.place.config()?).await?;
-    let balance =
-        add_funds(&ports, account, amount, (&args.key, "added on the command line")).await?;
+    let balance = add_funds(
+        &ports,
+        account,
+        amount,
+        (&args.key, "added on the command line"),
+    )
+    .await?;
     say(&format!("balance {balance}"));
     Ok(())
 }

@@ -31,21 +31,33 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), CliError> {
     match open_ports(&config).await {
         Ok(ports) => findings.extend(examine(&ports).await),
         Err(error) => {
-            findings.push(Finding { what: "database", good: false, detail: error.to_string() });
+            findings.push(Finding {
+                what: "database",
+                good: false,
+                detail: error.to_string(),
+            });
         }
     }
     let text = if args.json {
         serde_json::to_string(&findings).unwrap_or_default()
     } else {
         let line = |f: &Finding| {
-            format!("{} {:<12} {}", if f.good { "ok  " } else { "FAIL" }, f.what, f.detail)
+            format!(
+                "{} {:<12} {}",
+                if f.good { "ok  " } else { "FAIL" },
+                f.what,
+                f.detail
+            )
         };
         findings.iter().map(line).collect::<Vec<_>>().join("\n")
     };
     say(&text);
     match findings.iter().filter(|f| !f.good).count() {
         0 => Ok(()),
-        n => Err(CliError::Found(format!("{n} of {} checks failed", findings.len()))),
+        n => Err(CliError::Found(format!(
+            "{n} of {} checks failed",
+            findings.len()
+        ))),
     }
 }
 
@@ -62,17 +74,28 @@ fn credentials(config: &Config) -> Finding {
         (n, true) => format!("{n} configured, credentials found"),
         (_, false) => wrong.join("; "),
     };
-    Finding { what: "channels", good: wrong.is_empty(), detail }
+    Finding {
+        what: "channels",
+        good: wrong.is_empty(),
+        detail,
+    }
 }
 
 async fn examine(ports: &Ports) -> Vec<Finding> {
     let schema = match ports.store.pending_migrations().await {
         Ok(pending) if pending.is_empty() => (true, "up to date".to_owned()),
-        Ok(pending) => (false, format!("{} steps behind: run `tollgate migrate`", pending.len())),
+        Ok(pending) => (
+            false,
+            format!("{} steps behind: run `tollgate migrate`", pending.len()),
+        ),
         Err(error) => (false, error.to_string()),
     };
     let migrated = schema.0;
-    let mut findings = vec![Finding { what: "schema", good: schema.0, detail: schema.1 }];
+    let mut findings = vec![Finding {
+        what: "schema",
+        good: schema.0,
+        detail: schema.1,
+    }];
     if !migrated {
         return findings;
     }
@@ -81,14 +104,25 @@ async fn examine(ports: &Ports) -> Vec<Finding> {
         Ok(book) => (true, format!("{} models", book.len())),
         Err(error) => (false, error.to_string()),
     };
-    findings.push(Finding { what: "prices", good, detail });
+    findings.push(Finding {
+        what: "prices",
+        good,
+        detail,
+    });
     let (good, detail) = match ports.books.verify(None, 100).await {
         Ok(proofs) => {
             let broken = proofs.iter().filter(|p| !p.broken.is_empty()).count();
-            (broken == 0, format!("{} accounts looked at, {broken} broken", proofs.len()))
+            (
+                broken == 0,
+                format!("{} accounts looked at, {broken} broken", proofs.len()),
+            )
         }
         Err(error) => (false, error.to_string()),
     };
-    findings.push(Finding { what: "books", good, detail });
+    findings.push(Finding {
+        what: "books",
+        good,
+        detail,
+    });
     findings
 }

@@ -80,10 +80,18 @@ async fn create(args: CreateArgs) -> Result<(), CliError> {
         .ok_or_else(|| CliError::Argument(format!("{} is no window", args.window)))?;
     let limit = args.limit.as_deref().map(|text| {
         let amount = Nanos::parse(text).map_err(|error| CliError::Argument(error.to_string()))?;
-        Ok::<_, CliError>(KeyLimit { amount: Amount::of(amount), window })
+        Ok::<_, CliError>(KeyLimit {
+            amount: Amount::of(amount),
+            window,
+        })
     });
     let ports = open_ports(&args.place.config()?).await?;
-    let wanted = NewKey { account, name: args.name, limit: limit.transpose()?, models: args.model };
+    let wanted = NewKey {
+        account,
+        name: args.name,
+        limit: limit.transpose()?,
+        models: args.model,
+    };
     let secret = make_key(&ports, wanted).await?;
     say(&secret);
     Ok(())
@@ -113,7 +121,10 @@ pub(crate) async fn make_key(ports: &Ports, new: NewKey) -> Result<String, CliEr
         expires_at: None,
         revoked_at: None,
     };
-    ports.directory.create_key(key, secrets::hash(&secret)).await?;
+    ports
+        .directory
+        .create_key(key, secrets::hash(&secret))
+        .await?;
     Ok(secret)
 }
 
@@ -124,8 +135,15 @@ async fn list(args: ListArgs) -> Result<(), CliError> {
     loop {
         let keys = ports.directory.keys(account, after, 100).await?;
         for key in &keys {
-            let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
-            say(&format!("{}  {}…  {state}  {}", key.id, key.visible_prefix, key.name));
+            let state = if key.revoked_at.is_some() {
+                "revoked"
+            } else {
+                "active"
+            };
+            say(&format!(
+                "{}  {}…  {state}  {}",
+                key.id, key.visible_prefix, key.name
+            ));
         }
         match keys.last() {
             Some(last) => after = Some(last.id),
@@ -136,14 +154,24 @@ async fn list(args: ListArgs) -> Result<(), CliError> {
 
 async fn revoke(args: RevokeArgs) -> Result<(), CliError> {
     let account = account_id(&args.account)?;
-    let key = args.key.parse().map_err(|_| CliError::Argument(format!("{} is no key", args.key)))?;
+    let key = args
+        .key
+        .parse()
+        .map_err(|_| CliError::Argument(format!("{} is no key", args.key)))?;
     let ports = open_ports(&args.place.config()?).await?;
-    let key = ports.directory.revoke_key(account, key, ports.clock.now()).await?;
-    say(&format!("{} is revoked; every node knows within a second", key.id));
+    let key = ports
+        .directory
+        .revoke_key(account, key, ports.clock.now())
+        .await?;
+    say(&format!(
+        "{} is revoked; every node knows within a second",
+        key.id
+    ));
     Ok(())
 }
 
 /// An account id from the command line.
 pub(crate) fn account_id(text: &str) -> Result<AccountId, CliError> {
-    text.parse().map_err(|_| CliError::Argument(format!("{text} is no account: it begins with acc_")))
+    text.parse()
+        .map_err(|_| CliError::Argument(format!("{text} is no account: it begins with acc_")))
 }

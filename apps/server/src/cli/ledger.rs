@@ -56,13 +56,23 @@ pub(crate) async fn run(LedgerCommand::Verify(args): LedgerCommand) -> Result<()
     let text = if args.json {
         serde_json::to_string(&proof).unwrap_or_default()
     } else {
-        let Proof { accounts, calls, transactions, .. } = proof;
+        let Proof {
+            accounts,
+            calls,
+            transactions,
+            ..
+        } = proof;
         let head = format!("{accounts} accounts, {calls} calls, {transactions} transactions");
-        std::iter::once(head).chain(proof.broken.iter().cloned()).collect::<Vec<_>>().join("\n")
+        std::iter::once(head)
+            .chain(proof.broken.iter().cloned())
+            .collect::<Vec<_>>()
+            .join("\n")
     };
     say(&text);
     match proof.broken.len() {
         0 => Ok(()),
-        n => Err(CliError::Found(format!("the books are broken in {n} places"))),
+        n => Err(CliError::Found(format!(
+            "the books are broken in {n} places"
+        ))),
     }
 }

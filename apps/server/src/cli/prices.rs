@@ -43,9 +43,11 @@ pub(crate) struct ImportArgs {
 /// Runs it.
 pub(crate) async fn run(PricesCommand::Import(args): PricesCommand) -> Result<(), CliError> {
     let name = args.file.display().to_string();
-    let bytes =
-        std::fs::read(&args.file).map_err(CliError::io(format!("cannot read {name}")))?;
-    let wrong = |error| CliError::Import { file: name.clone(), error };
+    let bytes = std::fs::read(&args.file).map_err(CliError::io(format!("cannot read {name}")))?;
+    let wrong = |error| CliError::Import {
+        file: name.clone(),
+        error,
+    };
     if let Some(target) = &args.write {
         return convert(&args.file, &bytes, target);
     }
@@ -80,13 +82,18 @@ pub(crate) async fn record(
 ) -> Result<usize, CliError> {
     let now = ports.clock.now();
     let bar = progress(u64::try_from(drafts.len()).unwrap_or(0), "models");
-    let mut edition = PriceEdition { source, ..PriceEdition::default() };
+    let mut edition = PriceEdition {
+        source,
+        ..PriceEdition::default()
+    };
     for draft in drafts {
         bar.inc(1);
         match book.compare(&draft, now) {
             Revision::Unchanged => {}
             Revision::NewFacts => {
-                edition.facts.push((draft.model.as_str().to_owned(), draft.facts));
+                edition
+                    .facts
+                    .push((draft.model.as_str().to_owned(), draft.facts));
             }
             Revision::NewModel | Revision::NewPrice => {
                 let facts = draft.facts.clone();

@@ -43,7 +43,10 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
     if priced == 0 {
         tracing::warn!("no model has a price: run `tollgate prices import`, see README.md");
     }
-    serve(house, config, |address| say(&format!("tollgate: serving on http://{address}"))).await
+    serve(house, config, |address| {
+        say(&format!("tollgate: serving on http://{address}"))
+    })
+    .await
 }
 
 /// Serves until SIGTERM or Ctrl-C. `ready` is told the address as soon as connections are taken.
@@ -54,7 +57,9 @@ pub(crate) async fn serve(
 ) -> Result<(), CliError> {
     let listener = TcpListener::bind(&config.listen)
         .map_err(CliError::io(format!("cannot listen on {}", config.listen)))?;
-    let address = listener.local_addr().map_err(CliError::io("the socket has no address"))?;
+    let address = listener
+        .local_addr()
+        .map_err(CliError::io("the socket has no address"))?;
     // Opened once here, so that a channel that cannot work stops the start and not a worker.
     let upstreams = house.upstreams()?;
     let stop = CancellationToken::new();
@@ -109,7 +114,7 @@ fn app(
         Response = actix_web::dev::ServiceResponse,
         Error = actix_web::Error,
         InitError = (),
-    >,
+    > + use<>,
 > {
     let ports = &house.ports;
     App::new()

@@ -17,7 +17,11 @@ pub(crate) async fn run(args: SimArgs) -> Result<(), CliError> {
     let listener = tokio::net::TcpListener::bind(&args.listen)
         .await
         .map_err(CliError::io(format!("cannot listen on {}", args.listen)))?;
-    let address = listener.local_addr().map_err(CliError::io("the socket has no address"))?;
+    let address = listener
+        .local_addr()
+        .map_err(CliError::io("the socket has no address"))?;
     say(&format!("simulated models on http://{address}/v1"));
-    crate::wiring::serve_simulated(listener).await.map_err(CliError::io("the simulator failed"))
+    crate::wiring::serve_simulated(listener)
+        .await
+        .map_err(CliError::io("the simulator failed"))
 }

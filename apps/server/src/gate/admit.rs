@@ -55,7 +55,8 @@ pub(crate) struct OpenCall {
 impl OpenCall {
     /// What it holds now, by budget.
     pub(crate) fn held(&self) -> Vec<(BudgetScope, Amount)> {
-        self.leases.held_by(self.caller.key.account, self.incoming.id)
+        self.leases
+            .held_by(self.caller.key.account, self.incoming.id)
     }
 
     /// The hold was ended by a settlement.
@@ -67,7 +68,8 @@ impl OpenCall {
 impl Drop for OpenCall {
     fn drop(&mut self) {
         if !self.over {
-            self.leases.released(self.caller.key.account, self.incoming.id);
+            self.leases
+                .released(self.caller.key.account, self.incoming.id);
         }
     }
 }
@@ -79,8 +81,7 @@ impl Gate {
         caller: Arc<Caller>,
         incoming: Incoming,
     ) -> Result<OpenCall, V1Error> {
-        let head =
-            request::read(incoming.endpoint, &incoming.body).map_err(V1Error::BadRequest)?;
+        let head = request::read(incoming.endpoint, &incoming.body).map_err(V1Error::BadRequest)?;
         let model = base_model(&head.model);
         if !caller.may_use(model) {
             return Err(V1Error::ModelNotAllowed(head.model));
@@ -96,9 +97,16 @@ impl Gate {
         }
         let bounds = bounds_of(&priced.facts);
         let default = self.limits.default_output_tokens;
-        let ceiling =
-            ceiling(incoming.endpoint, &head, incoming.body.len(), &bounds, default);
-        let key_in_use = self.use_key(&caller, incoming.idempotency_key.as_deref()).await?;
+        let ceiling = ceiling(
+            incoming.endpoint,
+            &head,
+            incoming.body.len(),
+            &bounds,
+            default,
+        );
+        let key_in_use = self
+            .use_key(&caller, incoming.idempotency_key.as_deref())
+            .await?;
         let mut call = OpenCall {
             incoming,
             caller,
@@ -123,7 +131,10 @@ impl Gate {
     ) -> Result<Option<KeyInUse>, V1Error> {
         let Some(key) = key else { return Ok(None) };
         let account = caller.key.account;
-        let taken = self.in_flight.take(account, key).ok_or(V1Error::Idempotency { call: None })?;
+        let taken = self
+            .in_flight
+            .take(account, key)
+            .ok_or(V1Error::Idempotency { call: None })?;
         match self.reports.call_by_idempotency_key(account, key).await {
             Ok(None) => Ok(Some(taken)),
             Ok(call @ Some(_)) => Err(V1Error::Idempotency { call }),
@@ -144,7 +155,9 @@ impl Gate {
         };
         let may_cap = call.caller.key.cap_output && refusal.cause == RefusalCause::Insufficient;
         if may_cap {
-            let fits = call.price.most_output_within(&call.ceiling, &[tier], refusal.left.money());
+            let fits = call
+                .price
+                .most_output_within(&call.ceiling, &[tier], refusal.left.money());
             if let Some(output) = fits.filter(|output| *output >= SHORTEST_ANSWER) {
                 let choices = u64::from(call.head.choices.max(1));
                 call.ceiling.set(Meter::Output, output);
@@ -162,14 +175,20 @@ impl Gate {
             _ => None,
         };
         let currency = call.caller.currency;
-        Err(V1Error::Funds(Box::new(FundsError { refusal, currency, resets_at })))
+        Err(V1Error::Funds(Box::new(FundsError {
+            refusal,
+            currency,
+            resets_at,
+        })))
     }
 
     fn worst_case(&self, call: &OpenCall, tier: ServiceTier) -> Result<Nanos, V1Error> {
-        call.price.worst_case(&call.ceiling, &[tier]).map_err(|error| {
-            tracing::error!(model = %call.price.model(), %error, "a model cannot be priced");
-            V1Error::Unpriced(call.head.model.clone())
-        })
+        call.price
+            .worst_case(&call.ceiling, &[tier])
+            .map_err(|error| {
+                tracing::error!(model = %call.price.model(), %error, "a model cannot be priced");
+                V1Error::Unpriced(call.head.model.clone())
+            })
     }
 
     /// A wish for so much money on each money budget of the call.
@@ -179,7 +198,13 @@ impl Gate {
         let mut demands = vec![(BudgetScope::Wallet, amount)];
         if let Some(limit) = key.limit {
             let window_start = limit.window.start_at(call.incoming.started_at);
-            demands.push((BudgetScope::KeyLimit { key: key.id, window_start }, amount));
+            demands.push((
+                BudgetScope::KeyLimit {
+                    key: key.id,
+                    window_start,
+                },
+                amount,
+            ));
         }
         let patience = Duration::milliseconds(i64::from(self.limits.funds_wait_ms));
         HoldAsk {
@@ -193,7 +218,10 @@ impl Gate {
 
 /// The tier that a request asks for. What is charged follows the tier in the reply.
 fn requested_tier(head: &RequestHead) -> ServiceTier {
-    head.service_tier.as_deref().map(ServiceTier::of_provider).unwrap_or_default()
+    head.service_tier
+        .as_deref()
+        .map(ServiceTier::of_provider)
+        .unwrap_or_default()
 }
 
 fn bounds_of(facts: &ModelFacts) -> ModelBounds {

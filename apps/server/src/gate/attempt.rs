@@ -68,7 +68,11 @@ pub(crate) struct Unanswered {
 enum One {
     Answered(Answer),
     Spoiled,
-    Refused { attempt: Attempt, fault: Option<Fault>, retry_after: Option<Duration> },
+    Refused {
+        attempt: Attempt,
+        fault: Option<Fault>,
+        retry_after: Option<Duration>,
+    },
 }
 
 impl Gate {
@@ -78,19 +82,32 @@ impl Gate {
         let stops = self.routes.order(&call.head.model, pick);
         let mut attempts = Vec::with_capacity(1);
         let failed = Outcome::UpstreamFailed { status: None };
-        let mut last = Unanswered { outcome: failed, fault: None };
+        let mut last = Unanswered {
+            outcome: failed,
+            fault: None,
+        };
         for stop in stops {
-            let Some(upstream) = upstreams.channels.get(stop.index) else { continue };
+            let Some(upstream) = upstreams.channels.get(stop.index) else {
+                continue;
+            };
             let start = Instant::now();
             let one = self.try_one(upstreams, call, &stop).await;
             let (attempt, fault, retry_after) = match one {
                 One::Answered(answer) => {
-                    self.routes.report(stop.index, report(&Attempt::Answered(200), None));
+                    self.routes
+                        .report(stop.index, report(&Attempt::Answered(200), None));
                     attempts.push(record(&stop, Some(200), "ok", start));
-                    return Tried { attempts, result: Ok((answer, upstream.dialect)) };
+                    return Tried {
+                        attempts,
+                        result: Ok((answer, upstream.dialect)),
+                    };
                 }
                 One::Spoiled => (Attempt::Spoiled, None, None),
-                One::Refused { attempt, fault, retry_after } => (attempt, fault, retry_after),
+                One::Refused {
+                    attempt,
+                    fault,
+                    retry_after,
+                } => (attempt, fault, retry_after),
             };
             let wait = retry_after.and_then(|wait| u64::try_from(wait.as_millis()).ok());
             self.routes.report(stop.index, report(&attempt, wait));
@@ -98,26 +115,49 @@ impl Gate {
             attempts.push(record(&stop, status, word, start));
             match judge(&attempt) {
                 Verdict::Reject(outcome) => {
-                    return Tried { attempts, result: Err(Unanswered { outcome, fault }) };
+                    return Tried {
+                        attempts,
+                        result: Err(Unanswered { outcome, fault }),
+                    };
                 }
-                Verdict::TryNext(outcome) => last = Unanswered { outcome, fault: None },
+                Verdict::TryNext(outcome) => {
+                    last = Unanswered {
+                        outcome,
+                        fault: None,
+                    }
+                }
                 Verdict::Deliver => {}
             }
         }
-        Tried { attempts, result: Err(last) }
+        Tried {
+            attempts,
+            result: Err(last),
+        }
     }
 
     async fn try_one(&self, upstreams: &Upstreams, call: &OpenCall, stop: &Stop) -> One {
-        let Some(upstream) = upstreams.channels.get(stop.index) else { return One::Spoiled };
+        let Some(upstream) = upstreams.channels.get(stop.index) else {
+            return One::Spoiled;
+        };
         let (head, body) = (&call.head, &call.incoming.body);
-        let body = upstream.dialect.encode(head, body, &stop.model, call.max_output);
+        let body = upstream
+            .dialect
+            .encode(head, body, &stop.model, call.max_output);
         let endpoint = call.incoming.endpoint;
-        let sent = upstream.provider.send(UpstreamCall { endpoint, body, stream: head.stream });
+        let sent = upstream.provider.send(UpstreamCall {
+            endpoint,
+            body,
+            stream: head.stream,
+        });
         match sent.await {
             Err(error) => {
                 tracing::warn!(call = %call.incoming.id, channel = stop.channel, %error,
                     "an upstream gave no answer");
-                One::Refused { attempt: Attempt::Failed(error), fault: None, retry_after: None }
+                One::Refused {
+                    attempt: Attempt::Failed(error),
+                    fault: None,
+                    retry_after: None,
+                }
             }
             Ok(reply) if !(200..300).contains(&reply.status) => {
                 refused(upstream.dialect, reply).await
@@ -125,7 +165,9 @@ impl Gate {
             Ok(reply) if head.stream => first_output(upstream.dialect, reply.body).await,
             Ok(reply) => {
                 let limit = self.limits.answer_bytes;
-                let Ok(body) = collect(reply.body, limit).await else { return One::Spoiled };
+                let Ok(body) = collect(reply.body, limit).await else {
+                    return One::Spoiled;
+                };
                 match upstream.dialect.read_reply(endpoint, &body) {
                     Ok(read) if read.fault.is_none() => {
                         One::Answered(Answer::Whole { body, reply: read })
@@ -154,13 +196,19 @@ async fn first_output(dialect: &dyn Dialect, mut body: ReplyBody) -> One {
     let mut frames = dialect.frames();
     let mut first = Vec::new();
     while let Some(chunk) = body.next().await {
-        let Ok(chunk) = chunk else { return One::Spoiled };
+        let Ok(chunk) = chunk else {
+            return One::Spoiled;
+        };
         frames.feed(chunk, &mut first);
         if frames.faulted() {
             return One::Spoiled;
         }
         if !first.is_empty() || frames.done() {
-            return One::Answered(Answer::Stream { frames, first, body: StreamBody(body) });
+            return One::Answered(Answer::Stream {
+                frames,
+                first,
+                body: StreamBody(body),
+            });
         }
     }
     One::Spoiled

@@ -31,7 +31,10 @@ struct Known {
 impl Callers {
     /// Nobody is known yet.
     pub(crate) fn new(directory: Arc<dyn Directory>) -> Self {
-        Self { directory, known: RwLock::default() }
+        Self {
+            directory,
+            known: RwLock::default(),
+        }
     }
 
     /// The caller that a key's hash stands for.
@@ -44,7 +47,11 @@ impl Callers {
             if let Some(caller) = known.callers.get(&hash) {
                 return Ok(Some(Arc::clone(caller)));
             }
-            if known.unknown.get(&hash).is_some_and(|since| since.elapsed() < UNKNOWN_FOR) {
+            if known
+                .unknown
+                .get(&hash)
+                .is_some_and(|since| since.elapsed() < UNKNOWN_FOR)
+            {
                 return Ok(None);
             }
             known.forgotten
@@ -67,21 +74,22 @@ impl Callers {
             known.callers.remove(&hash);
         }
     }
-
-    /// How many callers are remembered.
-    pub(crate) fn len(&self) -> usize {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).callers.len()
-    }
 }
 
 impl Known {
     fn keep(&mut self, hash: SecretHash, found: Option<&Arc<Caller>>) {
         if self.callers.len() + self.unknown.len() >= MOST {
-            *self = Self { forgotten: self.forgotten, ..Self::default() };
+            *self = Self {
+                forgotten: self.forgotten,
+                ..Self::default()
+            };
         }
         match found {
             Some(caller) => {
-                self.by_account.entry(caller.key.account).or_default().push(hash);
+                self.by_account
+                    .entry(caller.key.account)
+                    .or_default()
+                    .push(hash);
                 self.callers.insert(hash, Arc::clone(caller));
             }
             None => {

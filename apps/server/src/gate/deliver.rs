@@ -58,19 +58,36 @@ impl Gate {
         client: oneshot::Sender<Delivery>,
     ) {
         let tried = self.try_channels(&upstreams, &call).await;
-        let ending = Ending { attempts: tried.attempts, ..Ending::default() };
+        let ending = Ending {
+            attempts: tried.attempts,
+            ..Ending::default()
+        };
         let delivery = match tried.result {
             Err(unanswered) => self.fail(&mut call, ending, unanswered).await,
             Ok((Answer::Whole { body, reply }, dialect)) => {
                 let gone = client.is_closed();
-                self.deliver_whole(&mut call, ending, dialect, body, reply, gone).await
+                self.deliver_whole(&mut call, ending, dialect, body, reply, gone)
+                    .await
             }
-            Ok((Answer::Stream { frames, first, body }, dialect)) => {
+            Ok((
+                Answer::Stream {
+                    frames,
+                    first,
+                    body,
+                },
+                dialect,
+            )) => {
                 let (send, receive) = mpsc::channel(PIECES);
                 if client.send(Delivery::Stream(receive)).is_err() {
                     tracing::debug!(call = %call.incoming.id, "the client left before its stream");
                 }
-                let flow = Flow { dialect, frames, body, send, first_byte_ms: None };
+                let flow = Flow {
+                    dialect,
+                    frames,
+                    body,
+                    send,
+                    first_byte_ms: None,
+                };
                 return self.deliver_stream(&mut call, ending, flow, first).await;
             }
         };
@@ -88,10 +105,14 @@ impl Gate {
             (Outcome::UpstreamTimeout, _) => V1Error::UpstreamTimeout,
             _ => V1Error::UpstreamFailed,
         };
-        let metered = meter(&self.facts(call, why.outcome, Reported::Missing, false), || {
-            billing_core::meter::Usage::NONE
-        });
-        let ending = Ending { status: error.status(), ..ending };
+        let metered = meter(
+            &self.facts(call, why.outcome, Reported::Missing, false),
+            || billing_core::meter::Usage::NONE,
+        );
+        let ending = Ending {
+            status: error.status(),
+            ..ending
+        };
         if let Err(error) = self.settle(call, &metered, ending).await {
             tracing::error!(call = %call.incoming.id, %error, "a void call is not on record");
         }
@@ -107,14 +128,18 @@ impl Gate {
         reply: Reply,
         gone: bool,
     ) -> Delivery {
-        let outcome =
-            if gone { Outcome::ClientGoneBeforeFirstByte } else { Outcome::Completed };
+        let outcome = if gone {
+            Outcome::ClientGoneBeforeFirstByte
+        } else {
+            Outcome::Completed
+        };
         let facts = self.facts(call, outcome, reply.usage, true);
         let endpoint = call.incoming.endpoint;
         let metered = match reply.usage {
             Reported::Given(_) => meter(&facts, billing_core::meter::Usage::default),
             Reported::Missing | Reported::Malformed => {
-                self.meter_aside(facts, call, dialect.delivered(endpoint, &body)).await
+                self.meter_aside(facts, call, dialect.delivered(endpoint, &body))
+                    .await
             }
         };
         let ending = Ending {
@@ -129,7 +154,10 @@ impl Gate {
             Ok(settled) => {
                 let members = cost_members(&settled);
                 let body = dialect.annotate(&body, &reply, &metered.usage, &members);
-                Delivery::Whole { body, settled: Box::new(settled) }
+                Delivery::Whole {
+                    body,
+                    settled: Box::new(settled),
+                }
             }
             Err(error) => {
                 tracing::error!(call = %call.incoming.id, %error, "a call could not be settled");
@@ -148,7 +176,13 @@ impl Gate {
         let stop = self.pass_on(call, &mut flow, first).await;
         let end = flow.frames.finish();
         // Dropping the body ends the upstream's call.
-        let Flow { dialect, send, first_byte_ms, body, .. } = flow;
+        let Flow {
+            dialect,
+            send,
+            first_byte_ms,
+            body,
+            ..
+        } = flow;
         drop(body);
         let metered = self.meter_stream(call, &end, stop).await;
         let ending = Ending {
@@ -199,7 +233,8 @@ impl Gate {
                 if flow.send.send(piece).await.is_err() {
                     return Stop::ClientGone;
                 }
-                flow.first_byte_ms.get_or_insert_with(|| millis_since(call.incoming.started));
+                flow.first_byte_ms
+                    .get_or_insert_with(|| millis_since(call.incoming.started));
             }
             if flow.frames.done() {
                 return Stop::Ended;

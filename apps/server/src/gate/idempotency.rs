@@ -21,7 +21,10 @@ impl InFlight {
     pub(crate) fn take(&self, account: AccountId, key: &str) -> Option<KeyInUse> {
         let entry = (account, key.to_owned());
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(entry.clone()).then(|| KeyInUse { all: self.clone(), entry })
+        keys.insert(entry.clone()).then(|| KeyInUse {
+            all: self.clone(),
+            entry,
+        })
     }
 }
 
@@ -34,7 +37,11 @@ impl KeyInUse {
 
 impl Drop for KeyInUse {
     fn drop(&mut self) {
-        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.entry);
+        self.all
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.entry);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::{AccountId, CallId, NodeId};
 use billing_core::lease_book::{
-    BookSize, Decision, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause,
+    Decision, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause,
 };
 use billing_core::port::books::{Books, BooksError, LeaseAsk, LeaseGrant, LeaseReturn};
 use billing_core::port::clock::Clock;
@@ -20,7 +20,10 @@ const SHARDS: usize = 16;
 /// How long the store may take to answer a wish for a lease, before calls are told it is away.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What the store grants of a budget that does not exist.
-const NOTHING: LeaseGrant = LeaseGrant { granted: Amount::ZERO, available: Amount::ZERO };
+const NOTHING: LeaseGrant = LeaseGrant {
+    granted: Amount::ZERO,
+    available: Amount::ZERO,
+};
 
 /// This node's leases, shared by all workers.
 #[derive(Debug)]
@@ -47,9 +50,18 @@ impl Leases {
         node: NodeId,
         policy: LeasePolicy,
     ) -> Self {
-        let shard = || Shard { book: LeaseBook::new(policy), waiting: HashMap::new() };
+        let shard = || Shard {
+            book: LeaseBook::new(policy),
+            waiting: HashMap::new(),
+        };
         let shards = (0..SHARDS).map(|_| Mutex::new(shard())).collect();
-        Self { shards, books, clock, tracker, node: AtomicI64::new(node.get()) }
+        Self {
+            shards,
+            books,
+            clock,
+            tracker,
+            node: AtomicI64::new(node.get()),
+        }
     }
 
     /// The id under which this node takes leases now.
@@ -61,16 +73,15 @@ impl Leases {
     pub(crate) async fn hold(self: &Arc<Self>, ask: HoldAsk) -> Result<(), Refusal> {
         let (account, call) = (ask.account, ask.call);
         let fallback = ask.demands.first().copied();
-        let (decision, later) = self.with_shard(account, |shard, now| {
-            match shard.book.authorize(ask, now) {
+        let (decision, later) =
+            self.with_shard(account, |shard, now| match shard.book.authorize(ask, now) {
                 Decision::Waiting => {
                     let (tell, later) = oneshot::channel();
                     shard.waiting.insert(call, tell);
                     (Decision::Waiting, Some(later))
                 }
                 decided @ (Decision::Held | Decision::Refused(_)) => (decided, None),
-            }
-        });
+            });
         let decision = match later {
             Some(later) => later.await.unwrap_or(decision),
             None => decision,
@@ -82,7 +93,12 @@ impl Leases {
             Decision::Waiting => {
                 let (scope, needed) = fallback.unwrap_or((BudgetScope::Wallet, Amount::ZERO));
                 let cause = RefusalCause::Unavailable;
-                Err(Refusal { scope, needed, left: Amount::ZERO, cause })
+                Err(Refusal {
+                    scope,
+                    needed,
+                    left: Amount::ZERO,
+                    cause,
+                })
             }
         }
     }
@@ -90,7 +106,11 @@ impl Leases {
     /// What a call holds.
     pub(crate) fn held_by(&self, account: AccountId, call: CallId) -> Vec<(BudgetScope, Amount)> {
         let shard = self.lock(account);
-        shard.book.held_by(account, call).map(<[_]>::to_vec).unwrap_or_default()
+        shard
+            .book
+            .held_by(account, call)
+            .map(<[_]>::to_vec)
+            .unwrap_or_default()
     }
 
     /// A call was settled.
@@ -101,12 +121,16 @@ impl Leases {
         held: &[(BudgetScope, Amount)],
         used: &[(BudgetScope, Amount)],
     ) {
-        self.with_shard(account, |shard, now| shard.book.settled(account, call, held, used, now));
+        self.with_shard(account, |shard, now| {
+            shard.book.settled(account, call, held, used, now)
+        });
     }
 
     /// A call ended without a settlement.
     pub(crate) fn released(self: &Arc<Self>, account: AccountId, call: CallId) {
-        self.with_shard(account, |shard, now| shard.book.released(account, call, now));
+        self.with_shard(account, |shard, now| {
+            shard.book.released(account, call, now)
+        });
     }
 
     /// Something about an account changed in the store.
@@ -136,27 +160,21 @@ impl Leases {
         }
     }
 
-    /// How much the books keep in memory.
-    pub(crate) fn size(&self) -> BookSize {
-        self.shards.iter().fold(BookSize::default(), |sum, shard| {
-            let size = shard.lock().unwrap_or_else(PoisonError::into_inner).book.size();
-            BookSize {
-                accounts: sum.accounts + size.accounts,
-                holds: sum.holds + size.holds,
-                waiting: sum.waiting + size.waiting,
-            }
-        })
-    }
-
     fn shard_of(&self, account: AccountId) -> &Mutex<Shard> {
         // The low bits of an id count within a millisecond and are mostly zero.
-        let mixed = account.get().unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let mixed = account
+            .get()
+            .unsigned_abs()
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            >> 32;
         let index = usize::try_from(mixed).unwrap_or(0) % self.shards.len();
         &self.shards[index]
     }
 
     fn lock(&self, account: AccountId) -> MutexGuard<'_, Shard> {
-        self.shard_of(account).lock().unwrap_or_else(PoisonError::into_inner)
+        self.shard_of(account)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with_shard<T>(
@@ -179,7 +197,9 @@ impl Leases {
             let answer = event(&mut shard, now);
             let mut orders = shard.book.take_orders();
             orders.retain(|order| {
-                let Order::Decided { call, decision } = *order else { return true };
+                let Order::Decided { call, decision } = *order else {
+                    return true;
+                };
                 if let Some(tell) = shard.waiting.remove(&call)
                     && tell.send(decision).is_err()
                 {
@@ -191,7 +211,8 @@ impl Leases {
         };
         for order in orders {
             let leases = Arc::clone(self);
-            self.tracker.spawn(async move { leases.carry_out(order).await });
+            self.tracker
+                .spawn(async move { leases.carry_out(order).await });
         }
         answer
     }
@@ -199,8 +220,19 @@ impl Leases {
     async fn carry_out(self: &Arc<Self>, order: Order) {
         let node = self.node();
         match order {
-            Order::Lease { account, scope, at_least, at_most } => {
-                let ask = LeaseAsk { node, account, scope, at_least, at_most };
+            Order::Lease {
+                account,
+                scope,
+                at_least,
+                at_most,
+            } => {
+                let ask = LeaseAsk {
+                    node,
+                    account,
+                    scope,
+                    at_least,
+                    at_most,
+                };
                 let answer = match tokio::time::timeout(PATIENCE, self.books.lease(ask)).await {
                     Ok(Ok(grant)) => Some(grant),
                     // Nothing is available in a budget that is not there.
@@ -225,8 +257,17 @@ impl Leases {
                     }
                 });
             }
-            Order::GiveBack { account, scope, amount } => {
-                let lease = LeaseReturn { node, account, scope, amount };
+            Order::GiveBack {
+                account,
+                scope,
+                amount,
+            } => {
+                let lease = LeaseReturn {
+                    node,
+                    account,
+                    scope,
+                    amount,
+                };
                 if let Err(error) = self.books.give_back(lease).await {
                     // The store still counts it as this node's; joining again frees it.
                     tracing::warn!(account = %account, budget = %scope, %error, "lease not returned");

@@ -16,7 +16,10 @@ impl Prices {
     /// Reads the price book for the first time.
     pub(crate) async fn load(catalogue: Arc<dyn Catalogue>) -> Result<Self, CatalogueError> {
         let book = catalogue.price_book().await?;
-        Ok(Self { book: RwLock::new(Arc::new(book)), catalogue })
+        Ok(Self {
+            book: RwLock::new(Arc::new(book)),
+            catalogue,
+        })
     }
 
     /// The book as it stands. A call keeps the one it began with.

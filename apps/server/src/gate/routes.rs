@@ -26,7 +26,10 @@ pub(crate) struct Stop {
 impl Routes {
     /// Routes over these channels.
     pub(crate) fn new(router: Router) -> Self {
-        Self { router: Mutex::new(router), since: Instant::now() }
+        Self {
+            router: Mutex::new(router),
+            since: Instant::now(),
+        }
     }
 
     /// The channels to try for a model, best first, with the name that each knows the model by.
@@ -37,7 +40,11 @@ impl Routes {
         let stop = |index: usize| {
             let channel = router.channel(index)?;
             let model = channel.upstream_model(model).into_owned();
-            Some(Stop { index, channel: channel.name.clone(), model })
+            Some(Stop {
+                index,
+                channel: channel.name.clone(),
+                model,
+            })
         };
         order.into_iter().filter_map(stop).collect()
     }
@@ -51,7 +58,10 @@ impl Routes {
     /// Takes note of how a channel did.
     pub(crate) fn report(&self, index: usize, report: Report) {
         let now = self.now();
-        self.router.lock().unwrap_or_else(PoisonError::into_inner).report(index, report, now);
+        self.router
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .report(index, report, now);
     }
 
     fn now(&self) -> u64 {

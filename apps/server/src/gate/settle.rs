@@ -78,11 +78,15 @@ impl Gate {
 
     /// Extends the hold to what the call really cost, where it turned out dearer than its ceiling.
     async fn cover(&self, call: &OpenCall, basis: &Basis, tier: ServiceTier) {
-        let Basis::Delivered { usage, .. } = basis else { return };
+        let Basis::Delivered { usage, .. } = basis else {
+            return;
+        };
         if usage_bounds(call).are_passed_by(usage) {
             return;
         }
-        let Ok(charge) = rate(usage, &call.price, tier) else { return };
+        let Ok(charge) = rate(usage, &call.price, tier) else {
+            return;
+        };
         let wallet = |(scope, amount): &(BudgetScope, Amount)| {
             (*scope == BudgetScope::Wallet).then_some(*amount)
         };

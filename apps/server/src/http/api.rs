@@ -23,18 +23,23 @@ pub(crate) mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::sync::LazyLock;
+
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, PathConfig, PayloadConfig, ServiceConfig};
 use actix_web::{Resource, Route};
 
-pub(crate) use sign_in::SignIns;
-
 use error::ApiError;
+use sign_in::SignIns;
+
+/// One for all worker threads: [`configure`] runs in each.
+static SIGN_INS: LazyLock<web::Data<SignIns>> = LazyLock::new(web::Data::default);
 
 /// Registers everything under `/api`.
 pub(crate) fn configure(config: &mut ServiceConfig) {
     let api = web::scope("/api/v1")
+        .app_data(SIGN_INS.clone())
         .app_data(PayloadConfig::new(fields::BODY_LIMIT))
         .app_data(PathConfig::default().error_handler(|_, _| ApiError::NotFound("resource").into()))
         .service(resource(

@@ -26,7 +26,9 @@ pub(crate) async fn identify(
         tracing::error!(%error, "a key could not be looked up");
         V1Error::StoreAway
     })?;
-    let caller = found.filter(|c| c.is_valid_at(clock.now())).ok_or(V1Error::BadKey)?;
+    let caller = found
+        .filter(|c| c.is_valid_at(clock.now()))
+        .ok_or(V1Error::BadKey)?;
     match caller.status {
         AccountStatus::Active => Ok(caller),
         AccountStatus::Suspended | AccountStatus::Parked => Err(V1Error::AccountStopped),

@@ -34,5 +34,7 @@ async fn no_such_endpoint(request: HttpRequest) -> HttpResponse {
 
 /// Until the console stands here, the API's own page is the place to go.
 async fn welcome() -> HttpResponse {
-    HttpResponse::Found().insert_header(("location", "/docs/")).finish()
+    HttpResponse::Found()
+        .insert_header(("location", "/docs/"))
+        .finish()
 }

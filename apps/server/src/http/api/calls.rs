@@ -7,7 +7,7 @@ use billing_core::port::directory::{Directory, Role};
 use billing_core::port::reports::{CallDetail, CallFilter, Reports};
 use serde::Serialize;
 use time::OffsetDateTime;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::access::{self, SignedIn};
 use super::error::{ApiError, Problem};
@@ -85,7 +85,7 @@ impl CallDto {
 }
 
 /// Which calls.
-#[derive(Debug, IntoParams)]
+#[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the parameters that CallsOf reads")]
 pub(crate) struct CallParams {

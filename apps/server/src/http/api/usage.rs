@@ -8,7 +8,7 @@ use billing_core::port::directory::{Directory, Role};
 use billing_core::port::reports::{Reports, UsageGroup, UsageLine};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime, Time};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::access::{self, SignedIn};
 use super::calls::period;
@@ -79,7 +79,7 @@ impl UsageLineDto {
 }
 
 /// Which totals.
-#[derive(Debug, IntoParams)]
+#[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the parameters that UsageOf reads")]
 pub(crate) struct UsageParams {

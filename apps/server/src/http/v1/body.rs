@@ -26,7 +26,9 @@ pub(crate) async fn collect(
         drain(payload, limit).await;
         return Err(V1Error::TooLarge(limit));
     }
-    let Some(first) = next(&mut payload).await? else { return Ok(Bytes::new()) };
+    let Some(first) = next(&mut payload).await? else {
+        return Ok(Bytes::new());
+    };
     if announced == Some(first.len()) {
         return Ok(first);
     }
@@ -43,7 +45,13 @@ pub(crate) async fn collect(
 }
 
 fn announced_length(request: &HttpRequest) -> Option<usize> {
-    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    request
+        .headers()
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 async fn next(payload: &mut Payload) -> Result<Option<Bytes>, V1Error> {

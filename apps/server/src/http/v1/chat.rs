@@ -59,7 +59,13 @@ pub(crate) async fn chat_completions(
     callers: Data<Callers>,
     upstreams: Data<Upstreams>,
 ) -> HttpResponse {
-    metered(Endpoint::ChatCompletions, request, payload, (gate, callers, upstreams)).await
+    metered(
+        Endpoint::ChatCompletions,
+        request,
+        payload,
+        (gate, callers, upstreams),
+    )
+    .await
 }
 
 /// Creates embeddings.
@@ -95,7 +101,13 @@ pub(crate) async fn embeddings(
     callers: Data<Callers>,
     upstreams: Data<Upstreams>,
 ) -> HttpResponse {
-    metered(Endpoint::Embeddings, request, payload, (gate, callers, upstreams)).await
+    metered(
+        Endpoint::Embeddings,
+        request,
+        payload,
+        (gate, callers, upstreams),
+    )
+    .await
 }
 
 type Shared = (Data<Gate>, Data<Callers>, Data<Upstreams>);
@@ -131,7 +143,14 @@ async fn serve(
     let caller = identify(request, &callers, &*gate.clock).await?;
     let idempotency_key = idempotency_key(request)?;
     let body = body::collect(request, payload, gate.limits.body_bytes).await?;
-    let incoming = Incoming { id, endpoint, body, idempotency_key, started, started_at };
+    let incoming = Incoming {
+        id,
+        endpoint,
+        body,
+        idempotency_key,
+        started,
+        started_at,
+    };
     let call = gate.admit(caller, incoming).await?;
     let (tell, delivery) = oneshot::channel();
     let carried = Arc::clone(&gate).carry(upstreams.into_inner(), call, tell);
@@ -163,7 +182,9 @@ fn event_stream(
 }
 
 fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, V1Error> {
-    let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
     let fits = |key: &&str| !key.is_empty() && key.len() <= LONGEST_IDEMPOTENCY_KEY;
     match value.to_str().ok().filter(fits) {
         Some(key) => Ok(Some(key.to_owned())),

@@ -230,11 +230,17 @@ impl FundsError {
 
 impl fmt::Display for FundsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (needed, left) = (self.amount(self.refusal.needed), self.amount(self.refusal.left));
+        let (needed, left) = (
+            self.amount(self.refusal.needed),
+            self.amount(self.refusal.left),
+        );
         let budget = self.budget();
         match self.refusal.cause {
             RefusalCause::Insufficient => {
-                write!(f, "This call may cost up to {needed}, and {budget} has {left} left.")?;
+                write!(
+                    f,
+                    "This call may cost up to {needed}, and {budget} has {left} left."
+                )?;
                 match self.resets() {
                     Some(at) => write!(f, " It starts anew at {at}."),
                     None if self.refusal.scope == BudgetScope::Wallet => {
@@ -248,9 +254,9 @@ impl fmt::Display for FundsError {
                 "This call may cost up to {needed}; {budget} has {left}, but calls that are \
                  running hold it. Try again shortly."
             ),
-            RefusalCause::Unavailable => {
-                f.write_str("The books cannot be reached, so the call cannot be paid for. Try again.")
-            }
+            RefusalCause::Unavailable => f.write_str(
+                "The books cannot be reached, so the call cannot be paid for. Try again.",
+            ),
         }
     }
 }
@@ -323,7 +329,15 @@ impl ResponseError for V1Error {
         let (_, kind, code) = self.class();
         let message = self.to_string();
         let (param, metadata) = (self.param(), self.metadata());
-        let body = Body { error: Inner { message, kind, param, code, metadata } };
+        let body = Body {
+            error: Inner {
+                message,
+                kind,
+                param,
+                code,
+                metadata,
+            },
+        };
         let mut response = HttpResponse::build(self.status_code()).json(body);
         let headers = response.headers_mut();
         if let Some(retry) = self.should_retry() {

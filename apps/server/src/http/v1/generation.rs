@@ -9,7 +9,7 @@ use billing_core::port::reports::{CallDetail, ReportError, Reports};
 use billing_core::price_book::PriceBook;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::error::V1Error;
 use crate::gate::{Callers, Prices};
@@ -127,7 +127,7 @@ impl Generation {
 }
 
 /// Which call.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct GenerationQuery {
     /// The `x-request-id` of the call.

@@ -185,7 +185,6 @@ fn prices(
 }
 
 /// The list for callers who may use every model, made once for each price book.
-#[derive(Default)]
 pub(crate) struct ModelCache(Mutex<Option<Cached>>);
 
 struct Cached {
@@ -202,6 +201,9 @@ impl Debug for ModelCache {
         f.write_str("ModelCache(…)")
     }
 }
+
+/// One for all worker threads.
+static EVERY_MODEL: ModelCache = ModelCache(Mutex::new(None));
 
 impl ModelCache {
     fn list(
@@ -255,7 +257,7 @@ fn render(book: &PriceBook, now: OffsetDateTime, shown: impl Fn(&str) -> bool) -
     get, path = "/v1/models", operation_id = "listModels", tag = "models",
     params(("If-None-Match" = Option<String>, Header, description = "The ETag of a list one has")),
     responses(
-        (status = 200, description = "The models", body = ModelList,
+        (status = 200, description = "The models", body = ModelList<'_>,
             headers(("etag" = String, description = "Changes with the list"))),
         (status = 304, description = "The list has not changed"),
         (status = 401, description = "The key is missing or not valid"),
@@ -268,13 +270,12 @@ pub(crate) async fn list(
     callers: web::Data<Callers>,
     prices: web::Data<Prices>,
     served: web::Data<dyn ServedModels>,
-    cache: web::Data<ModelCache>,
     clock: web::Data<dyn Clock>,
 ) -> Result<HttpResponse, V1Error> {
     let caller = identify(&request, &callers, &**clock).await?;
     let (book, now) = (prices.book(), clock.now());
     let (body, tag) = if caller.key.models.is_empty() {
-        cache.list(&book, &**served, now)
+        EVERY_MODEL.list(&book, &**served, now)
     } else {
         let body = render(&book, now, |m| caller.may_use(m) && served.serves(m));
         let tag = tag_of(&body);
@@ -300,7 +301,7 @@ pub(crate) async fn list(
     get, path = "/v1/models/{id}", operation_id = "readModel", tag = "models",
     params(("id" = String, Path, description = "Its name, slashes and all", example = "sim/echo")),
     responses(
-        (status = 200, description = "The model", body = Model),
+        (status = 200, description = "The model", body = Model<'_>),
         (status = 401, description = "The key is missing or not valid"),
         (status = 403, description = "The key may not use it"),
         (status = 404, description = "There is none of that name"),
