@@ -1,1 +1,18 @@
-//! placeholder
+//! What the black-box suites share: the binary as a process, a PostgreSQL beside it, and clients of
+//! its two surfaces. Nothing in here knows the inside of Tollgate.
+
+use std::error::Error;
+
+pub mod audit;
+pub mod call;
+pub mod control;
+pub mod crash;
+pub mod figure;
+pub mod gate;
+pub mod postgres;
+pub mod proof;
+pub mod race;
+pub mod seeded;
+
+/// Whatever keeps a suite from going on, told in a sentence.
+pub type Failure = Box<dyn Error + Send + Sync>;

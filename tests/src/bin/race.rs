@@ -1,0 +1,67 @@
+//! Races calls against a wallet that cannot pay for all of them.
+//!
+//! `race [--short] [--seed N]`: on each database, streaming and not, 1,000 concurrent calls (short:
+//! 200) against $1 (short: $0.20). The worst case of each is much dearer than what it turns out to
+//! cost. Ends with one line of JSON and says by its exit code whether everything held.
+
+use std::process::ExitCode;
+
+use acceptance::proof::{self, Findings, say};
+use acceptance::race::{Plan, Race, Run};
+use acceptance::{Failure, postgres::Postgres};
+use serde_json::{Value, json};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    proof::end("race", race().await)
+}
+
+async fn race() -> Result<(Value, Findings), Failure> {
+    let mut plan = Plan::FULL;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--short" => {
+                plan = Plan {
+                    seed: plan.seed,
+                    ..Plan::SHORT
+                }
+            }
+            "--seed" => plan.seed = arguments.next().ok_or("--seed needs a number")?.parse()?,
+            other => return Err(format!("unknown argument {other}").into()),
+        }
+    }
+    let postgres = Postgres::find_or_start()?;
+    let mut findings = Findings::default();
+    let mut runs = Vec::new();
+    for (name, database) in [("sqlite", None), ("postgres", Some(postgres.database()?))] {
+        let race = Race::start(database).await?;
+        for stream in [false, true] {
+            say(&format!(
+                "race: {name}, stream {stream}, {} calls",
+                plan.calls
+            ));
+            let run = race.run(&plan, stream, &mut findings).await?;
+            say(&format!("race: {run:?}"));
+            runs.push(line(name, stream, &run));
+        }
+        race.end(&mut findings).await?;
+    }
+    let line =
+        json!({ "proof": "race", "seed": plan.seed, "funds": plan.funds_text(), "runs": runs });
+    Ok((line, findings))
+}
+
+fn line(db: &str, stream: bool, run: &Run) -> Value {
+    json!({
+        "db": db,
+        "stream": stream,
+        "calls": run.calls,
+        "served": run.served,
+        "refused_402": run.refused_402,
+        "refused_429": run.refused_429,
+        "charged": run.charged,
+        "balance": run.balance,
+        "seconds": run.seconds,
+    })
+}
