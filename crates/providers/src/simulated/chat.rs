@@ -60,16 +60,15 @@ impl Chat {
         let wanted = text.len();
         text.truncate(usize::try_from(limit - reasoning).unwrap_or(usize::MAX));
         let choices = usize::try_from(request.n.unwrap_or(1).clamp(1, 128)).unwrap_or(1);
+        // Asked for no number of words, lorem would go on: only the limit ends it.
+        let endless = matches!(model.kind, Kind::Lorem) && model.tokens.is_none();
+        let cut_off = text.len() < wanted || (endless && request.limit().is_some());
         let each = to_u64(text.len()).saturating_add(reasoning);
         Self {
             id: number,
             model: request.model.clone().into_owned(),
             choices,
-            finish: if text.len() < wanted {
-                "length"
-            } else {
-                "stop"
-            },
+            finish: if cut_off { "length" } else { "stop" },
             usage: usage(model, to_u64(prompt), each.saturating_mul(to_u64(choices))),
             include_usage: request
                 .stream_options
