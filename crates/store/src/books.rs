@@ -98,11 +98,7 @@ impl Store {
         db::finish(tx, result).await
     }
 
-    async fn list(
-        &self,
-        tx: &sea_orm::DatabaseTransaction,
-        limit: i64,
-    ) -> Result<u64, StoreError> {
+    async fn list(&self, tx: &sea_orm::DatabaseTransaction, limit: i64) -> Result<u64, StoreError> {
         if !self.is_embedded() {
             let text = "WITH moved AS (DELETE FROM call_unlisted WHERE (account_id, call_id) IN \
                 (SELECT account_id, call_id FROM call_unlisted ORDER BY account_id, call_id \

@@ -169,7 +169,7 @@ pub(crate) fn read_uses(
         return Ok(vec![(BudgetScope::Wallet, Amount::of(charge))]);
     };
     let rows: Vec<[i64; 5]> =
-        serde_json::from_str(text).map_err(|e| StoreError::unreadable(TABLE, e))?;
+        serde_json::from_str(text).map_err(|e| StoreError::unreadable(TABLE, e.to_string()))?;
     rows.into_iter()
         .map(|[kind, subject, unit, window_start, taken]| {
             Ok((scope(kind, subject, unit, window_start)?, amount(taken)))
@@ -302,7 +302,7 @@ fn last_attempt(row: &QueryResult) -> Result<Option<Attempt>, StoreError> {
 }
 
 fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|e| StoreError::unreadable(TABLE, e))
+    serde_json::from_str(text).map_err(|e| StoreError::unreadable(TABLE, e.to_string()))
 }
 
 /// A stored number in the narrower type that it was written from.

@@ -117,7 +117,10 @@ async fn record_models<C: ConnectionTrait>(
     edition: &PriceEdition,
 ) -> Result<(), StoreError> {
     // One row a model: a statement may not touch one twice.
-    let of_versions = edition.versions.iter().map(|(v, f)| (v.model().as_str(), f));
+    let of_versions = edition
+        .versions
+        .iter()
+        .map(|(v, f)| (v.model().as_str(), f));
     let alone = edition.facts.iter().map(|(name, f)| (name.as_str(), f));
     let facts: BTreeMap<&str, &ModelFacts> = of_versions.chain(alone).collect();
     let facts: Vec<_> = facts.into_iter().collect();

@@ -27,26 +27,20 @@ impl Db {
 
     /// A transaction in which all reads see one state.
     pub(crate) async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
-        let options = match self.backend() {
-            DbBackend::Postgres => TransactionOptions {
-                isolation_level: Some(IsolationLevel::RepeatableRead),
-                access_mode: Some(AccessMode::ReadOnly),
-                ..TransactionOptions::default()
-            },
-            _ => TransactionOptions::default(),
-        };
+        let mut options = TransactionOptions::default();
+        if self.backend() == DbBackend::Postgres {
+            options.isolation_level = Some(IsolationLevel::RepeatableRead);
+            options.access_mode = Some(AccessMode::ReadOnly);
+        }
         Ok(self.reader.begin_with_options(options).await?)
     }
 }
 
 pub(crate) async fn begin(writer: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
-    let options = match writer.get_database_backend() {
-        DbBackend::Sqlite => TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        },
-        _ => TransactionOptions::default(),
-    };
+    let mut options = TransactionOptions::default();
+    if writer.get_database_backend() == DbBackend::Sqlite {
+        options.sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
+    }
     Ok(writer.begin_with_options(options).await?)
 }
 

@@ -392,7 +392,8 @@ pub(crate) fn read_account(row: account::Model) -> Result<Account> {
 }
 
 fn key_row(key: &ApiKey, hash: SecretHash) -> Result<api_key::ActiveModel> {
-    let models = serde_json::to_string(&key.models).map_err(|e| unreadable("api_key", &e.to_string()))?;
+    let models =
+        serde_json::to_string(&key.models).map_err(|e| unreadable("api_key", &e.to_string()))?;
     let row = api_key::Model {
         id: key.id.get(),
         account_id: key.account.get(),

@@ -7,6 +7,7 @@ use billing_core::port::books::BooksError;
 use billing_core::port::catalogue::CatalogueError;
 use billing_core::port::directory::DirectoryError;
 use billing_core::port::reports::ReportError;
+use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DbErr, RuntimeErr};
 use thiserror::Error as ThisError;
 
@@ -47,8 +48,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn unreadable(table: &'static str, why: impl ToString) -> Self {
-        let why = why.to_string();
+    pub(crate) fn unreadable(table: &'static str, why: impl Into<String>) -> Self {
+        let why = why.into();
         Self::Unreadable { table, why }
     }
 
@@ -74,7 +75,7 @@ fn is_refusal(error: &RuntimeErr) -> bool {
     let RuntimeErr::SqlxError(error) = error else {
         return false;
     };
-    let Some(code) = error.as_database_error().and_then(|e| e.code()) else {
+    let Some(code) = error.as_database_error().and_then(DatabaseError::code) else {
         return false;
     };
     let is_sqlstate = code.len() == 5;
@@ -101,30 +102,30 @@ impl From<StoreError> for BooksError {
 
 impl From<StoreError> for DirectoryError {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unreadable { table, why } => Self::Unreadable { table, why },
-            other => Self::Unavailable(boxed(other)),
+        if let StoreError::Unreadable { table, why } = error {
+            return Self::Unreadable { table, why };
         }
+        Self::Unavailable(boxed(error))
     }
 }
 
 impl From<StoreError> for ReportError {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unreadable { table, why } => Self::Unreadable { table, why },
-            other => Self::Unavailable(boxed(other)),
+        if let StoreError::Unreadable { table, why } = error {
+            return Self::Unreadable { table, why };
         }
+        Self::Unavailable(boxed(error))
     }
 }
 
 impl From<StoreError> for CatalogueError {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unreadable { table, why } => Self::Unreadable {
+        if let StoreError::Unreadable { table, why } = error {
+            return Self::Unreadable {
                 model: table.to_owned(),
                 why,
-            },
-            other => Self::Unavailable(boxed(other)),
+            };
         }
+        Self::Unavailable(boxed(error))
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn micros(at: OffsetDateTime) -> i64 {
 
 pub(crate) fn instant(table: &'static str, micros: i64) -> Result<OffsetDateTime, StoreError> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros).saturating_mul(1000))
-        .map_err(|e| StoreError::unreadable(table, e))
+        .map_err(|e| StoreError::unreadable(table, e.to_string()))
 }
 
 /// An amount as stored.

@@ -45,7 +45,6 @@ impl StoreConfig {
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) db: Db,
-    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) committer: Committer,
     pub(crate) ids: TxnIds,
 }
@@ -69,16 +68,16 @@ impl Store {
         };
         let (committer, hot) = committer::start(start).await?;
         let general = Database::connect(target.general(config.connections)).await?;
-        let writer = match hot.get_database_backend() {
-            DbBackend::Sqlite => hot,
-            _ => general.clone(),
+        let writer = if hot.get_database_backend() == DbBackend::Sqlite {
+            hot
+        } else {
+            general.clone()
         };
         Ok(Self {
             db: Db {
                 reader: general,
                 writer,
             },
-            clock: config.clock,
             committer,
             ids,
         })
@@ -208,7 +207,11 @@ impl Target {
         options
     }
 
-    fn sqlite(&self, connections: u32, extra: &'static [(&'static str, &'static str)]) -> ConnectOptions {
+    fn sqlite(
+        &self,
+        connections: u32,
+        extra: &'static [(&'static str, &'static str)],
+    ) -> ConnectOptions {
         let mut options = self.options(connections);
         if let Self::Sqlite { file } = self {
             let file = file.clone();
@@ -234,9 +237,10 @@ impl Target {
     /// last resort, because they would hold up whoever waits for the commit.
     fn writer(&self) -> ConnectOptions {
         match self {
-            Self::Sqlite { .. } => {
-                self.sqlite(1, &[("wal_autocheckpoint", "20000"), ("cache_size", "-16000")])
-            }
+            Self::Sqlite { .. } => self.sqlite(
+                1,
+                &[("wal_autocheckpoint", "20000"), ("cache_size", "-16000")],
+            ),
             Self::Postgres { .. } => self.options(2),
         }
     }

@@ -90,11 +90,7 @@ impl Reports for Store {
                 "charge",
             ])
         );
-        let values = vec![
-            account.get().into(),
-            bucket(from).into(),
-            micros(to).into(),
-        ];
+        let values = vec![account.get().into(), bucket(from).into(), micros(to).into()];
         let rows = db::all(&self.db.reader, &text, values).await?;
         let lines = rows.iter().map(|row| usage_line(row, group));
         let mut lines: Vec<UsageLine> = lines.collect::<Result<_, _>>()?;
@@ -114,11 +110,7 @@ impl Reports for Store {
             "SELECT {} FROM usage_rollup WHERE account_id = ? AND bucket_start >= ? AND key_id = ?",
             sums(&["charge"])
         );
-        let values = vec![
-            account.get().into(),
-            bucket(since).into(),
-            key.get().into(),
-        ];
+        let values = vec![account.get().into(), bucket(since).into(), key.get().into()];
         let row = db::one(&self.db.reader, &text, values).await?;
         let charge = row.map(|r| get::<i64>(&r, "charge")).transpose()?;
         Ok(Nanos::new(charge.unwrap_or(0)))

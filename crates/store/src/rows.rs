@@ -81,9 +81,10 @@ impl BatchSql {
 
     /// An empty batch for this statement.
     pub(crate) fn rows(&'static self, backend: DbBackend) -> Rows {
-        let sink = match backend {
-            DbBackend::Postgres => Sink::Arrays(self.shape.iter().map(|c| Array::of(c.1)).collect()),
-            _ => Sink::Json(Vec::with_capacity(1024)),
+        let sink = if backend == DbBackend::Postgres {
+            Sink::Arrays(self.shape.iter().map(|c| Array::of(c.1)).collect())
+        } else {
+            Sink::Json(Vec::with_capacity(1024))
         };
         Rows {
             sql: self,
@@ -93,14 +94,12 @@ impl BatchSql {
     }
 
     fn text(&self, backend: DbBackend) -> &str {
-        match backend {
-            DbBackend::Postgres => self.postgres.get_or_init(|| {
-                self.render(&from_arrays(self.shape), " FOR UPDATE")
-            }),
-            _ => self
-                .sqlite
-                .get_or_init(|| self.render(&from_json(self.shape), "")),
+        if backend == DbBackend::Postgres {
+            let render = || self.render(&from_arrays(self.shape), " FOR UPDATE");
+            return self.postgres.get_or_init(render);
         }
+        self.sqlite
+            .get_or_init(|| self.render(&from_json(self.shape), ""))
     }
 
     fn render(&self, rows: &str, lock: &str) -> String {
@@ -206,7 +205,11 @@ impl Array {
 }
 
 impl Rows {
-    pub(crate) fn push<'a, const N: usize>(&mut self, row: [Cell<'a>; N]) {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a row is made in place and is gone after it"
+    )]
+    pub(crate) fn push<const N: usize>(&mut self, row: [Cell<'_>; N]) {
         debug_assert_eq!(N, self.sql.shape.len(), "{}", self.sql.template);
         self.count = self.count.saturating_add(1);
         match &mut self.sink {
@@ -217,10 +220,6 @@ impl Rows {
                 }
             }
         }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.count
     }
 
     fn into_statement(self, backend: DbBackend) -> Result<Statement, StoreError> {

@@ -11,8 +11,7 @@
 //! list of that port's macro.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
+    clippy::missing_panics_doc,
     reason = "what fails here fails a test"
 )]
 

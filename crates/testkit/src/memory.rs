@@ -126,6 +126,7 @@ mod tests {
     use crate::world::NOON;
     use crate::{ManualClock, Ports};
 
+    #[expect(clippy::unused_async, reason = "an opener is async")]
     async fn open() -> Ports {
         let clock = ManualClock::at(NOON);
         let memory = Arc::new(Memory::new(Arc::new(clock.clone())));
@@ -140,4 +141,7 @@ mod tests {
     }
 
     crate::books_contract!(books_in_memory, super::open);
+    crate::directory_contract!(directory_in_memory, super::open);
+    crate::catalogue_contract!(catalogue_in_memory, super::open);
+    crate::reports_contract!(reports_in_memory, super::open);
 }

@@ -24,7 +24,12 @@ pub(crate) async fn join<C: ConnectionTrait>(
     let text = "INSERT INTO node (id, name, started_at, heartbeat_at) VALUES (?, ?, ?, ?) \
                 ON CONFLICT (id) DO NOTHING";
     let (id, name) = (node.get(), join.name.as_str());
-    db::run(tx, text, vec![id.into(), name.into(), now.into(), now.into()]).await?;
+    db::run(
+        tx,
+        text,
+        vec![id.into(), name.into(), now.into(), now.into()],
+    )
+    .await?;
     let text = "UPDATE node SET fenced_at = ? \
                 WHERE fenced_at IS NULL AND id <> ? AND (name = ? OR heartbeat_at < ?)";
     let silent_since = now.saturating_sub(silence);
@@ -36,7 +41,9 @@ pub(crate) async fn join<C: ConnectionTrait>(
     .await?;
     let text = "SELECT fenced_at FROM node WHERE id = ?";
     let row = db::one(tx, text, vec![id.into()]).await?;
-    let fenced = row.map(|r| get::<Option<i64>>(&r, "fenced_at")).transpose()?;
+    let fenced = row
+        .map(|r| get::<Option<i64>>(&r, "fenced_at"))
+        .transpose()?;
     if fenced.flatten().is_some() {
         return Err(BooksError::Fenced);
     }

@@ -287,11 +287,6 @@ impl Page {
         push_entries(&mut self.entries, txn);
     }
 
-    /// How many calls it holds.
-    pub(crate) fn len(&self) -> usize {
-        self.calls.len()
-    }
-
     pub(crate) async fn write<C: ConnectionTrait>(mut self, tx: &C) -> Result<(), StoreError> {
         for ((account, bucket, key, model), sum) in &self.rollup {
             self.rollup_rows.push([

@@ -108,7 +108,10 @@ fn charge(
             now,
         };
         let outcome = settle(before.clone(), calls, booking).map(|changes| {
-            let txn = changes.txn.as_ref().map(billing_core::ledger::LedgerTxn::id);
+            let txn = changes
+                .txn
+                .as_ref()
+                .map(billing_core::ledger::LedgerTxn::id);
             for (settlement, settled) in calls.iter().zip(&changes.calls) {
                 page.call(settlement, settled, txn);
             }

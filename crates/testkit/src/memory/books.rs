@@ -65,7 +65,9 @@ impl Books for Memory {
         }
         let available = match ask.scope {
             BudgetScope::Wallet => page.wallet.available(),
-            _ => page.in_use(ask.scope, limit).available(),
+            BudgetScope::KeyLimit { .. }
+            | BudgetScope::MemberLimit { .. }
+            | BudgetScope::Quota { .. } => page.in_use(ask.scope, limit).available(),
         };
         let given = grant(available, ask.at_least, ask.at_most);
         page.add_lease(ask.scope, given.granted);
@@ -205,7 +207,9 @@ impl Page {
     fn leased(&mut self, scope: BudgetScope) -> &mut Amount {
         match scope {
             BudgetScope::Wallet => &mut self.wallet.leased,
-            _ => &mut self.uses.entry(scope).or_default().leased,
+            BudgetScope::KeyLimit { .. }
+            | BudgetScope::MemberLimit { .. }
+            | BudgetScope::Quota { .. } => &mut self.uses.entry(scope).or_default().leased,
         }
     }
 

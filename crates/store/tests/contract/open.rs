@@ -1,0 +1,51 @@
+//! How a store is opened for a test.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use billing_core::port::books::Books;
+use store::{Store, StoreConfig};
+use testkit::world::NOON;
+use testkit::{ManualClock, Ports};
+
+pub(crate) async fn sqlite() -> Ports {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(NOON);
+    let store = store(&sqlite_url(&folder), &clock).await;
+    ports(vec![store], clock, folder)
+}
+
+pub(crate) fn sqlite_url(folder: &tempfile::TempDir) -> String {
+    format!("sqlite://{}/books/t.db", folder.path().display())
+}
+
+pub(crate) async fn postgres() -> Ports {
+    let database = testkit::postgres::database();
+    let clock = ManualClock::at(NOON);
+    let mut stores = Vec::new();
+    for _ in 0..3 {
+        stores.push(store(database.url(), &clock).await);
+    }
+    ports(stores, clock, database)
+}
+
+pub(crate) async fn store(url: &str, clock: &ManualClock) -> Store {
+    let mut config = StoreConfig::new(url, Arc::new(clock.clone()));
+    config.connections = 4;
+    let store = Store::open(config).await.unwrap();
+    store.migrate(|_, _, _| ()).await.unwrap();
+    store
+}
+
+pub(crate) fn ports(stores: Vec<Store>, clock: ManualClock, keep: impl Any + Send + Sync) -> Ports {
+    let one = Arc::new(stores[0].clone());
+    let books = stores.into_iter().map(|s| Arc::new(s) as Arc<dyn Books>);
+    Ports {
+        books: books.collect(),
+        directory: one.clone(),
+        catalogue: one.clone(),
+        reports: one,
+        clock,
+        keep: Box::new(keep),
+    }
+}

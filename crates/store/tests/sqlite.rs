@@ -1,5 +1,0 @@
-//! Every port's rules on SQLite.
-
-mod common;
-
-testkit::books_contract!(books, crate::common::sqlite);
