@@ -86,6 +86,12 @@ impl Books for Store {
 }
 
 impl Store {
+    /// How much was committed since the store was opened: what shows how many settlements share a
+    /// commit.
+    pub fn committed(&self) -> committer::Committed {
+        self.committer.committed()
+    }
+
     /// Puts calls that were settled into their accounts' lists, at most `limit` of them. To be
     /// called again and again beside the hot path; until then a list takes them from the queue.
     ///

@@ -29,5 +29,6 @@ mod rows;
 mod schema;
 mod verify;
 
+pub use books::committer::Committed;
 pub use error::StoreError;
 pub use open::{Store, StoreConfig};

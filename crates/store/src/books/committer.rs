@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use billing_core::call::Settlement;
@@ -34,7 +35,26 @@ const TRIES: u32 = 4;
 
 /// The way to the committer.
 #[derive(Debug, Clone)]
-pub(crate) struct Committer(mpsc::Sender<Message>);
+pub(crate) struct Committer {
+    queue: mpsc::Sender<Message>,
+    counted: Arc<Counted>,
+}
+
+/// What was committed since the start.
+#[derive(Debug, Default)]
+struct Counted {
+    transactions: AtomicU64,
+    operations: AtomicU64,
+}
+
+/// How much the committer has done since the store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Transactions that were committed.
+    pub transactions: u64,
+    /// Settlements, leases and returns that were in them.
+    pub operations: u64,
+}
 
 #[derive(Debug)]
 enum Message {
@@ -74,14 +94,24 @@ impl Committer {
         answer: oneshot::Receiver<Result<T, BooksError>>,
     ) -> Result<T, BooksError> {
         let closed = || BooksError::from(StoreError::Closed);
-        self.0.send(Message::Do(op)).await.map_err(|_| closed())?;
+        self.queue
+            .send(Message::Do(op))
+            .await
+            .map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
+    }
+
+    pub(crate) fn committed(&self) -> Committed {
+        Committed {
+            transactions: self.counted.transactions.load(Ordering::Relaxed),
+            operations: self.counted.operations.load(Ordering::Relaxed),
+        }
     }
 
     /// Commits what is queued, then ends.
     pub(crate) async fn stop(&self) {
-        if self.0.send(Message::Stop).await.is_ok() {
-            self.0.closed().await;
+        if self.queue.send(Message::Stop).await.is_ok() {
+            self.queue.closed().await;
         }
     }
 }
@@ -97,14 +127,16 @@ pub(crate) struct Start {
 
 /// Starts a committer on its own thread; answers with the way to it and its connection.
 pub(crate) async fn start(start: Start) -> Result<(Committer, DatabaseConnection), StoreError> {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (queue, receiver) = mpsc::channel(QUEUE);
+    let counted = Arc::new(Counted::default());
+    let counts = Arc::clone(&counted);
     let (ready, started) = oneshot::channel();
     let body = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         match runtime {
-            Ok(runtime) => runtime.block_on(run(start, receiver, ready)),
+            Ok(runtime) => runtime.block_on(run(start, counts, receiver, ready)),
             Err(error) => {
                 let error = StoreError::Start(error.to_string());
                 // Nobody waits any more when the opening was given up.
@@ -117,11 +149,12 @@ pub(crate) async fn start(start: Start) -> Result<(Committer, DatabaseConnection
         .spawn(body)
         .map_err(|e| StoreError::Start(e.to_string()))?;
     let writer = started.await.map_err(|_| StoreError::Closed)??;
-    Ok((Committer(sender), writer))
+    Ok((Committer { queue, counted }, writer))
 }
 
 async fn run(
     start: Start,
+    counted: Arc<Counted>,
     receiver: mpsc::Receiver<Message>,
     ready: oneshot::Sender<Result<DatabaseConnection, StoreError>>,
 ) {
@@ -147,6 +180,7 @@ async fn run(
         writer,
         clock: start.clock,
         ids: start.ids,
+        counted,
     };
     let log = Log {
         checkpointer,
@@ -225,6 +259,7 @@ struct Desk {
     writer: DatabaseConnection,
     clock: Arc<dyn Clock>,
     ids: TxnIds,
+    counted: Arc<Counted>,
 }
 
 /// What came of one [`Op`].
@@ -281,7 +316,11 @@ impl Desk {
     async fn attempt(&self, ops: &[Op]) -> Result<Vec<Answer>, StoreError> {
         let tx = db::begin(&self.writer).await?;
         let result = self.write(&tx, ops).await;
-        db::finish(tx, result).await
+        let answers = db::finish(tx, result).await?;
+        let count = u64::try_from(ops.len()).unwrap_or(u64::MAX);
+        self.counted.transactions.fetch_add(1, Ordering::Relaxed);
+        self.counted.operations.fetch_add(count, Ordering::Relaxed);
+        Ok(answers)
     }
 
     /// What is given back first, then settlements, then leases, which see what became free.

@@ -1,1 +1,274 @@
-//! To come.
+//! What only a database can break: closing, reopening, batches, migrations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use billing_core::budget::BudgetScope;
+use billing_core::id::NodeId;
+use billing_core::port::books::{Books, BooksError, NodeJoin};
+use billing_core::port::reports::{CallFilter, Reports};
+use sea_orm::{ConnectionTrait, Database};
+use store::{Store, StoreConfig};
+use testkit::world::NOON;
+use testkit::{ManualClock, Ports, World};
+use tokio::task::JoinSet;
+
+const WALLET: BudgetScope = BudgetScope::Wallet;
+
+/// A world on a database, the store under it, and the database's address.
+struct Scene {
+    world: World,
+    store: Store,
+    url: String,
+}
+
+async fn sqlite() -> Scene {
+    let folder = tempfile::tempdir().unwrap();
+    let url = crate::open::sqlite_url(&folder);
+    scene(url, folder).await
+}
+
+async fn postgres() -> Scene {
+    let database = testkit::postgres::database();
+    scene(database.url().to_owned(), database).await
+}
+
+async fn scene(url: String, keep: impl std::any::Any + Send + Sync) -> Scene {
+    let clock = ManualClock::at(NOON);
+    let store = crate::open::store(&url, &clock).await;
+    let ports: Ports = crate::open::ports(vec![store.clone()], clock, keep);
+    let world = World::new(ports).await;
+    world.top_up(1_000_000).await;
+    world.lease(WALLET, 500_000).await.unwrap();
+    Scene { world, store, url }
+}
+
+/// Each rule on both databases.
+macro_rules! on_both {
+    ($($rule:ident)*) => {
+        mod on_sqlite {
+            $(#[test] fn $rule() {
+                testkit::contract::run(async { super::$rule(super::sqlite().await).await });
+            })*
+        }
+        mod on_postgres {
+            $(#[test] fn $rule() {
+                testkit::contract::run(async { super::$rule(super::postgres().await).await });
+            })*
+        }
+    };
+}
+
+on_both! {
+    what_was_settled_survives_reopening
+    settlements_that_wait_share_a_commit
+    what_is_queued_when_the_store_closes_is_committed
+    a_call_that_the_database_refuses_fails_alone
+    calls_are_found_before_and_after_they_are_listed
+    migrating_again_changes_nothing
+    an_overspent_wallet_is_refused_by_the_database_itself
+}
+
+async fn what_was_settled_survives_reopening(scene: Scene) {
+    let Scene { world, store, url } = scene;
+    let call = world.call(100, 40);
+    let settled = world.settle(call.clone()).await;
+    store.close().await;
+    let closed = world.books().settle(world.call(1, 1)).await;
+    assert!(matches!(closed, Err(BooksError::Unavailable(_))));
+    let again = crate::open::store(&url, &world.ports.clock).await;
+    let wallet = again.wallet(world.account).await.unwrap();
+    assert_eq!(
+        (wallet.posted.get(), wallet.leased.get()),
+        (999_960, 499_960)
+    );
+    let replayed = again.settle(call).await.unwrap();
+    assert!(replayed.replayed);
+    assert_eq!(replayed.call, settled.call);
+    let proofs = again.verify(None, 10).await.unwrap();
+    assert!(proofs.iter().all(|p| p.broken.is_empty()), "{proofs:?}");
+    // The node starts again under its name and has its lease back.
+    let join = NodeJoin {
+        name: "node".to_owned(),
+        now: NOON,
+        silence_s: 30,
+    };
+    let joined = again.join(NodeId::new(77_777), join).await.unwrap();
+    assert_eq!(joined.leases_reclaimed, 1);
+}
+
+async fn settlements_that_wait_share_a_commit(scene: Scene) {
+    let before = scene.store.committed();
+    settle_many(&scene, 200).await;
+    let after = scene.store.committed();
+    assert_eq!(after.operations - before.operations, 200);
+    let commits = after.transactions - before.transactions;
+    assert!((1..100).contains(&commits), "{commits} commits");
+    scene.world.assert_sound().await;
+}
+
+async fn settle_many(scene: &Scene, calls: usize) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..calls {
+        let (store, call) = (scene.store.clone(), scene.world.call(10, 10));
+        tasks.spawn(async move { store.settle(call).await.unwrap() });
+    }
+    tasks.join_all().await;
+}
+
+async fn what_is_queued_when_the_store_closes_is_committed(scene: Scene) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..100 {
+        let (store, call) = (scene.store.clone(), scene.world.call(10, 10));
+        tasks.spawn(async move { store.settle(call).await });
+    }
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    scene.store.clone().close().await;
+    let answers = tasks.join_all().await;
+    let settled = answers.iter().filter(|a| a.is_ok()).count();
+    let again = crate::open::store(&scene.url, &scene.world.ports.clock).await;
+    let wallet = again.wallet(scene.world.account).await.unwrap();
+    let spent = i64::try_from(settled).unwrap() * 10;
+    assert_eq!(wallet.posted.get(), 1_000_000 - spent);
+}
+
+async fn a_call_that_the_database_refuses_fails_alone(scene: Scene) {
+    let Scene { world, store, url } = scene;
+    let mut bad = world.call(10, 10);
+    let attempt = bad.facts.attempts[0].clone();
+    bad.facts.attempts.push(attempt);
+    let back_door = Database::connect(&url).await.unwrap();
+    let (account, call) = (world.account.get(), bad.call.get());
+    let text = format!(
+        "INSERT INTO call_attempt (account_id, call_id, seq, channel, outcome, latency_ms) \
+         VALUES ({account}, {call}, 0, 'x', 'x', 1)"
+    );
+    back_door.execute_unprepared(&text).await.unwrap();
+    let mut tasks = JoinSet::new();
+    let good = (0..20).map(|_| world.call(10, 10));
+    for call in good.chain([bad]) {
+        let store = store.clone();
+        tasks.spawn(async move { store.settle(call).await });
+    }
+    let answers = tasks.join_all().await;
+    assert_eq!(answers.iter().filter(|a| a.is_ok()).count(), 20);
+    let refused = answers.into_iter().find_map(Result::err).unwrap();
+    assert!(
+        matches!(refused, BooksError::Inconsistent(_)),
+        "{refused:?}"
+    );
+    assert_eq!(world.balance().await, (999_800, 499_800));
+    world.assert_sound().await;
+}
+
+async fn calls_are_found_before_and_after_they_are_listed(scene: Scene) {
+    let (world, store) = (&scene.world, &scene.store);
+    settle_many(&scene, 30).await;
+    let list = async |before| {
+        let all = CallFilter::default();
+        let calls = store.calls(world.account, all, before, 12).await.unwrap();
+        calls.iter().map(|c| c.id).collect::<Vec<_>>()
+    };
+    let before = list(None).await;
+    assert_eq!(before.len(), 12);
+    assert_eq!(store.list_pending_calls(20).await.unwrap(), 20);
+    assert_eq!(list(None).await, before);
+    settle_many(&scene, 5).await;
+    assert_eq!(store.list_pending_calls(100).await.unwrap(), 15);
+    assert_eq!(store.list_pending_calls(100).await.unwrap(), 0);
+    let mut all = list(None).await;
+    while let Some(next) = all.last().copied() {
+        let more = list(Some(next)).await;
+        if more.is_empty() {
+            break;
+        }
+        all.extend(more);
+    }
+    assert_eq!(all.len(), 35);
+    assert!(all.is_sorted_by(|a, b| a > b));
+    world.assert_sound().await;
+}
+
+async fn migrating_again_changes_nothing(scene: Scene) {
+    assert!(scene.store.pending_migrations().await.unwrap().is_empty());
+    let mut steps = 0;
+    let taken = scene.store.migrate(|_, _, _| steps += 1).await.unwrap();
+    assert_eq!((taken, steps), (0, 0));
+}
+
+async fn an_overspent_wallet_is_refused_by_the_database_itself(scene: Scene) {
+    let back_door = Database::connect(&scene.url).await.unwrap();
+    for wrong in [
+        "UPDATE wallet SET posted = posted - 600000",
+        "UPDATE wallet SET leased = -1",
+        "UPDATE lot SET remaining = granted + 1",
+        "UPDATE lease SET amount = -1",
+    ] {
+        assert!(
+            back_door.execute_unprepared(wrong).await.is_err(),
+            "{wrong}"
+        );
+    }
+    scene.world.assert_sound().await;
+}
+
+#[test]
+fn a_sum_that_became_a_float_is_refused_by_sqlite() {
+    testkit::contract::run(async {
+        let scene = sqlite().await;
+        let back_door = Database::connect(&scene.url).await.unwrap();
+        let text = "UPDATE wallet SET credit_limit = 9223372036854775807 + 9223372036854775807";
+        assert!(back_door.execute_unprepared(text).await.is_err());
+    });
+}
+
+#[test]
+fn every_step_of_a_migration_is_told() {
+    testkit::contract::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(NOON));
+        let config = StoreConfig::new(crate::open::sqlite_url(&folder), clock);
+        let store = Store::open(config).await.unwrap();
+        let pending = store.pending_migrations().await.unwrap();
+        let mut told = Vec::new();
+        let taken = store.migrate(|step, done, all| told.push((step.to_owned(), done, all)));
+        assert_eq!(taken.await.unwrap(), pending.len());
+        let expected = pending.iter().enumerate();
+        let expected = expected.map(|(i, step)| (step.clone(), i, pending.len()));
+        assert_eq!(told, expected.collect::<Vec<_>>());
+        store.ping().await.unwrap();
+    });
+}
+
+#[test]
+fn nodes_that_start_together_migrate_once() {
+    testkit::contract::run(async {
+        let database = testkit::postgres::database();
+        let clock = Arc::new(ManualClock::at(NOON));
+        let mut tasks = JoinSet::new();
+        for _ in 0..4 {
+            let config = StoreConfig::new(database.url(), clock.clone());
+            tasks.spawn(async move {
+                let store = Store::open(config).await.unwrap();
+                store.migrate(|_, _, _| ()).await.unwrap()
+            });
+        }
+        let mut taken = tasks.join_all().await;
+        taken.sort_unstable();
+        assert_eq!((taken[0], taken[2]), (0, 0));
+        assert!(taken[3] > 0);
+    });
+}
+
+#[test]
+fn an_address_that_names_no_database_is_refused_without_its_password() {
+    testkit::contract::run(async {
+        let clock = Arc::new(ManualClock::at(NOON));
+        for url in ["mysql://u:secret@h/d", "sqlite://", "secret"] {
+            let config = StoreConfig::new(url, clock.clone());
+            let error = Store::open(config).await.unwrap_err().to_string();
+            assert!(error.contains("expected sqlite"), "{error}");
+            assert!(!error.contains("secret@"), "{error}");
+        }
+    });
+}

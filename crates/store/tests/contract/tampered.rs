@@ -1,1 +1,94 @@
-//! To come.
+//! The proof of the books must be able to fail: each way of tampering is found, and named.
+
+use billing_core::budget::{Amount, BudgetScope};
+use sea_orm::{ConnectionTrait, Database};
+use testkit::World;
+
+/// Books in which everything that is proved has happened, and a way to change rows behind them.
+async fn tamper(change: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let url = crate::open::sqlite_url(&folder);
+    let clock = testkit::ManualClock::at(testkit::world::NOON);
+    let store = crate::open::store(&url, &clock).await;
+    let ports = crate::open::ports(vec![store], clock, folder);
+    let mut world = World::new(ports).await;
+    world.top_up(1000).await;
+    world.key = world.new_key(world.account, Some(500)).await;
+    let scope = BudgetScope::KeyLimit {
+        key: world.key,
+        window_start: 0,
+    };
+    world.lease(scope, 100).await.unwrap();
+    world.lease(BudgetScope::Wallet, 100).await.unwrap();
+    let mut call = world.call(60, 40);
+    call.held.push((scope, Amount::new(60)));
+    world.settle(call).await;
+    world.assert_sound().await;
+    let back_door = Database::connect(url).await.unwrap();
+    let pragmas = "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF;";
+    let text = format!("{pragmas} {change}");
+    back_door.execute_unprepared(&text).await.unwrap();
+    let proofs = world.books().verify(None, 10).await.unwrap();
+    proofs.into_iter().flat_map(|p| p.broken).collect()
+}
+
+/// What is changed, and a word that must stand in the findings.
+const WAYS: &[(&str, &str)] = &[
+    ("UPDATE wallet SET posted = posted + 1", "wallet balance"),
+    ("UPDATE wallet SET leased = leased - 1", "wallet on lease"),
+    ("UPDATE wallet SET leased = 5000", "overspent"),
+    ("UPDATE lot SET remaining = remaining + 1", "drawn by calls"),
+    ("UPDATE lot SET remaining = 2000", "holds 2000 of 1000"),
+    ("DELETE FROM lot", "does not exist"),
+    (
+        "UPDATE ledger_entry SET amount = amount + 1 WHERE code = 'revenue_usage'",
+        "sums to zero",
+    ),
+    (
+        "DELETE FROM ledger_entry WHERE code = 'wallet_paid' AND amount > 0",
+        "sums to zero",
+    ),
+    (
+        "DELETE FROM ledger_txn WHERE kind = 'settlement'",
+        "not booked",
+    ),
+    ("DELETE FROM ledger_entry", "no head or no legs"),
+    ("UPDATE call SET charge = charge - 1", "rated again"),
+    (
+        "UPDATE call SET charge = charge - 1",
+        "books what its calls are due",
+    ),
+    ("UPDATE call SET usage = '{\"output\":39}'", "rated again"),
+    ("UPDATE call SET draws = NULL", "paid by lots"),
+    (
+        "UPDATE call SET ledger_txn_id = NULL",
+        "names no ledger transaction",
+    ),
+    ("UPDATE call SET uses = NULL", "used by calls"),
+    (
+        "UPDATE call SET usage_source = NULL",
+        "is void and has a charge",
+    ),
+    ("UPDATE call SET price_version_id = 1", "not on record"),
+    ("DELETE FROM call", "drawn by calls"),
+    ("DELETE FROM call_unlisted", "drawn by calls"),
+    ("UPDATE rate SET price = '0.000000003'", "rated again"),
+    ("UPDATE usage_rollup SET charge = charge + 1", "roll-up"),
+    ("UPDATE usage_rollup SET calls = 2", "roll-up"),
+    ("DELETE FROM usage_rollup", "is missing"),
+    ("UPDATE quota_usage SET used = 0", "used by calls"),
+    ("UPDATE quota_usage SET leased = 0", "on lease"),
+    ("DELETE FROM quota_usage", "without a row"),
+    ("DELETE FROM lease", "on lease"),
+];
+
+#[test]
+fn verify_finds_every_way_of_tampering() {
+    testkit::contract::run(async {
+        for (change, word) in WAYS {
+            let broken = tamper(change).await;
+            let is_named = broken.iter().any(|b| b.contains(word));
+            assert!(is_named, "{change}: no \"{word}\" in {broken:#?}");
+        }
+    });
+}

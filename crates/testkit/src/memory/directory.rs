@@ -75,7 +75,8 @@ impl Directory for Memory {
         let mut state = self.state();
         let page = state.books.get_mut(&id).ok_or(DirectoryError::NotFound)?;
         let (posted, leased) = (page.wallet.posted.get(), page.wallet.leased.get());
-        if i128::from(posted) + i128::from(credit_limit.get()) < i128::from(leased) {
+        let funds = i128::from(posted) + i128::from(credit_limit.get());
+        if funds < i128::from(leased) || i64::try_from(credit_limit.get()).is_err() {
             return Err(DirectoryError::Conflict("too low".to_owned()));
         }
         page.wallet.status = status;
