@@ -143,10 +143,7 @@ impl CliError {
     }
 
     const fn exit_code(&self) -> u8 {
-        match self {
-            Self::Found(_) => 1,
-            _ => 2,
-        }
+        if matches!(self, Self::Found(_)) { 1 } else { 2 }
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
         tracing::warn!("no model has a price: run `tollgate prices import`, see README.md");
     }
     serve(house, config, |address| {
-        say(&format!("tollgate: serving on http://{address}"))
+        say(&format!("tollgate: serving on http://{address}"));
     })
     .await
 }

@@ -148,7 +148,7 @@ impl Gate {
     /// Holds the worst case; shortens the answer instead of refusing where the key allows it.
     async fn hold(&self, call: &mut OpenCall) -> Result<(), V1Error> {
         let tier = requested_tier(&call.head);
-        let worst = self.worst_case(call, tier)?;
+        let worst = worst_case(call, tier)?;
         let refusal = match self.leases.hold(self.ask(call, worst)).await {
             Ok(()) => return Ok(()),
             Err(refusal) => refusal,
@@ -162,7 +162,7 @@ impl Gate {
                 let choices = u64::from(call.head.choices.max(1));
                 call.ceiling.set(Meter::Output, output);
                 call.max_output = Some((output / choices).max(1));
-                let worst = self.worst_case(call, tier)?;
+                let worst = worst_case(call, tier)?;
                 if self.leases.hold(self.ask(call, worst)).await.is_ok() {
                     return Ok(());
                 }
@@ -180,15 +180,6 @@ impl Gate {
             currency,
             resets_at,
         })))
-    }
-
-    fn worst_case(&self, call: &OpenCall, tier: ServiceTier) -> Result<Nanos, V1Error> {
-        call.price
-            .worst_case(&call.ceiling, &[tier])
-            .map_err(|error| {
-                tracing::error!(model = %call.price.model(), %error, "a model cannot be priced");
-                V1Error::Unpriced(call.head.model.clone())
-            })
     }
 
     /// A wish for so much money on each money budget of the call.
@@ -214,6 +205,15 @@ impl Gate {
             wait_until: self.clock.now().saturating_add(patience),
         }
     }
+}
+
+fn worst_case(call: &OpenCall, tier: ServiceTier) -> Result<Nanos, V1Error> {
+    call.price
+        .worst_case(&call.ceiling, &[tier])
+        .map_err(|error| {
+            tracing::error!(model = %call.price.model(), %error, "a model cannot be priced");
+            V1Error::Unpriced(call.head.model.clone())
+        })
 }
 
 /// The tier that a request asks for. What is charged follows the tier in the reply.

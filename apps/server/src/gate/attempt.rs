@@ -18,6 +18,7 @@ use crate::clock::millis_since;
 const FAULT_BYTES: usize = 64 * 1024;
 
 /// What an upstream answered, before any of it was passed on.
+#[expect(clippy::large_enum_variant, reason = "one for each call, moved once")]
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// A whole reply.
@@ -65,6 +66,10 @@ pub(crate) struct Unanswered {
     pub(crate) fault: Option<Fault>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each attempt, moved once"
+)]
 enum One {
     Answered(Answer),
     Spoiled,

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use billing_core::meter::{Meter, Usage};
 use billing_core::port::books::Settled;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -65,9 +66,14 @@ impl Gate {
         let delivery = match tried.result {
             Err(unanswered) => self.fail(&mut call, ending, unanswered).await,
             Ok((Answer::Whole { body, reply }, dialect)) => {
-                let gone = client.is_closed();
-                self.deliver_whole(&mut call, ending, dialect, body, reply, gone)
-                    .await
+                let client_gone = client.is_closed();
+                let whole = Whole {
+                    dialect,
+                    body,
+                    reply,
+                    client_gone,
+                };
+                self.deliver_whole(&mut call, ending, whole).await
             }
             Ok((
                 Answer::Stream {
@@ -103,12 +109,11 @@ impl Gate {
                 V1Error::Rejected { status, fault }
             }
             (Outcome::UpstreamTimeout, _) => V1Error::UpstreamTimeout,
-            _ => V1Error::UpstreamFailed,
+            (_, _) => V1Error::UpstreamFailed,
         };
-        let metered = meter(
-            &self.facts(call, why.outcome, Reported::Missing, false),
-            || billing_core::meter::Usage::NONE,
-        );
+        let metered = meter(&facts(call, why.outcome, &Reported::Missing, false), || {
+            Usage::NONE
+        });
         let ending = Ending {
             status: error.status(),
             ..ending
@@ -119,27 +124,24 @@ impl Gate {
         Delivery::Failed(error)
     }
 
-    async fn deliver_whole(
-        &self,
-        call: &mut OpenCall,
-        ending: Ending,
-        dialect: &dyn Dialect,
-        body: Bytes,
-        reply: Reply,
-        gone: bool,
-    ) -> Delivery {
-        let outcome = if gone {
+    async fn deliver_whole(&self, call: &mut OpenCall, ending: Ending, whole: Whole) -> Delivery {
+        let Whole {
+            dialect,
+            body,
+            reply,
+            client_gone,
+        } = whole;
+        let outcome = if client_gone {
             Outcome::ClientGoneBeforeFirstByte
         } else {
             Outcome::Completed
         };
-        let facts = self.facts(call, outcome, reply.usage, true);
+        let facts = facts(call, outcome, &reply.usage, true);
         let endpoint = call.incoming.endpoint;
         let metered = match reply.usage {
-            Reported::Given(_) => meter(&facts, billing_core::meter::Usage::default),
+            Reported::Given(_) => meter(&facts, Usage::default),
             Reported::Missing | Reported::Malformed => {
-                self.meter_aside(facts, call, dialect.delivered(endpoint, &body))
-                    .await
+                Self::meter_aside(&facts, call, dialect.delivered(endpoint, &body)).await
             }
         };
         let ending = Ending {
@@ -184,7 +186,7 @@ impl Gate {
             ..
         } = flow;
         drop(body);
-        let metered = self.meter_stream(call, &end, stop).await;
+        let metered = Self::meter_stream(call, &end, stop, first_byte_ms.is_some()).await;
         let ending = Ending {
             status: 200,
             upstream_id: end.id.clone(),
@@ -262,8 +264,6 @@ impl Gate {
 
     /// Holds as much again for an answer that outgrew what was held for it.
     async fn extend(&self, call: &OpenCall, covered: u64) -> Option<u64> {
-        use billing_core::meter::{Meter, Usage};
-
         let more = covered.max(256);
         let usage = Usage::NONE.with(Meter::Output, more);
         let cost = call.price.worst_case(&usage, &[]).ok()?;
@@ -271,43 +271,60 @@ impl Gate {
         Some(covered.saturating_add(more))
     }
 
-    async fn meter_stream(&self, call: &OpenCall, end: &StreamEnd, stop: Stop) -> Metered {
+    async fn meter_stream(call: &OpenCall, end: &StreamEnd, stop: Stop, sent: bool) -> Metered {
         let outcome = match stop {
+            Stop::ClientGone if !sent => Outcome::ClientGoneBeforeFirstByte,
             Stop::ClientGone => Outcome::ClientGoneMidStream,
             Stop::Funds => Outcome::FundsExhaustedMidStream,
             Stop::Ended if end.complete && end.fault.is_none() => Outcome::Completed,
             Stop::Ended | Stop::Broken => Outcome::CutMidStream,
         };
-        let facts = self.facts(call, outcome, end.usage, !end.delivered.is_empty());
+        // What was read and not sent on to anybody was not delivered.
+        let answered = sent && !end.delivered.is_empty();
+        let facts = facts(call, outcome, &end.usage, answered);
         match end.usage {
-            Reported::Given(_) => meter(&facts, billing_core::meter::Usage::default),
+            Reported::Given(_) => meter(&facts, Usage::default),
             Reported::Missing | Reported::Malformed => {
-                self.meter_aside(facts, call, end.delivered.clone()).await
+                Self::meter_aside(&facts, call, end.delivered.clone()).await
             }
         }
     }
 
     /// Counts tokens where it does not hold up other calls.
-    async fn meter_aside(&self, facts: Facts, call: &OpenCall, delivered: Delivered) -> Metered {
+    async fn meter_aside(facts: &Facts, call: &OpenCall, delivered: Delivered) -> Metered {
         let (endpoint, body) = (call.incoming.endpoint, call.incoming.body.clone());
-        let count = move || meter(&facts, || estimate(endpoint, &body, &delivered));
+        let rough = Usage::NONE.with(Meter::Output, delivered.rough_tokens());
+        let known = *facts;
+        let count = move || meter(&known, || estimate(endpoint, &body, &delivered));
         match tokio::task::spawn_blocking(count).await {
             Ok(metered) => metered,
-            // The count failed; the hold's own ceiling is the safe figure that is left.
-            Err(_) => meter(&facts, || facts.ceiling),
+            Err(error) => {
+                tracing::error!(call = %call.incoming.id, %error, "tokens were only roughly counted");
+                meter(facts, || rough)
+            }
         }
     }
+}
 
-    fn facts(&self, call: &OpenCall, outcome: Outcome, reported: Reported, any: bool) -> Facts {
-        Facts {
-            outcome,
-            reported,
-            answered: any,
-            choices: call.head.choices,
-            bounds: call.bounds,
-            ceiling: call.ceiling,
-        }
+fn facts(call: &OpenCall, outcome: Outcome, reported: &Reported, answered: bool) -> Facts {
+    Facts {
+        outcome,
+        reported: *reported,
+        answered,
+        choices: call.head.choices,
+        bounds: call.bounds,
+        ceiling: call.ceiling,
     }
+}
+
+/// A whole answer on its way.
+#[derive(Debug)]
+struct Whole {
+    dialect: &'static dyn Dialect,
+    body: Bytes,
+    reply: Reply,
+    /// Whether the client left while the upstream answered.
+    client_gone: bool,
 }
 
 /// A stream on its way.

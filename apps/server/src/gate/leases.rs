@@ -122,14 +122,14 @@ impl Leases {
         used: &[(BudgetScope, Amount)],
     ) {
         self.with_shard(account, |shard, now| {
-            shard.book.settled(account, call, held, used, now)
+            shard.book.settled(account, call, held, used, now);
         });
     }
 
     /// A call ended without a settlement.
     pub(crate) fn released(self: &Arc<Self>, account: AccountId, call: CallId) {
         self.with_shard(account, |shard, now| {
-            shard.book.released(account, call, now)
+            shard.book.released(account, call, now);
         });
     }
 

@@ -156,11 +156,13 @@ impl V1Error {
     }
 
     fn metadata(&self) -> Option<Value> {
-        match self {
-            Self::Funds(funds) => Some(funds.metadata()),
-            Self::Idempotency { call: Some(call) } => Some(json!({ "request_id": call })),
-            _ => None,
+        if let Self::Funds(funds) = self {
+            return Some(funds.metadata());
         }
+        if let Self::Idempotency { call: Some(call) } = self {
+            return Some(json!({ "request_id": call }));
+        }
+        None
     }
 
     /// The status that the caller gets.
@@ -180,14 +182,14 @@ impl V1Error {
 
     /// Whether a client should try the same again by itself; `None` leaves it to the status.
     fn should_retry(&self) -> Option<bool> {
-        match self {
-            Self::Funds(funds) => match funds.refusal.cause {
-                RefusalCause::Insufficient => Some(false),
-                RefusalCause::Busy | RefusalCause::Unavailable => Some(true),
-            },
-            Self::Unpriced(_) | Self::NoChannel(_) | Self::Idempotency { .. } => Some(false),
-            _ => None,
+        if let Self::Funds(funds) = self {
+            return Some(funds.refusal.cause != RefusalCause::Insufficient);
         }
+        let never = matches!(
+            self,
+            Self::Unpriced(_) | Self::NoChannel(_) | Self::Idempotency { .. }
+        );
+        never.then_some(false)
     }
 }
 
