@@ -42,7 +42,7 @@ impl Postgres {
     fn start() -> Result<Self, Failure> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres.sh");
         // Says where the server is, then waits for the end of this process.
-        let waits = format!("echo \"${VARIABLE}\"; exec tail --pid=$0 -f /dev/null");
+        let waits = format!("echo \"${VARIABLE}\"; exec tail --pid=$0 -f /dev/null >/dev/null");
         let mut child = Command::new(&script)
             .args(["sh", "-c", &waits, &std::process::id().to_string()])
             .stdin(Stdio::null())
