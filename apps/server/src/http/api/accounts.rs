@@ -169,11 +169,8 @@ pub(crate) fn amount_in(
     if currency == wanted {
         return Some(Amount::of(amount));
     }
-    fields.wrong(
-        name,
-        "wrong_currency",
-        &format!("The account's currency is {wanted}."),
-    )
+    let detail = format!("The account's currency is {wanted}.");
+    fields.wrong_at(&format!("{name}/currency"), "wrong_currency", &detail)
 }
 
 /// Make an account

@@ -143,9 +143,14 @@ impl Fields {
     /// Notes what is wrong with a field, and gives nothing.
     pub(crate) fn wrong<T>(&mut self, name: &str, code: &str, detail: &str) -> Option<T> {
         let name = name.replace('~', "~0").replace('/', "~1");
+        self.wrong_at(&name, code, detail)
+    }
+
+    /// Notes what is wrong with a field of an object, such as `amount/currency`.
+    pub(crate) fn wrong_at<T>(&mut self, path: &str, code: &str, detail: &str) -> Option<T> {
         let (pointer, parameter) = match self.place {
-            Place::Body => (Some(format!("{}/{name}", self.path)), None),
-            Place::Query => (None, Some(name)),
+            Place::Body => (Some(format!("{}/{path}", self.path)), None),
+            Place::Query => (None, Some(path.to_owned())),
         };
         let (code, detail) = (code.to_owned(), detail.to_owned());
         self.errors.push(FieldError {

@@ -171,7 +171,8 @@ fn covered(
     to: Option<OffsetDateTime>,
     now: OffsetDateTime,
 ) -> Result<(OffsetDateTime, OffsetDateTime), ApiError> {
-    let to = to.unwrap_or(now);
+    // What happens right now is covered too.
+    let to = to.unwrap_or(now + Duration::nanoseconds(1));
     let first_day = to.checked_sub(Duration::days(DAYS - 1)).unwrap_or(to);
     let from = from.unwrap_or(first_day.replace_time(Time::MIDNIGHT));
     let wrong = |code, detail| {

@@ -87,7 +87,7 @@ impl FromFields for NewTopUp {
             .required("amount", amount)
             .and_then(|(amount, currency)| {
                 if amount.is_zero() {
-                    return fields.wrong(
+                    return fields.wrong_at(
                         "amount/amount",
                         "zero",
                         "amount must be more than nothing.",
