@@ -2,13 +2,14 @@
 //!
 //! Nothing here is open by default: [`gate::guard`] lets a request in only with a session, the
 //! opening of one apart. What a handler needs it takes by extractor: who is signed in
-//! ([`access::SignedIn`], [`access::Operator`]), the body and the query ([`fields`]). Refusals are
+//! ([`access::SignedIn`], [`access::Operator`]), the body and the query ([`extract`]). Refusals are
 //! problem+json ([`error`]).
 
 pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod calls;
 pub(crate) mod error;
+pub(crate) mod extract;
 pub(crate) mod fields;
 pub(crate) mod gate;
 pub(crate) mod keys;
@@ -40,7 +41,7 @@ static SIGN_INS: LazyLock<web::Data<SignIns>> = LazyLock::new(web::Data::default
 pub(crate) fn configure(config: &mut ServiceConfig) {
     let api = web::scope("/api/v1")
         .app_data(SIGN_INS.clone())
-        .app_data(PayloadConfig::new(fields::BODY_LIMIT))
+        .app_data(PayloadConfig::new(extract::BODY_LIMIT))
         .app_data(PathConfig::default().error_handler(|_, _| ApiError::NotFound("resource").into()))
         .service(resource(
             "/session",

@@ -11,7 +11,7 @@ use billing_core::meter::MeterUnit;
 use billing_core::money::{Currency, Exact, Nanos};
 use billing_core::port::reports::CallDetail;
 use billing_core::price::PriceVersion;
-use billing_core::price_book::PriceBook;
+use billing_core::price_book::{PriceBook, PricedModel};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -222,7 +222,7 @@ fn version_of<'a>(call: &CallDetail, book: &'a PriceBook) -> Option<&'a Arc<Pric
     let own = book.get(&call.model).into_iter();
     // A call may have named its model with parameters or by another name.
     own.chain(book.models())
-        .flat_map(|model| model.versions())
+        .flat_map(PricedModel::versions)
         .find(|version| version.id() == call.price_version)
 }
 

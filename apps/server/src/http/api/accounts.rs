@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 
 use super::access::{self, Operator, SignedIn};
 use super::error::{ApiError, Problem};
-use super::fields::{Body, Fields, FromFields, Query};
+use super::extract::{Body, Query};
+use super::fields::{Fields, FromFields, Noted};
 use super::wallet::WalletDto;
 use super::wire::{self, MoneyDto, Page, PageOf, PageParams, instant};
 use crate::gate::Callers;
@@ -125,7 +126,7 @@ pub(crate) struct NewAccount {
 }
 
 impl FromFields for NewAccount {
-    fn read(fields: &mut Fields) -> Option<Self> {
+    fn read(fields: &mut Fields) -> Result<Self, Noted> {
         let name = fields.text("name", 1, 100);
         let name = fields.required("name", name);
         let read = |code: &str| Currency::parse(code).ok();
@@ -138,7 +139,7 @@ impl FromFields for NewAccount {
             None => Amount::ZERO,
         };
         let zone = zone?.unwrap_or_else(|| "UTC".to_owned());
-        Some(Self {
+        Ok(Self {
             name: name?,
             currency,
             zone,
@@ -165,9 +166,9 @@ pub(crate) fn amount_in(
     name: &str,
     (amount, currency): (billing_core::money::Nanos, Currency),
     wanted: Currency,
-) -> Option<Amount> {
+) -> Result<Amount, Noted> {
     if currency == wanted {
-        return Some(Amount::of(amount));
+        return Ok(Amount::of(amount));
     }
     let detail = format!("The account's currency is {wanted}.");
     fields.wrong_at(&format!("{name}/currency"), "wrong_currency", &detail)
@@ -263,13 +264,13 @@ pub(crate) struct AccountChange {
 }
 
 impl FromFields for AccountChange {
-    fn read(fields: &mut Fields) -> Option<Self> {
+    fn read(fields: &mut Fields) -> Result<Self, Noted> {
         let settable = |word: &str| {
             AccountStatus::of_name(word).filter(|status| *status != AccountStatus::Parked)
         };
         let status = fields.word("status", settable, "active, suspended");
         let credit_limit = fields.money("credit_limit");
-        Some(Self {
+        Ok(Self {
             status: status?,
             credit_limit: credit_limit?,
         })
@@ -305,6 +306,10 @@ impl FromFields for AccountChange {
             content_type = "application/problem+json"),
     ),
     security(("session" = [])),
+)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a handler takes each thing that it uses"
 )]
 pub(crate) async fn change(
     request: HttpRequest,

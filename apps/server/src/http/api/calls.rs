@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 
 use super::access::{self, SignedIn};
 use super::error::{ApiError, Problem};
-use super::fields::{Fields, FromFields, Query};
+use super::extract::Query;
+use super::fields::{Fields, FromFields, Noted};
 use super::wire::{MoneyDto, Page, PageOf, PageParams, instant};
 use crate::gate::Prices;
 use crate::http::receipt::Receipt;
@@ -109,7 +110,7 @@ pub(crate) struct CallsOf {
 }
 
 impl FromFields for CallsOf {
-    fn read(fields: &mut Fields) -> Option<Self> {
+    fn read(fields: &mut Fields) -> Result<Self, Noted> {
         let page = PageOf::read(fields);
         let key = fields.id("key");
         let model = fields.text("model", 1, 200);
@@ -120,7 +121,7 @@ impl FromFields for CallsOf {
             from,
             to,
         };
-        Some(Self {
+        Ok(Self {
             page: page?,
             filter,
         })
@@ -130,14 +131,14 @@ impl FromFields for CallsOf {
 /// A half-open period; its end must not be before its start.
 pub(crate) fn period(
     fields: &mut Fields,
-) -> Option<(Option<OffsetDateTime>, Option<OffsetDateTime>)> {
+) -> Result<(Option<OffsetDateTime>, Option<OffsetDateTime>), Noted> {
     let from = fields.instant("from");
     let to = fields.instant("to");
     let (from, to) = (from?, to?);
     if from.zip(to).is_some_and(|(from, to)| to <= from) {
         return fields.wrong("to", "before_from", "to must be after from.");
     }
-    Some((from, to))
+    Ok((from, to))
 }
 
 /// List the calls of an account

@@ -143,6 +143,22 @@ impl ApiError {
         }
     }
 
+    fn errors(&self) -> &[FieldError] {
+        if let Self::Invalid(errors) = self {
+            errors
+        } else {
+            &[]
+        }
+    }
+
+    /// In how many seconds a repetition may help.
+    fn retry_after_s(&self) -> Option<u32> {
+        if let Self::TooMany(seconds) = self {
+            return Some(*seconds);
+        }
+        matches!(self, Self::StoreAway).then_some(1)
+    }
+
     /// The answer, naming the request that it answers where that is known.
     pub(crate) fn render(&self, request_id: Option<String>, path: Option<&str>) -> HttpResponse {
         let (status, code) = self.class();
@@ -154,10 +170,7 @@ impl ApiError {
             instance: path.map(str::to_owned),
             code,
             request_id,
-            errors: match self {
-                Self::Invalid(errors) => errors.clone(),
-                _ => Vec::new(),
-            },
+            errors: self.errors().to_vec(),
         };
         let mut response = HttpResponse::build(status).json(problem);
         let headers = response.headers_mut();
@@ -165,12 +178,7 @@ impl ApiError {
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        let retry = match self {
-            Self::TooMany(seconds) => Some(*seconds),
-            Self::StoreAway => Some(1),
-            _ => None,
-        };
-        if let Some(seconds) = retry {
+        if let Some(seconds) = self.retry_after_s() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Self::WrongMethod(methods) = self {

@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 
 use super::access::{self, SignedIn};
 use super::error::{ApiError, Problem};
-use super::fields::{Body, Fields, FromFields, Query};
+use super::extract::{Body, Query};
+use super::fields::{Fields, FromFields, Noted};
 use super::wire::{MoneyDto, Page, PageOf, PageParams, instant};
 use crate::gate::Callers;
 use crate::ids::Ids;
@@ -161,7 +162,7 @@ pub(crate) struct NewKeyLimit {
 }
 
 impl FromFields for NewKey {
-    fn read(fields: &mut Fields) -> Option<Self> {
+    fn read(fields: &mut Fields) -> Result<Self, Noted> {
         let name = fields.text("name", 1, 100);
         let name = fields.required("name", name);
         let limit = fields.object("limit", |limit| {
@@ -171,14 +172,14 @@ impl FromFields for NewKey {
             let window = limit.word("window", LimitWindow::of_name, words);
             let window = limit.required("window", window);
             let (amount, currency) = amount?;
-            Some((amount, currency, window?))
+            Ok((amount, currency, window?))
         });
         let models = fields.texts("models", 100);
         let models = models.and_then(|models| {
             let models = models.unwrap_or_default();
             let plain = |m: &String| !m.strip_suffix('*').unwrap_or(m).contains('*');
             if models.iter().all(plain) {
-                return Some(models);
+                return Ok(models);
             }
             fields.wrong(
                 "models",
@@ -188,7 +189,7 @@ impl FromFields for NewKey {
         });
         let expires_at = fields.instant("expires_at");
         let cap_output = fields.flag("cap_output");
-        Some(Self {
+        Ok(Self {
             name: name?,
             limit: limit?,
             models: models?,
@@ -315,7 +316,9 @@ pub(crate) async fn revoke(
     shared.forget(account.id);
     let key = revoked.map_err(|error| match error {
         DirectoryError::NotFound => ApiError::NotFound("key"),
-        other => other.into(),
+        other @ (DirectoryError::Conflict(_)
+        | DirectoryError::Unreadable { .. }
+        | DirectoryError::Unavailable(_)) => other.into(),
     })?;
     Ok(web::Json(KeyDto::of(key, account.currency)))
 }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::access::{self, SignedIn};
 use super::error::{ApiError, Problem};
-use super::fields::Query;
+use super::extract::Query;
 use super::wire::{MoneyDto, Page, PageOf, PageParams, instant};
 
 /// A balanced transaction.

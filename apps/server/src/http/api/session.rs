@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use super::access::SignedIn;
 use super::accounts::AccountDto;
 use super::error::{ApiError, Problem};
-use super::fields::{Body, Fields, FromFields};
+use super::extract::Body;
+use super::fields::{Fields, FromFields, Noted};
 use super::sign_in::SignIns;
 use super::users::UserDto;
 use crate::secrets;
@@ -35,12 +36,12 @@ pub(crate) struct NewSession {
 }
 
 impl FromFields for NewSession {
-    fn read(fields: &mut Fields) -> Option<Self> {
+    fn read(fields: &mut Fields) -> Result<Self, Noted> {
         let email = fields.text("email", 1, 254);
         let email = fields.required("email", email);
         let password = fields.text("password", 1, 1000);
         let password = fields.required("password", password);
-        Some(Self {
+        Ok(Self {
             email: email?,
             password: password?,
         })

@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 use super::access::{self, SignedIn};
 use super::calls::period;
 use super::error::{ApiError, Problem};
-use super::fields::{Fields, FromFields, Query};
+use super::extract::Query;
+use super::fields::{Fields, FromFields, Noted};
 use super::wire::{MoneyDto, instant};
 
 /// The length of the roll-ups that totals are made of, in seconds.
@@ -103,7 +104,7 @@ pub(crate) struct UsageOf {
 }
 
 impl FromFields for UsageOf {
-    fn read(fields: &mut Fields) -> Option<Self> {
+    fn read(fields: &mut Fields) -> Result<Self, Noted> {
         let read = |word: &str| match word {
             "total" => Some(UsageGroup::Total),
             "model" => Some(UsageGroup::Model),
@@ -113,7 +114,7 @@ impl FromFields for UsageOf {
         };
         let group = fields.word("group_by", read, "total, model, key, day");
         let (from, to) = period(fields)?;
-        Some(Self {
+        Ok(Self {
             from,
             to,
             group: group?.unwrap_or(UsageGroup::Total),

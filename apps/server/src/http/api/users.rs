@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 
 use super::access::{self, Operator, SignedIn};
 use super::error::{ApiError, Problem};
-use super::fields::{Body, Fields, FromFields};
+use super::extract::Body;
+use super::fields::{Fields, FromFields, Noted};
 use super::sign_in::SignIns;
 use super::wire::instant;
 use crate::ids::Ids;
@@ -60,7 +61,7 @@ pub(crate) struct NewUser {
 }
 
 impl FromFields for NewUser {
-    fn read(fields: &mut Fields) -> Option<Self> {
+    fn read(fields: &mut Fields) -> Result<Self, Noted> {
         let email = fields.text("email", 3, 254);
         let email = fields.required("email", email).and_then(|email| {
             let email = email.trim().to_lowercase();
@@ -68,14 +69,14 @@ impl FromFields for NewUser {
                 .split_once('@')
                 .filter(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
             match parts {
-                Some(_) if !email.contains(char::is_whitespace) => Some(email),
+                Some(_) if !email.contains(char::is_whitespace) => Ok(email),
                 _ => fields.wrong("email", "not_an_email", "email must be an email address."),
             }
         });
         let password = fields.text("password", SHORTEST, 1000);
         let password = fields.required("password", password);
         let operator = fields.flag("operator");
-        Some(Self {
+        Ok(Self {
             email: email?,
             password: password?,
             operator: operator?.unwrap_or(false),
@@ -135,9 +136,9 @@ pub(crate) struct NewMember {
 }
 
 impl FromFields for NewMember {
-    fn read(fields: &mut Fields) -> Option<Self> {
+    fn read(fields: &mut Fields) -> Result<Self, Noted> {
         let role = fields.word("role", Role::of_name, "owner, admin, member");
-        Some(Self {
+        Ok(Self {
             role: fields.required("role", role)?,
         })
     }
@@ -192,7 +193,9 @@ pub(crate) async fn set_member(
         .await
         .map_err(|error| match error {
             DirectoryError::NotFound => ApiError::NotFound("user"),
-            other => other.into(),
+            other @ (DirectoryError::Conflict(_)
+            | DirectoryError::Unreadable { .. }
+            | DirectoryError::Unavailable(_)) => other.into(),
         })?;
     let (account, user) = (account.id.to_string(), member.to_string());
     Ok(web::Json(MemberDto {

@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 
 use super::access::{self, Operator, SignedIn};
 use super::error::{ApiError, Problem};
-use super::fields::{Body, Fields, FromFields};
+use super::extract::Body;
+use super::fields::{Fields, FromFields, Noted};
 use super::wire::MoneyDto;
 use crate::ids::Ids;
 
@@ -81,7 +82,7 @@ pub(crate) struct NewTopUp {
 }
 
 impl FromFields for NewTopUp {
-    fn read(fields: &mut Fields) -> Option<Self> {
+    fn read(fields: &mut Fields) -> Result<Self, Noted> {
         let amount = fields.money("amount");
         let amount = fields
             .required("amount", amount)
@@ -93,12 +94,12 @@ impl FromFields for NewTopUp {
                         "amount must be more than nothing.",
                     );
                 }
-                Some((amount, currency))
+                Ok((amount, currency))
             });
         let kind = fields.word("kind", LotKind::of_name, "paid, promo");
         let kind = fields.required("kind", kind);
         let note = fields.text("note", 0, 200);
-        Some(Self {
+        Ok(Self {
             amount: amount?,
             kind: kind?,
             note: note?.unwrap_or_default(),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, IF_MATCH};
 use billing_core::budget::Amount;
-use billing_core::money::{Currency, Money, Nanos};
+use billing_core::money::{Currency, Nanos};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use time::format_description::well_known::Rfc3339;
@@ -14,7 +14,7 @@ use time::{OffsetDateTime, UtcOffset};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
-use super::fields::{Fields, FromFields};
+use super::fields::{Fields, FromFields, Noted};
 
 /// Money: an exact decimal number as a text, and an ISO 4217 currency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -40,12 +40,6 @@ impl MoneyDto {
     /// A budget's amount on the wire.
     pub(crate) fn of_amount(amount: Amount, currency: Currency) -> Self {
         Self::of(amount.money(), currency)
-    }
-}
-
-impl From<Money> for MoneyDto {
-    fn from(money: Money) -> Self {
-        Self::of(money.nanos(), money.currency())
     }
 }
 
@@ -116,10 +110,10 @@ impl<I> PageOf<I> {
 }
 
 impl<I: FromStr> FromFields for PageOf<I> {
-    fn read(fields: &mut Fields) -> Option<Self> {
+    fn read(fields: &mut Fields) -> Result<Self, Noted> {
         let limit = fields.number("limit", 1, 100);
         let cursor = fields.id("cursor");
-        Some(Self {
+        Ok(Self {
             limit: limit?.unwrap_or(25),
             cursor: cursor?,
         })
@@ -143,8 +137,15 @@ pub(crate) fn tag_of(body: &[u8]) -> String {
 }
 
 fn quoted(digest: &[u8]) -> String {
-    let hex: String = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
-    format!("\"{hex}\"")
+    let mut tag = String::with_capacity(34);
+    tag.push('"');
+    for byte in digest.iter().take(16) {
+        for half in [byte >> 4, byte & 15] {
+            tag.extend(char::from_digit(u32::from(half), 16));
+        }
+    }
+    tag.push('"');
+    tag
 }
 
 /// Whether a list of tags, as in `If-Match` or `If-None-Match`, has this one.

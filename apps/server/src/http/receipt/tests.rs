@@ -2,7 +2,7 @@ use billing_core::budget::Amount;
 use billing_core::id::{AccountId, CallId, KeyId, LotId, PriceVersionId};
 use billing_core::meter::{Meter, Usage};
 use billing_core::price::{ModelName, Rate, ServiceTier};
-use billing_core::price_book::{ModelFacts, PricedModel};
+use billing_core::price_book::ModelFacts;
 use billing_core::wallet::{LotDraw, LotKind};
 use rust_decimal::Decimal;
 use time::OffsetDateTime;
@@ -41,7 +41,7 @@ fn book() -> PriceBook {
     )])
 }
 
-fn call(usage: Usage, charge: i64, overrun: i64) -> CallDetail {
+fn call(usage: &Usage, charge: i64, overrun: i64) -> CallDetail {
     CallDetail {
         id: CallId::new(1),
         account: AccountId::new(2),
@@ -52,7 +52,7 @@ fn call(usage: Usage, charge: i64, overrun: i64) -> CallDetail {
         outcome: "completed".to_owned(),
         streamed: false,
         status: 200,
-        usage,
+        usage: *usage,
         source: Some(UsageSource::Provider),
         tier: ServiceTier::Flex,
         price_version: PriceVersionId::new(1),
@@ -97,7 +97,7 @@ fn lines_rounding_and_overrun_add_up_to_the_charge() {
         .with(Meter::Reasoning, 7)
         .with(Meter::InputTime, 1_500)
         .with(Meter::Search, 2);
-    let receipt = receipt(&call(usage, 200_000, 20_000));
+    let receipt = receipt(&call(&usage, 200_000, 20_000));
     adds_up(&receipt);
     assert_eq!(receipt.rounding.amount, "-0.0000000000075");
     assert_eq!(receipt.freed.amount, "0.0008");
@@ -121,7 +121,7 @@ fn lines_rounding_and_overrun_add_up_to_the_charge() {
 
 #[test]
 fn what_is_not_believed_is_charged_at_its_hold() {
-    let mut call = call(Usage::NONE.with(Meter::Output, u64::MAX), 1_000_000, 0);
+    let mut call = call(&Usage::NONE.with(Meter::Output, u64::MAX), 1_000_000, 0);
     call.quarantined = true;
     let receipt = receipt(&call);
     adds_up(&receipt);
@@ -134,7 +134,7 @@ fn what_is_not_believed_is_charged_at_its_hold() {
 
 #[test]
 fn what_was_not_delivered_has_no_lines() {
-    let mut call = call(Usage::NONE, 0, 0);
+    let mut call = call(&Usage::NONE, 0, 0);
     call.source = None;
     let receipt = receipt(&call);
     adds_up(&receipt);
@@ -143,7 +143,7 @@ fn what_was_not_delivered_has_no_lines() {
 
 #[test]
 fn a_charge_that_does_not_follow_says_so() {
-    let receipt = receipt(&call(Usage::NONE.with(Meter::Output, 1), 11_111, 0));
+    let receipt = receipt(&call(&Usage::NONE.with(Meter::Output, 1), 11_111, 0));
     assert!(receipt.lines.is_empty());
     assert!(receipt.explanation.contains("do not derive"));
 }

@@ -21,6 +21,7 @@ pub(crate) struct CreditsReply {
 
 /// What an account ever got and spent. Amounts are JSON numbers with their exact digits.
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "OpenRouter's names")]
 pub(crate) struct Credits {
     /// All credit that was ever added.
     #[schema(value_type = f64, example = 50.00)]

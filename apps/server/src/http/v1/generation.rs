@@ -36,6 +36,7 @@ pub(crate) struct GenerationReply {
 
 /// A call on record, as OpenRouter shapes it.
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "OpenRouter's names")]
 pub(crate) struct Generation {
     /// The call; also its `x-request-id`.
     #[schema(example = "req_0001fv5kz4y00")]
