@@ -84,6 +84,8 @@ impl Gate {
         variables: &[(&str, &str)],
     ) -> Result<Self, Failure> {
         self.stop().await?;
+        // The demo shows what it hands out; who serves has no reason to.
+        self.clear_log()?;
         let given = if let Mode::Demo { database } = &self.mode {
             database.clone()
         } else {
@@ -297,7 +299,7 @@ impl Gate {
         self.folder.path()
     }
 
-    /// Everything it wrote to its outputs since its first start.
+    /// Everything it wrote to its outputs, as a demo or since it serves.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -305,11 +307,7 @@ impl Gate {
         Ok(String::from_utf8_lossy(&fs::read(self.log_file())?).into_owned())
     }
 
-    /// Forgets what it wrote so far.
-    ///
-    /// # Errors
-    /// The file cannot be emptied.
-    pub fn clear_log(&self) -> Result<(), Failure> {
+    fn clear_log(&self) -> Result<(), Failure> {
         Ok(File::options()
             .write(true)
             .open(self.log_file())?

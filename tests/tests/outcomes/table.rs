@@ -179,7 +179,7 @@ pub(super) const TABLE: &[Case] = &[
         whole: Some(completed(WHOLE, Charge::Embedded(3))),
         streamed: None,
     },
-    uncounted("no usage", "sim/no-usage", (30, 30), UNCOUNTED),
+    uncounted("no usage", "sim/no-usage", (22, 21), UNCOUNTED),
     Case {
         what: "a usage of zero",
         model: "sim/zero-usage",
@@ -221,19 +221,19 @@ pub(super) const TABLE: &[Case] = &[
     uncounted(
         "an absurd usage: −5",
         "sim/absurd-usage?mode=negative",
-        (30, 30),
+        (22, 23),
         MALFORMED,
     ),
     uncounted(
         "an absurd usage: 1.5",
         "sim/absurd-usage?mode=fractional",
-        (30, 30),
+        (24, 23),
         MALFORMED,
     ),
     uncounted(
         "an absurd usage: a text",
         "sim/absurd-usage?mode=text",
-        (30, 30),
+        (22, 22),
         MALFORMED,
     ),
     Case {
@@ -245,7 +245,7 @@ pub(super) const TABLE: &[Case] = &[
             CUT,
             "cut_mid_stream",
             "estimated",
-            Charge::Tokens(12, 0, 15),
+            Charge::Tokens(12, 0, 13),
             "What was delivered until then is charged, counted here.",
         )),
     },
