@@ -4,7 +4,6 @@
 //! figure to look at is items a second. Accounts are used evenly, which is the worst case.
 #![expect(
     clippy::unwrap_used,
-    clippy::missing_panics_doc,
     reason = "a benchmark that cannot run has nothing to say"
 )]
 
@@ -23,7 +22,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 const ACCOUNTS: i64 = 1000;
-const CALLS: usize = 4096;
+/// How many calls a caller settles.
+const CALLS: usize = 64;
 
 fn main() {
     divan::main();
@@ -33,6 +33,8 @@ fn main() {
 struct Scene {
     runtime: Runtime,
     store: Store,
+    /// Keeps the folder.
+    _world: World,
     model: Settlement,
     accounts: Vec<AccountId>,
     next: Arc<AtomicI64>,
@@ -41,7 +43,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let runtime = Runtime::new().unwrap();
-        let (store, model, accounts) = runtime.block_on(async {
+        let (store, world, model, accounts) = runtime.block_on(async {
             let folder = tempfile::tempdir().unwrap();
             let clock = ManualClock::at(NOON);
             let url = format!("sqlite://{}/bench.db", folder.path().display());
@@ -69,13 +71,12 @@ impl Scene {
                 accounts.push(world.account);
             }
             let model = world.call(100, 40);
-            // The folder lives as long as the process.
-            std::mem::forget(world);
-            (store, model, accounts)
+            (store, world, model, accounts)
         });
         Self {
             runtime,
             store,
+            _world: world,
             model,
             accounts,
             next: Arc::new(AtomicI64::new(1_000_000)),
@@ -90,7 +91,7 @@ impl Scene {
                 let (store, next) = (self.store.clone(), Arc::clone(&self.next));
                 let (mut call, accounts) = (self.model.clone(), self.accounts.clone());
                 tasks.spawn(async move {
-                    for i in 0..CALLS / callers {
+                    for i in 0..CALLS {
                         let account = (caller + i * callers) % accounts.len();
                         call.account = accounts[account];
                         call.call = CallId::new(next.fetch_add(1, Ordering::Relaxed));
@@ -107,6 +108,6 @@ impl Scene {
 fn settle(bencher: divan::Bencher<'_, '_>, callers: usize) {
     let scene = Scene::new();
     bencher
-        .counter(ItemsCount::new(CALLS / callers * callers))
+        .counter(ItemsCount::new(CALLS * callers))
         .bench(|| scene.settle(callers));
 }

@@ -6,7 +6,7 @@
 //! A test is never skipped in silence.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -92,12 +92,19 @@ fn shared() -> (String, Option<File>) {
     let users = File::create(folder.join("users")).unwrap();
     users.lock_shared().unwrap();
     let address = folder.join("address");
-    if let Ok(url) = fs::read_to_string(&address) {
+    let known = fs::read_to_string(&address);
+    if let Some(url) = known.ok().filter(|url| answers(url)) {
         return (url, Some(users));
     }
     let url = start(&folder);
     fs::write(&address, &url).unwrap();
     (url, Some(users))
+}
+
+/// Whether something listens there: a server may have been killed with its watcher.
+fn answers(url: &str) -> bool {
+    let address = url.split(['@', '/']).nth(3);
+    address.is_some_and(|address| TcpStream::connect(address).is_ok())
 }
 
 fn start(folder: &Path) -> String {
