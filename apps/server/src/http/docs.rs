@@ -13,7 +13,7 @@ use super::api::session::COOKIE;
 use super::api::wire;
 use super::api::{accounts, calls, keys, ledger, session, usage, users, wallet};
 use super::health;
-use super::v1::{credits, generation, key, models};
+use super::v1::{chat, credits, generation, key, models};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,7 +25,8 @@ use super::v1::{credits, generation, key, models};
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        // chat::chat_completions and chat::embeddings stand here once they are described.
+        chat::chat_completions,
+        chat::embeddings,
         models::list, models::one, generation::generation, key::key, credits::credits,
         session::open, session::read, session::close,
         accounts::list, accounts::create, accounts::read, accounts::change,
@@ -36,6 +37,7 @@ use super::v1::{credits, generation, key, models};
         health::live, health::ready,
     ),
     tags(
+        (name = "inference", description = "Calls of models, each priced, paid and explained"),
         (name = "models", description = "What can be called, and what it costs"),
         (name = "key", description = "What a key's holder may know"),
         (name = "session", description = "Signing in and out"),
@@ -62,7 +64,7 @@ impl Modify for Schemes {
             .description(Some("An API key, `sk-tg-…`"))
             .build();
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
-        components.add_security_scheme("key", SecurityScheme::Http(bearer));
+        components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
     }
 }
 

@@ -81,7 +81,7 @@ fn tag_of(account: &Account) -> String {
 ///
 /// All for an operator, else those that the user is a member of. In order of id.
 #[utoipa::path(
-    get, path = "/api/v1/accounts", operation_id = "listAccounts", tag = "accounts",
+    get, path = "/api/v1/accounts", operation_id = "list_accounts", tag = "accounts",
     params(PageParams),
     responses(
         (status = 200, description = "A page of accounts", body = Page<AccountDto>),
@@ -176,7 +176,7 @@ pub(crate) fn amount_in(
 
 /// Make an account
 #[utoipa::path(
-    post, path = "/api/v1/accounts", operation_id = "createAccount", tag = "accounts",
+    post, path = "/api/v1/accounts", operation_id = "create_account", tag = "accounts",
     request_body = NewAccount,
     responses(
         (status = 201, description = "Made", body = AccountDto,
@@ -223,7 +223,7 @@ pub(crate) async fn create(
 
 /// Read an account
 #[utoipa::path(
-    get, path = "/api/v1/accounts/{account}", operation_id = "readAccount", tag = "accounts",
+    get, path = "/api/v1/accounts/{account}", operation_id = "read_account", tag = "accounts",
     params(("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00")),
     responses(
         (status = 200, description = "The account and its wallet", body = AccountDetail,
@@ -279,7 +279,7 @@ impl FromFields for AccountChange {
 
 /// Change an account
 #[utoipa::path(
-    patch, path = "/api/v1/accounts/{account}", operation_id = "changeAccount", tag = "accounts",
+    patch, path = "/api/v1/accounts/{account}", operation_id = "change_account", tag = "accounts",
     params(
         ("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00"),
         ("If-Match" = String, Header, description = "The ETag that the change starts from"),

@@ -145,7 +145,7 @@ pub(crate) fn period(
 ///
 /// Newest first.
 #[utoipa::path(
-    get, path = "/api/v1/accounts/{account}/calls", operation_id = "listCalls", tag = "calls",
+    get, path = "/api/v1/accounts/{account}/calls", operation_id = "list_calls", tag = "calls",
     params(
         ("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00"),
         CallParams, PageParams,
@@ -184,7 +184,7 @@ pub(crate) async fn list(
 
 /// Read the receipt of a call
 #[utoipa::path(
-    get, path = "/api/v1/accounts/{account}/calls/{call}", operation_id = "readCall",
+    get, path = "/api/v1/accounts/{account}/calls/{call}", operation_id = "read_call",
     tag = "calls", params(
         ("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00"),
         ("call" = String, Path, description = "The call", example = "req_0001fv5kz4y00"),

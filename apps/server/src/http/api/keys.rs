@@ -94,7 +94,7 @@ impl KeyDto {
 ///
 /// Revoked ones included, in order of id.
 #[utoipa::path(
-    get, path = "/api/v1/accounts/{account}/keys", operation_id = "listKeys", tag = "keys",
+    get, path = "/api/v1/accounts/{account}/keys", operation_id = "list_keys", tag = "keys",
     params(
         ("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00"),
         PageParams,
@@ -203,7 +203,7 @@ impl FromFields for NewKey {
 ///
 /// The answer holds the secret. It is kept as a hash only and never shown again.
 #[utoipa::path(
-    post, path = "/api/v1/accounts/{account}/keys", operation_id = "createKey", tag = "keys",
+    post, path = "/api/v1/accounts/{account}/keys", operation_id = "create_key", tag = "keys",
     params(("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00")),
     request_body = NewKey,
     responses(
@@ -287,7 +287,7 @@ pub(crate) async fn create(
 ///
 /// For good, and on this node at once; on others within a second. Again changes nothing.
 #[utoipa::path(
-    delete, path = "/api/v1/accounts/{account}/keys/{key}", operation_id = "revokeKey",
+    delete, path = "/api/v1/accounts/{account}/keys/{key}", operation_id = "revoke_key",
     tag = "keys", params(
         ("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00"),
         ("key" = String, Path, description = "The key", example = "key_0001fv5kz4y00"),

@@ -73,7 +73,7 @@ fn transactions(lines: Vec<LedgerLine>, currency: Currency) -> Vec<(LedgerTxnId,
 ///
 /// Newest first.
 #[utoipa::path(
-    get, path = "/api/v1/accounts/{account}/ledger", operation_id = "listLedger", tag = "wallet",
+    get, path = "/api/v1/accounts/{account}/ledger", operation_id = "list_ledger", tag = "wallet",
     params(
         ("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00"),
         PageParams,

@@ -61,7 +61,7 @@ pub(crate) struct SessionDto {
 ///
 /// Sets the cookie `tollgate_session`, which every other request of this API needs.
 #[utoipa::path(
-    post, path = "/api/v1/session", operation_id = "openSession", tag = "session",
+    post, path = "/api/v1/session", operation_id = "open_session", tag = "session",
     request_body = NewSession,
     responses(
         (status = 200, description = "Signed in; the cookie is set", body = SessionDto,
@@ -107,7 +107,7 @@ pub(crate) async fn open(
 
 /// Who is signed in
 #[utoipa::path(
-    get, path = "/api/v1/session", operation_id = "readSession", tag = "session",
+    get, path = "/api/v1/session", operation_id = "read_session", tag = "session",
     responses(
         (status = 200, description = "The session", body = SessionDto),
         (status = 401, description = "Nobody is signed in", body = Problem,
@@ -124,7 +124,7 @@ pub(crate) async fn read(
 
 /// Sign out
 #[utoipa::path(
-    delete, path = "/api/v1/session", operation_id = "closeSession", tag = "session",
+    delete, path = "/api/v1/session", operation_id = "close_session", tag = "session",
     responses(
         (status = 204, description = "Signed out; the cookie is gone"),
         (status = 401, description = "Nobody is signed in", body = Problem,

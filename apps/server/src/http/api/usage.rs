@@ -126,7 +126,7 @@ impl FromFields for UsageOf {
 ///
 /// From the roll-ups, which hold every call from the moment its charge is durable.
 #[utoipa::path(
-    get, path = "/api/v1/accounts/{account}/usage", operation_id = "readUsage", tag = "usage",
+    get, path = "/api/v1/accounts/{account}/usage", operation_id = "read_usage", tag = "usage",
     params(
         ("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00"),
         UsageParams,

@@ -86,7 +86,7 @@ impl FromFields for NewUser {
 
 /// Make a user
 #[utoipa::path(
-    post, path = "/api/v1/users", operation_id = "createUser", tag = "users",
+    post, path = "/api/v1/users", operation_id = "create_user", tag = "users",
     request_body = NewUser,
     responses(
         (status = 201, description = "Made", body = UserDto),
@@ -158,7 +158,7 @@ pub(crate) struct MemberDto {
 
 /// Make a user a member, or change the role
 #[utoipa::path(
-    put, path = "/api/v1/accounts/{account}/members/{user}", operation_id = "setMember",
+    put, path = "/api/v1/accounts/{account}/members/{user}", operation_id = "set_member",
     tag = "users", params(
         ("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00"),
         ("user" = String, Path, description = "The user", example = "usr_0001fv5kz4y00"),

@@ -46,7 +46,7 @@ impl WalletDto {
 
 /// Read the wallet of an account
 #[utoipa::path(
-    get, path = "/api/v1/accounts/{account}/wallet", operation_id = "readWallet", tag = "wallet",
+    get, path = "/api/v1/accounts/{account}/wallet", operation_id = "read_wallet", tag = "wallet",
     params(("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00")),
     responses(
         (status = 200, description = "The wallet", body = WalletDto),
@@ -131,7 +131,7 @@ pub(crate) struct TopUpDto {
 /// Once for its `Idempotency-Key`, which is kept for ever: the same key with the same body gives
 /// the first answer again and adds nothing.
 #[utoipa::path(
-    post, path = "/api/v1/accounts/{account}/top-ups", operation_id = "topUp", tag = "wallet",
+    post, path = "/api/v1/accounts/{account}/top-ups", operation_id = "top_up", tag = "wallet",
     params(
         ("account" = String, Path, description = "The account", example = "acc_0001fv5kz4y00"),
         ("Idempotency-Key" = String, Header, description = "Names this top-up once and for all; \

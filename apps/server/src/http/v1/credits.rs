@@ -42,14 +42,14 @@ pub(crate) struct Credits {
 
 /// Read the credit of the account that one calls for
 #[utoipa::path(
-    get, path = "/v1/credits", operation_id = "readCredits", tag = "key",
+    get, path = "/v1/credits", operation_id = "read_credits", tag = "key",
     responses(
         (status = 200, description = "The credit", body = CreditsReply),
         (status = 401, description = "The key is missing or not valid"),
         (status = 403, description = "The account is suspended"),
         (status = 503, description = "The books cannot be reached"),
     ),
-    security(("key" = [])),
+    security(("api_key" = [])),
 )]
 pub(crate) async fn credits(
     request: HttpRequest,

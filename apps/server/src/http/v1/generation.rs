@@ -141,7 +141,7 @@ pub(crate) struct GenerationQuery {
 /// A call is found from the moment its charge is durable, which is before its client has the last
 /// byte.
 #[utoipa::path(
-    get, path = "/v1/generation", operation_id = "readGeneration", tag = "key",
+    get, path = "/v1/generation", operation_id = "read_generation", tag = "key",
     params(GenerationQuery),
     responses(
         (status = 200, description = "The call", body = GenerationReply),
@@ -151,7 +151,7 @@ pub(crate) struct GenerationQuery {
         (status = 404, description = "The key's account made no such call"),
         (status = 503, description = "The books cannot be reached"),
     ),
-    security(("key" = [])),
+    security(("api_key" = [])),
 )]
 pub(crate) async fn generation(
     request: HttpRequest,

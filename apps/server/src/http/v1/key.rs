@@ -85,14 +85,14 @@ impl Spent {
 
 /// Read the key that one calls with
 #[utoipa::path(
-    get, path = "/v1/key", operation_id = "readKey", tag = "key",
+    get, path = "/v1/key", operation_id = "read_key", tag = "key",
     responses(
         (status = 200, description = "The key", body = KeyReply),
         (status = 401, description = "The key is missing or not valid"),
         (status = 403, description = "The account is suspended"),
         (status = 503, description = "The books cannot be reached"),
     ),
-    security(("key" = [])),
+    security(("api_key" = [])),
 )]
 pub(crate) async fn key(
     request: HttpRequest,

@@ -254,7 +254,7 @@ fn render(book: &PriceBook, now: OffsetDateTime, shown: impl Fn(&str) -> bool) -
 ///
 /// Those that have a price, that a channel serves, and that the key may use.
 #[utoipa::path(
-    get, path = "/v1/models", operation_id = "listModels", tag = "models",
+    get, path = "/v1/models", operation_id = "list_models", tag = "models",
     params(("If-None-Match" = Option<String>, Header, description = "The ETag of a list one has")),
     responses(
         (status = 200, description = "The models", body = ModelList<'_>,
@@ -263,7 +263,7 @@ fn render(book: &PriceBook, now: OffsetDateTime, shown: impl Fn(&str) -> bool) -
         (status = 401, description = "The key is missing or not valid"),
         (status = 403, description = "The account is suspended"),
     ),
-    security(("key" = [])),
+    security(("api_key" = [])),
 )]
 pub(crate) async fn list(
     request: HttpRequest,
@@ -298,7 +298,7 @@ pub(crate) async fn list(
 
 /// Read a model
 #[utoipa::path(
-    get, path = "/v1/models/{id}", operation_id = "readModel", tag = "models",
+    get, path = "/v1/models/{id}", operation_id = "read_model", tag = "models",
     params(("id" = String, Path, description = "Its name, slashes and all", example = "sim/echo")),
     responses(
         (status = 200, description = "The model", body = Model<'_>),
@@ -306,7 +306,7 @@ pub(crate) async fn list(
         (status = 403, description = "The key may not use it"),
         (status = 404, description = "There is none of that name"),
     ),
-    security(("key" = [])),
+    security(("api_key" = [])),
 )]
 pub(crate) async fn one(
     request: HttpRequest,
