@@ -40,6 +40,47 @@ struct Seen {
     odd: Vec<String>,
 }
 
+impl Seen {
+    /// Compares what clients saw with the calls on record and their charges.
+    fn compare(&self, charged: &[(String, i128)], tally: &mut Tally, findings: &mut Findings) {
+        let charges: BTreeMap<&String, i128> =
+            charged.iter().map(|(id, nanos)| (id, *nanos)).collect();
+        tally.double = count(charged.len() - charges.len());
+        findings.check(tally.double == 0, || {
+            format!("{} calls charged twice", tally.double)
+        });
+        tally.completed = count(self.complete.len());
+        tally.lost = 0;
+        for (id, cost) in &self.complete {
+            let charge = charges.get(id);
+            if charge != Some(cost) {
+                tally.lost += 1;
+            }
+            findings.check(charge == Some(cost), || {
+                let charged = charge.map_or("nothing".to_owned(), |charge| text(*charge));
+                format!(
+                    "{id}: the client holds an answer of {}, charged: {charged}",
+                    text(*cost)
+                )
+            });
+        }
+        tally.interrupted = self.unheard + count(self.broken.len());
+        // Whoever is charged holds an answer, or was interrupted.
+        let others = charges
+            .keys()
+            .filter(|id| !self.complete.contains_key(**id))
+            .count();
+        tally.interrupted_charged = count(others);
+        findings.check(tally.interrupted_charged <= tally.interrupted, || {
+            format!("{others} calls charged that nobody made")
+        });
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
 /// A gate that is killed again and again.
 #[derive(Debug)]
 pub struct Crash {
@@ -206,39 +247,12 @@ impl Crash {
         findings: &mut Findings,
     ) -> Result<(), Failure> {
         let books = audit::audit(control, &self.account, self.funds, findings).await?;
-        let mut charges = BTreeMap::new();
-        tally.double = 0;
-        for call in &books.calls {
-            if charges.insert(id_of(call)?, charge_of(call)?).is_some() {
-                tally.double += 1;
-            }
-        }
-        tally.completed = self.seen.complete.len().try_into()?;
-        tally.lost = 0;
-        for (id, cost) in &self.seen.complete {
-            let charge = charges.get(id);
-            if charge != Some(cost) {
-                tally.lost += 1;
-            }
-            findings.check(charge == Some(cost), || {
-                let charged = charge.map_or("nothing".to_owned(), |charge| text(*charge));
-                format!(
-                    "{id}: the client holds an answer of {}, charged: {charged}",
-                    text(*cost)
-                )
-            });
-        }
-        let broken = u64::try_from(self.seen.broken.len())?;
-        tally.interrupted = self.seen.unheard + broken;
-        // Whoever is charged holds an answer, or was interrupted.
-        let others = charges
-            .keys()
-            .filter(|id| !self.seen.complete.contains_key(*id))
-            .count();
-        tally.interrupted_charged = others.try_into()?;
-        findings.check(tally.interrupted_charged <= tally.interrupted, || {
-            format!("{others} calls charged that nobody made")
-        });
+        let charged: Result<Vec<(String, i128)>, Failure> = books
+            .calls
+            .iter()
+            .map(|call| Ok((id_of(call)?, charge_of(call)?)))
+            .collect();
+        self.seen.compare(&charged?, tally, findings);
         self.newest_receipt_stands(control, findings).await
     }
 
@@ -294,3 +308,6 @@ async fn call_until_gone(caller: Caller, mut seeded: Seeded, seen: Arc<Mutex<See
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::Failure;
 use crate::gate::terminate;
@@ -18,6 +19,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Postgres {
     url: String,
+    made: Mutex<Vec<String>>,
     private: Option<Child>,
 }
 
@@ -33,7 +35,11 @@ impl Postgres {
         )]
         let given = std::env::var(VARIABLE);
         match given {
-            Ok(url) if !url.is_empty() => Ok(Self { url, private: None }),
+            Ok(url) if !url.is_empty() => Ok(Self {
+                url,
+                made: Mutex::default(),
+                private: None,
+            }),
             _ => Self::start(),
         }
     }
@@ -56,6 +62,7 @@ impl Postgres {
         }
         let server = Self {
             url: url.trim().to_owned(),
+            made: Mutex::default(),
             private: Some(child),
         };
         if server.url.is_empty() {
@@ -74,6 +81,10 @@ impl Postgres {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("acceptance_{}_{number}", std::process::id());
         self.ask(&format!("CREATE DATABASE {name}"))?;
+        self.made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(name.clone());
         let (server, _) = self
             .url
             .rsplit_once('/')
@@ -106,7 +117,12 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         if let Some(child) = &mut self.private {
-            terminate(child);
+            return terminate(child);
+        }
+        let made = std::mem::take(self.made.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for name in made {
+            // Whoever lent the server would rather have it back as it was; no more than that.
+            drop(self.ask(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")));
         }
     }
 }

@@ -1,22 +1,24 @@
 //! The race: more demand than funds, all at once, and what must hold of every answer.
 
+mod checks;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use crate::Failure;
-use crate::audit::{self, Books, charge_of};
+use crate::audit;
 use crate::call::{Answer, Ask, Caller};
 use crate::control::Control;
-use crate::figure::{nanos, text};
+use crate::figure::text;
 use crate::gate::Gate;
 use crate::proof::Findings;
 use crate::seeded::Seeded;
+use checks::{check_refused, check_served, edge, largest_hold};
 
 /// What an output token of a simulated model costs, in nanos.
 const OUTPUT: i128 = 4_000;
@@ -72,6 +74,25 @@ impl Plan {
     }
 }
 
+/// What it is that cannot pay for all calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purse {
+    /// The wallet of the account.
+    Wallet,
+    /// The limit of the key, in a rich account.
+    KeyLimit,
+}
+
+impl Purse {
+    /// Its name in the figures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wallet => "wallet",
+            Self::KeyLimit => "key_limit",
+        }
+    }
+}
+
 /// A gate to race against.
 #[derive(Debug)]
 pub struct Race {
@@ -92,7 +113,7 @@ pub struct Run {
     pub refused_429: usize,
     /// The sum of all charges of the run.
     pub charged: String,
-    /// What was left.
+    /// What was left in the purse.
     pub balance: String,
     /// How long the calls took.
     pub seconds: String,
@@ -119,32 +140,27 @@ impl Race {
     pub async fn run(
         &self,
         plan: &Plan,
-        stream: bool,
+        (purse, stream): (Purse, bool),
         findings: &mut Findings,
     ) -> Result<Run, Failure> {
-        let name = format!("race-stream-{stream}");
-        let (account, key) = self.control.funded(&name, plan.funds).await?;
-        let caller = Caller::new(self.gate.origin(), &key.secret)?;
+        let (account, caller, funds) = self.open(plan, purse, stream).await?;
         let start = Instant::now();
         let answers = at_once(&caller, plan.asks(stream)).await?;
         let seconds = start.elapsed().as_secs_f64();
-        let books = audit::audit(&self.control, &account, plan.funds, findings).await?;
+        let books = audit::audit(&self.control, &account, funds, findings).await?;
         let receipts = audit::receipts(&self.control, &account, &books.calls, findings).await?;
         let served = check_served(&answers, &books, &receipts, findings)?;
-        let (refused_402, refused_429) = check_refused(&answers, &books, &receipts, findings)?;
+        let (refused_402, refused_429) = check_refused(&answers, plan.funds, &receipts, findings)?;
         findings.check(served + refused_402 + refused_429 == plan.calls, || {
             format!(
                 "{served} + {refused_402} + {refused_429} of {} calls",
                 plan.calls
             )
         });
-        let hold = largest_hold(&receipts)?;
-        findings.check(books.balance < hold, || {
-            format!(
-                "{} are left, and a call needed {}",
-                text(books.balance),
-                text(hold)
-            )
+        let hold = largest_hold(&answers, &receipts)?;
+        let left = plan.funds - books.charged;
+        findings.check((0..hold).contains(&left), || {
+            format!("{} left, and a call needed {}", text(left), text(hold))
         });
         let run = Run {
             calls: plan.calls,
@@ -152,12 +168,38 @@ impl Race {
             refused_402,
             refused_429,
             charged: text(books.charged),
-            balance: text(books.balance),
+            balance: text(left),
             seconds: format!("{seconds:.2}"),
         };
-        edge(&caller, books.balance, stream, findings).await?;
-        audit::audit(&self.control, &account, plan.funds, findings).await?;
+        edge(&caller, left, stream, findings).await?;
+        audit::audit(&self.control, &account, funds, findings).await?;
         Ok(run)
+    }
+
+    /// An account whose purse holds what the plan says, and all that the account holds.
+    async fn open(
+        &self,
+        plan: &Plan,
+        purse: Purse,
+        stream: bool,
+    ) -> Result<(String, Caller, i128), Failure> {
+        let name = format!("race-{}-stream-{stream}", purse.name());
+        let (funds, fields) = match purse {
+            Purse::Wallet => (plan.funds, json!({})),
+            Purse::KeyLimit => {
+                let limit = json!({ "amount": text(plan.funds), "currency": "USD" });
+                let limit = json!({ "limit": { "amount": limit, "window": "lifetime" } });
+                (plan.funds * 100, limit)
+            }
+        };
+        let account = self.control.create_account(&name).await?;
+        self.control.top_up(&account, funds, &name).await?;
+        let key = self.control.create_key(&account, &name, fields).await?;
+        Ok((
+            account,
+            Caller::new(self.gate.origin(), &key.secret)?,
+            funds,
+        ))
     }
 
     /// Stops the gate in order, and has the whole ledger verified while it is down.
@@ -171,42 +213,6 @@ impl Race {
         }
         Ok(())
     }
-}
-
-/// Everybody who holds a complete answer was charged what it says; nobody else was.
-fn check_served(
-    answers: &[Timed],
-    books: &Books,
-    receipts: &[Value],
-    findings: &mut Findings,
-) -> Result<usize, Failure> {
-    let served = answers
-        .iter()
-        .map(|(answer, _)| answer)
-        .filter(|answer| answer.is_complete());
-    let (mut count, mut shown) = (0, 0);
-    for answer in served {
-        count += 1;
-        shown += answer
-            .cost_nanos()
-            .ok_or_else(|| format!("no cost in {answer:?}"))?;
-    }
-    for (what, figure) in [
-        ("answers", shown),
-        ("receipts", audit::sum(receipts, "charge")?),
-    ] {
-        findings.check(figure == books.charged, || {
-            format!(
-                "{what} add up to {}, calls to {}",
-                text(figure),
-                text(books.charged)
-            )
-        });
-    }
-    findings.check(books.calls.len() == count, || {
-        format!("{} calls on record, {count} served", books.calls.len())
-    });
-    Ok(count)
 }
 
 /// Sends all calls in one moment.
@@ -234,127 +240,4 @@ async fn at_once(caller: &Caller, asks: Vec<Ask>) -> Result<Vec<Timed>, Failure>
 )]
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
-}
-
-/// What a call of the run held: the same for all but a digit or two of the model's name.
-fn largest_hold(receipts: &[Value]) -> Result<i128, Failure> {
-    let holds: Result<Vec<i128>, Failure> = receipts
-        .iter()
-        .map(|receipt| nanos(&receipt["held"]))
-        .collect();
-    Ok(holds?.into_iter().max().unwrap_or_default())
-}
-
-/// No call was refused while the funds for its hold were free.
-///
-/// A refusal says what was left, the holds of running calls included. That must be less than what
-/// the call needed; and it must be true: the wallet had no more than that left when the refusal
-/// arrived, as told by the calls that were settled until then.
-fn check_refused(
-    answers: &[Timed],
-    books: &Books,
-    receipts: &[Value],
-    findings: &mut Findings,
-) -> Result<(usize, usize), Failure> {
-    let settled = settled_at(receipts)?;
-    let funds = books.charged + books.balance;
-    let (mut insufficient, mut busy) = (0, 0);
-    for (answer, at) in answers.iter().filter(|(answer, _)| !answer.is_complete()) {
-        let metadata = &answer.error()["metadata"];
-        match (answer.status, answer.code().as_str()) {
-            (402, "insufficient_quota") => {
-                insufficient += 1;
-                let (needed, left) = (nanos(&metadata["needed"])?, nanos(&metadata["left"])?);
-                let spent: i128 = settled
-                    .iter()
-                    .filter(|(when, _)| when <= at)
-                    .map(|(_, charge)| charge)
-                    .sum();
-                let there = funds - spent;
-                findings.check(left < needed && left <= funds, || {
-                    format!("refused with {} of {} left", text(left), text(needed))
-                });
-                findings.check(there <= left, || {
-                    format!(
-                        "refused with {} left, but there were {}",
-                        text(left),
-                        text(there)
-                    )
-                });
-            }
-            (429, "funds_in_use") => {
-                busy += 1;
-                // The gate lets a call wait for five seconds unless it is configured otherwise.
-                findings.check(answer.took.as_secs() >= 5, || {
-                    format!(
-                        "funds were in use, and the call waited {:?} only",
-                        answer.took
-                    )
-                });
-            }
-            _ => findings.check(false, || format!("neither served nor refused: {answer:?}")),
-        }
-    }
-    Ok((insufficient, busy))
-}
-
-fn settled_at(receipts: &[Value]) -> Result<Vec<(OffsetDateTime, i128)>, Failure> {
-    let one = |call: &Value| {
-        let at = call["settled_at"]
-            .as_str()
-            .ok_or_else(|| format!("no settled_at: {call}"))?;
-        Ok((OffsetDateTime::parse(at, &Rfc3339)?, charge_of(call)?))
-    };
-    receipts.iter().map(one).collect()
-}
-
-/// With nothing running, the edge is sharp: a call that needs all but less than one token's price
-/// of what is left is served, and one that needs a token more is refused, with true figures.
-async fn edge(
-    caller: &Caller,
-    balance: i128,
-    stream: bool,
-    findings: &mut Findings,
-) -> Result<(), Failure> {
-    let ask = |limit: i128| {
-        let limit = u64::try_from(limit).unwrap_or(1);
-        // One length for every limit, so that the prompt is bounded by one figure.
-        let padding = "x".repeat(12_usize.saturating_sub(limit.to_string().len()));
-        let mut ask = Ask::of("sim/lorem?tokens=3")
-            .streamed(stream)
-            .at_most(limit);
-        ask.prompt.push_str(&padding);
-        ask
-    };
-    let far = 10 + balance / OUTPUT;
-    let refused = caller.call(&ask(far)).await;
-    let metadata = &refused.error()["metadata"];
-    findings.check(refused.status == 402, || {
-        format!("too dear, and not refused: {refused:?}")
-    });
-    let (needed, left) = (nanos(&metadata["needed"])?, nanos(&metadata["left"])?);
-    findings.check(left == balance, || {
-        format!(
-            "{} left, says the refusal; {}, says the wallet",
-            text(left),
-            text(balance)
-        )
-    });
-    let fits = (balance - (needed - far * OUTPUT)) / OUTPUT;
-    if fits < 1 {
-        findings.check(false, || {
-            format!("the rest of {} is too small to probe", text(balance))
-        });
-        return Ok(());
-    }
-    let over = caller.call(&ask(fits + 1)).await;
-    findings.check(over.status == 402, || {
-        format!("a token too many, not refused: {over:?}")
-    });
-    let under = caller.call(&ask(fits)).await;
-    findings.check(under.is_complete(), || {
-        let wanted = json!({ "balance": text(balance), "max_tokens": fits });
-        format!("the funds were free, and it was refused: {wanted} {under:?}")
-    });
-    Ok(())
 }

@@ -1,13 +1,13 @@
 //! Races calls against a wallet that cannot pay for all of them.
 //!
-//! `race [--short] [--seed N]`: on each database, streaming and not, 1,000 concurrent calls (short:
-//! 200) against $1 (short: $0.20). The worst case of each is much dearer than what it turns out to
+//! `race [--short] [--seed N]`: on each database, against a wallet and against the limit of a key,
+//! streaming and not, 1,000 concurrent calls (short: 200) for $1 (short: $0.20). The worst case of each is much dearer than what it turns out to
 //! cost. Ends with one line of JSON and says by its exit code whether everything held.
 
 use std::process::ExitCode;
 
 use acceptance::proof::{self, Findings, say};
-use acceptance::race::{Plan, Race, Run};
+use acceptance::race::{Plan, Purse, Race, Run};
 use acceptance::{Failure, postgres::Postgres};
 use serde_json::{Value, json};
 
@@ -36,14 +36,13 @@ async fn race() -> Result<(Value, Findings), Failure> {
     let mut runs = Vec::new();
     for (name, database) in [("sqlite", None), ("postgres", Some(postgres.database()?))] {
         let race = Race::start(database).await?;
-        for stream in [false, true] {
-            say(&format!(
-                "race: {name}, stream {stream}, {} calls",
-                plan.calls
-            ));
-            let run = race.run(&plan, stream, &mut findings).await?;
-            say(&format!("race: {run:?}"));
-            runs.push(line(name, stream, &run));
+        for purse in [Purse::Wallet, Purse::KeyLimit] {
+            for stream in [false, true] {
+                let run = race.run(&plan, (purse, stream), &mut findings).await?;
+                let line = line(name, purse, stream, &run);
+                say(&format!("race: {line}"));
+                runs.push(line);
+            }
         }
         race.end(&mut findings).await?;
     }
@@ -52,9 +51,10 @@ async fn race() -> Result<(Value, Findings), Failure> {
     Ok((line, findings))
 }
 
-fn line(db: &str, stream: bool, run: &Run) -> Value {
+fn line(db: &str, purse: Purse, stream: bool, run: &Run) -> Value {
     json!({
         "db": db,
+        "budget": purse.name(),
         "stream": stream,
         "calls": run.calls,
         "served": run.served,
