@@ -41,13 +41,11 @@ bench-core *ARGS:
 bench-gateway *ARGS: release
     scripts/bench/gateway.sh {{ ARGS }}
 
-# Write docs/openapi.json anew from the code
-openapi: build
-    scripts/demo.sh python3 scripts/generate.py openapi
-
-# Write the entity diagram docs/reference/entities.md anew from the schema
-erd: build
-    scripts/demo.sh python3 scripts/generate.py entities
+# Write docs/openapi.json, docs/reference/entities.md and docs/reference/outcomes.md anew from the code
+bless: build
+    TOLLGATE_BLESS=1 cargo nextest run --locked -p server -E 'test(http::docs)' --no-tests=fail
+    TOLLGATE_BLESS=1 cargo nextest run --locked -p store -E 'test(schema)' --no-tests=fail
+    TOLLGATE_BLESS=1 cargo nextest run --locked -p acceptance -E 'binary(outcomes)' --no-tests=fail
 
 # The SDK suites against a demo of their own
 sdk: build
@@ -81,7 +79,7 @@ release:
     cargo build --release --locked -p server --bin tollgate
 
 [private]
-suites: unit doctest fresh sdk race-short crash-short
+suites: unit doctest sdk race-short crash-short
 
 [private]
 unit:
@@ -91,11 +89,6 @@ unit:
 [private]
 doctest:
     cargo test --locked --workspace --doc
-
-# The committed API document and entity diagram are those of the code
-[private]
-fresh: build
-    scripts/demo.sh python3 scripts/generate.py --check
 
 [private]
 race-short:

@@ -28,6 +28,9 @@ use crate::ids::Ids;
 
 pub(crate) use store::{Store, StoreError};
 
+/// How long a commit waits for more settlements under load. With few calls in flight none waits.
+const LINGER: Duration = Duration::from_millis(3);
+
 /// Why the parts could not be put together.
 #[derive(Debug, Error)]
 pub(crate) enum WiringError {
@@ -64,7 +67,9 @@ pub(crate) struct Ports {
 pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let url = config.database.url.0.clone();
-    let store = Store::open(StoreConfig::new(url, Arc::clone(&clock))).await?;
+    let mut settings = StoreConfig::new(url, Arc::clone(&clock));
+    settings.linger = LINGER;
+    let store = Store::open(settings).await?;
     let shared = Arc::new(store.clone());
     Ok(Ports {
         store,

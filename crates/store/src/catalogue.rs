@@ -22,6 +22,8 @@ use crate::rows::Kind::{Bool, Int, Text};
 
 /// How many rows one statement takes.
 const CHUNK: usize = 4096;
+/// How many price versions are read at a time.
+const READ_CHUNK: usize = 256;
 
 static MODELS: BatchSql = BatchSql::new(
     &[
@@ -179,13 +181,18 @@ fn tokens(count: u64) -> i64 {
 }
 
 async fn book<C: ConnectionTrait>(tx: &C) -> Result<PriceBook, CatalogueError> {
-    let rates = db::all(tx, "SELECT * FROM rate", Vec::new()).await?;
-    let text = "SELECT id, model, currency, effective_from FROM price_version";
-    let versions = versions_of(&db::all(tx, text, Vec::new()).await?, &rates)?;
     let mut by_model: BTreeMap<ModelName, Vec<Arc<PriceVersion>>> = BTreeMap::new();
-    for version in versions {
-        let model = version.model().clone();
-        by_model.entry(model).or_default().push(Arc::new(version));
+    let ids = db::all(tx, "SELECT id FROM price_version", Vec::new()).await?;
+    let ids: Vec<i64> = ids
+        .iter()
+        .map(|row| get(row, "id"))
+        .collect::<Result<_, _>>()?;
+    // Some at a time: rows take many times the memory of what is made of them.
+    for some in ids.chunks(READ_CHUNK) {
+        for version in versions(tx, some).await? {
+            let model = version.model().clone();
+            by_model.entry(model).or_default().push(Arc::new(version));
+        }
     }
     let mut models = Vec::new();
     for row in db::all(tx, "SELECT * FROM model", Vec::new()).await? {

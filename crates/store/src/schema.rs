@@ -9,7 +9,7 @@ use crate::open::Store;
 
 const HEAD: &str = "# Entities
 
-Generated from the migrated schema by `./just erd`; do not edit.
+Generated from the migrated schema by `./just bless`; do not edit.
 A line joins a column named after a table, or one with a foreign key, to that table.
 
 ```mermaid

@@ -74,6 +74,8 @@ pub(crate) async fn serve(
     })
     .workers(config.workers.max(1))
     .tcp_nodelay(true)
+    // A client that closes its side has left: its call is cancelled, not answered into the void.
+    .h1_allow_half_closed(false)
     .shutdown_timeout(DRAIN.as_secs())
     .disable_signals()
     .listen(listener)

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use billing_core::meter::{Meter, Usage};
 use billing_core::port::books::Settled;
-use bytes::Bytes;
-use futures_util::StreamExt;
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt};
 use gateway_core::count::{Delivered, estimate};
 use gateway_core::dialect::{Dialect, Frames, Reply, StreamEnd};
 use gateway_core::metering::{Facts, Metered, Reported, meter};
 use gateway_core::outcome::Outcome;
+use gateway_core::provider::BodyError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::admit::OpenCall;
@@ -24,6 +25,10 @@ use crate::http::v1::error::V1Error;
 
 /// How many pieces of a stream wait for a slow client before the upstream is slowed down.
 const PIECES: usize = 32;
+/// How many pieces that are there already are passed on as one.
+const AT_ONCE: usize = 64;
+/// How far a rough count of tokens may be off.
+const LIMIT_SLACK: u64 = 4;
 
 /// What the handler gets to answer with.
 #[derive(Debug)]
@@ -92,6 +97,7 @@ impl Gate {
                     frames,
                     body,
                     send,
+                    over: None,
                     first_byte_ms: None,
                 };
                 return self.deliver_stream(&mut call, ending, flow, first).await;
@@ -231,7 +237,7 @@ impl Gate {
         let mut pieces = first;
         let mut covered = call.ceiling.answer_tokens();
         loop {
-            for piece in pieces.drain(..) {
+            if let Some(piece) = joined(&mut pieces) {
                 if flow.send.send(piece).await.is_err() {
                     return Stop::ClientGone;
                 }
@@ -244,7 +250,10 @@ impl Gate {
             if flow.frames.faulted() {
                 return Stop::Broken;
             }
-            if flow.frames.delivered().rough_tokens() > covered {
+            if let Some(over) = flow.over {
+                return over;
+            }
+            if flow.frames.delivered().rough_tokens() > alarm(call, covered) {
                 match self.extend(call, covered).await {
                     Some(more) => covered = more,
                     None => return Stop::Funds,
@@ -254,10 +263,13 @@ impl Gate {
                 chunk = flow.body.0.next() => chunk,
                 () = flow.send.closed() => return Stop::ClientGone,
             };
-            match chunk {
-                Some(Ok(chunk)) => flow.frames.feed(chunk, &mut pieces),
-                Some(Err(_)) => return Stop::Broken,
-                None => return Stop::Ended,
+            flow.take(chunk, &mut pieces);
+            // What has arrived besides goes out with it.
+            while pieces.len() < AT_ONCE
+                && flow.over.is_none()
+                && let Some(chunk) = flow.body.0.next().now_or_never()
+            {
+                flow.take(chunk, &mut pieces);
             }
         }
     }
@@ -306,6 +318,22 @@ impl Gate {
     }
 }
 
+/// From how many roughly counted tokens on an answer has outgrown a hold for so many.
+///
+/// A limit that was sent with the call is one that the upstream keeps, in tokens of its own; a rough
+/// count says otherwise only when it is far off.
+fn alarm(call: &OpenCall, covered: u64) -> u64 {
+    let limited = call
+        .head
+        .max_output
+        .or(call.max_output)
+        .or(call.bounds.max_output_tokens);
+    match limited {
+        Some(_) => covered.saturating_mul(LIMIT_SLACK),
+        None => covered,
+    }
+}
+
 fn facts(call: &OpenCall, outcome: Outcome, reported: &Reported, answered: bool) -> Facts {
     Facts {
         outcome,
@@ -334,5 +362,30 @@ struct Flow {
     frames: Box<dyn Frames>,
     body: StreamBody,
     send: mpsc::Sender<Bytes>,
+    /// Set when the upstream's side of the stream is over.
+    over: Option<Stop>,
     first_byte_ms: Option<u32>,
+}
+
+impl Flow {
+    /// Takes what came from the upstream, or notes that nothing more will.
+    fn take(&mut self, chunk: Option<Result<Bytes, BodyError>>, pieces: &mut Vec<Bytes>) {
+        match chunk {
+            Some(Ok(chunk)) => self.frames.feed(chunk, pieces),
+            Some(Err(_)) => self.over = Some(Stop::Broken),
+            None => self.over = Some(Stop::Ended),
+        }
+    }
+}
+
+/// All pieces as one: a client's connection is written to once for each.
+fn joined(pieces: &mut Vec<Bytes>) -> Option<Bytes> {
+    if pieces.len() < 2 {
+        return pieces.pop();
+    }
+    let mut whole = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    for piece in pieces.drain(..) {
+        whole.extend_from_slice(&piece);
+    }
+    Some(whole.freeze())
 }

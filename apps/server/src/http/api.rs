@@ -120,6 +120,7 @@ fn resource<const N: usize>(path: &str, routes: [(Method, Route); N]) -> Resourc
     }))
 }
 
-async fn no_such_path() -> Result<String, ApiError> {
+/// What is asked for stands nowhere.
+pub(crate) async fn no_such_path() -> Result<String, ApiError> {
     Err(ApiError::NoSuchPath)
 }

@@ -337,7 +337,7 @@ fn explanation(call: &CallDetail, due: &Due, currency: Currency) -> String {
             call.usage.answer_tokens()
         ),
         Due::Rated(_) if call.source == Some(UsageSource::Estimated) => format!(
-            "The provider reported no usage, so what was delivered was counted here and costs \
+            "The provider gave no count that can be used, so what was delivered was counted here and costs \
              {charge} {currency}."
         ),
         Due::Rated(_) => format!(

@@ -24,7 +24,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .configure(api::configure)
         .configure(health::configure)
         .configure(docs::configure)
-        .route("/", web::get().to(welcome));
+        .route("/", web::get().to(welcome))
+        .default_service(web::to(api::no_such_path));
 }
 
 async fn no_such_endpoint(request: HttpRequest) -> HttpResponse {

@@ -186,11 +186,9 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, V1Error> {
         return Ok(None);
     };
     let fits = |key: &&str| !key.is_empty() && key.len() <= LONGEST_IDEMPOTENCY_KEY;
-    match value.to_str().ok().filter(fits) {
-        Some(key) => Ok(Some(key.to_owned())),
-        None => {
-            let why = format!("1 to {LONGEST_IDEMPOTENCY_KEY} visible ASCII characters");
-            Err(V1Error::BadParameter("Idempotency-Key", why))
-        }
-    }
+    let key = value.to_str().ok().filter(fits).ok_or_else(|| {
+        let why = format!("1 to {LONGEST_IDEMPOTENCY_KEY} visible ASCII characters");
+        V1Error::BadParameter("Idempotency-Key", why)
+    })?;
+    Ok(Some(key.to_owned()))
 }
