@@ -1,11 +1,12 @@
 //! The command line.
 
-pub(crate) mod accounts;
+mod accounts;
+mod demo;
 mod doctor;
-pub(crate) mod keys;
+mod keys;
 mod ledger;
-pub(crate) mod migrate;
-pub(crate) mod prices;
+mod migrate;
+mod prices;
 mod screen;
 mod serve;
 mod simulate;
@@ -19,7 +20,6 @@ use tracing_subscriber::EnvFilter;
 
 use crate::catalogue::ImportError;
 use crate::config::{Config, ConfigError, DatabaseUrl};
-use crate::demo;
 use crate::secrets::SecretError;
 use crate::wiring::{WiringError, sqlite_url};
 
@@ -181,13 +181,14 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
     }
 }
 
-pub(crate) use screen::{progress, say};
-pub(crate) use serve::serve;
+use screen::{progress, say};
 
 /// Logs go to the error stream; `RUST_LOG` says how much.
 fn start_log() {
     let filter = EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,sqlx=warn"));
+    let filter = filter.unwrap_or_else(|_| {
+        EnvFilter::new("info,actix_server=warn,sqlx=warn,sea_orm_migration=warn")
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

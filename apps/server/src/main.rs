@@ -4,7 +4,6 @@ mod catalogue;
 mod cli;
 mod clock;
 mod config;
-mod demo;
 mod gate;
 mod http;
 mod ids;

@@ -173,5 +173,5 @@ async fn revoke(args: RevokeArgs) -> Result<(), CliError> {
 /// An account id from the command line.
 pub(crate) fn account_id(text: &str) -> Result<AccountId, CliError> {
     text.parse()
-        .map_err(|_| CliError::Argument(format!("{text} is no account: it begins with acc_")))
+        .map_err(|_| CliError::Argument(format!("{text} is not an account id, which is acc_ and 13 characters; `tollgate accounts list` shows them")))
 }

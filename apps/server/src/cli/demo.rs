@@ -7,12 +7,12 @@ use billing_core::money::{Currency, Nanos};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::accounts::{add_funds, make_account, make_operator};
+use super::keys::{NewKey, make_key};
+use super::migrate::migrate;
+use super::prices::record;
+use super::{CliError, say, serve};
 use crate::catalogue;
-use crate::cli::accounts::{add_funds, make_account, make_operator};
-use crate::cli::keys::{NewKey, make_key};
-use crate::cli::migrate::migrate;
-use crate::cli::prices::record;
-use crate::cli::{CliError, say, serve};
 use crate::config::{Channel, Config, DatabaseUrl, Protocol};
 use crate::wiring::{Ports, open_house, open_ports, sqlite_url};
 
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), CliError> {
     };
     let house = open_house(&config, ports).await?;
     let mut problem = None;
-    serve(house, config, |address| {
+    serve::serve(house, config, |address| {
         let credentials = Credentials {
             base_url: format!("http://{address}"),
             ..credentials
