@@ -73,6 +73,10 @@ pub(crate) struct Limits {
     pub(crate) upstream_head_ms: u64,
     /// How long an upstream may be silent within its answer, in milliseconds.
     pub(crate) upstream_idle_ms: u64,
+    /// For how long the stream of a client that left is read on, for the provider's own count, in
+    /// milliseconds. 0 cancels it at once and counts what was delivered. Reasoning that the
+    /// provider does not show is only charged when this is long enough for its count to come.
+    pub(crate) drain_ms: u64,
 }
 
 /// One upstream.
@@ -205,6 +209,7 @@ impl Default for Limits {
             funds_wait_ms: 5_000,
             upstream_head_ms: 120_000,
             upstream_idle_ms: 60_000,
+            drain_ms: 0,
         }
     }
 }

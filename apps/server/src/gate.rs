@@ -1,7 +1,7 @@
 //! The path of a call: identify, price, authorize, route, stream, settle.
 //!
 //! [`Gate`] is what all worker threads share. A request is let in by [`admit`], tried at the
-//! channels by [`attempt`], passed on by [`deliver`] and paid for by [`settle`]. The shell around
+//! channels by [`attempt`], passed on by [`deliver`] and [`stream`] and paid for by [`settle`]. The shell around
 //! the lease book is in [`leases`]; what is kept in memory of callers and prices, and forgotten when
 //! it changes, is in [`callers`] and [`prices`].
 
@@ -14,6 +14,7 @@ pub(crate) mod leases;
 pub(crate) mod prices;
 pub(crate) mod routes;
 pub(crate) mod settle;
+mod stream;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use billing_core::port::clock::Clock;
 use billing_core::port::reports::Reports;
 use gateway_core::dialect::Dialect;
 use gateway_core::provider::ModelProvider;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use callers::Callers;
@@ -47,6 +49,10 @@ pub(crate) struct Gate {
     pub(crate) tracker: TaskTracker,
     pub(crate) routes: Arc<Routes>,
     pub(crate) in_flight: InFlight,
+    /// Set when the process is told to stop: no call is let in any more.
+    pub(crate) closing: CancellationToken,
+    /// Set when running calls have had their time: what they delivered is settled now.
+    pub(crate) cut: CancellationToken,
 }
 
 /// The connections of one worker thread to every channel, by number.

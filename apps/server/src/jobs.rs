@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use billing_core::port::directory::{ChangeSubject, Directory};
+use billing_core::port::directory::{ChangeSubject, DirectoryError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::gate::{Callers, Leases, Prices};
 use crate::wiring::{House, join};
 
 /// How often time passes in the lease book.
@@ -63,8 +62,8 @@ async fn every<F: Future<Output = ()>>(
 /// Forgets what was in memory of an account or the prices when either changes in the store, be it
 /// by this process, another node or the command line.
 async fn follow_news(house: House, stop: CancellationToken) {
-    let directory = Arc::clone(&house.ports.directory);
-    let mut position = None;
+    let mut position = house.news_from;
+    let mut stale_prices = false;
     let mut clock = tokio::time::interval(NEWS);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -72,49 +71,54 @@ async fn follow_news(house: House, stop: CancellationToken) {
             _ = clock.tick() => {}
             () = stop.cancelled() => return,
         }
-        let from = match position {
-            Some(position) => position,
-            // What changed before this process started was never in its memory.
-            None => match directory.newest_change().await {
-                Ok(newest) => newest,
-                Err(error) => {
-                    tracing::warn!(%error, "no news");
-                    continue;
-                }
-            },
-        };
-        position = Some(hear(&*directory, from, &house).await);
+        match hear(&house, position).await {
+            Ok(News { until, prices }) => {
+                position = until;
+                stale_prices |= prices;
+            }
+            Err(error) => tracing::warn!(%error, "no news"),
+        }
+        if stale_prices {
+            match house.prices.reload().await {
+                Ok(()) => stale_prices = false,
+                Err(error) => tracing::error!(%error, "new prices cannot be read"),
+            }
+        }
     }
 }
 
-async fn hear(directory: &dyn Directory, mut from: i64, house: &House) -> i64 {
-    let (callers, leases, prices): (&Callers, &Arc<Leases>, &Prices) =
-        (&house.callers, &house.leases, &house.prices);
+/// What was heard.
+struct News {
+    /// The position of the last change.
+    until: i64,
+    /// Whether prices were among them.
+    prices: bool,
+}
+
+async fn hear(house: &House, from: i64) -> Result<News, DirectoryError> {
+    let mut news = News {
+        until: from,
+        prices: false,
+    };
     loop {
-        let news = match directory.changes(from, NEWS_BATCH).await {
-            Ok(news) => news,
-            Err(error) => {
-                tracing::warn!(%error, "no news");
-                return from;
-            }
+        let changes = house
+            .ports
+            .directory
+            .changes(news.until, NEWS_BATCH)
+            .await?;
+        let Some(last) = changes.last() else {
+            return Ok(news);
         };
-        let mut new_prices = false;
-        for change in &news {
+        news.until = last.position;
+        for change in &changes {
             match change.subject {
                 ChangeSubject::Account(account) => {
-                    callers.forget(account);
-                    leases.changed(account);
+                    house.callers.forget(account);
+                    house.leases.changed(account);
                 }
-                ChangeSubject::Prices => new_prices = true,
+                ChangeSubject::Prices => news.prices = true,
             }
         }
-        if new_prices && let Err(error) = prices.reload().await {
-            // The position stays, so that it is tried again.
-            tracing::error!(%error, "new prices cannot be read");
-            return from;
-        }
-        let Some(last) = news.last() else { return from };
-        from = last.position;
     }
 }
 

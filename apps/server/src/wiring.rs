@@ -10,13 +10,13 @@ use billing_core::lease_book::LeasePolicy;
 use billing_core::port::books::{Books, BooksError, NodeJoin};
 use billing_core::port::catalogue::{Catalogue, CatalogueError};
 use billing_core::port::clock::Clock;
-use billing_core::port::directory::Directory;
+use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::reports::Reports;
 use gateway_core::route::{Channel as Route, Router};
 use providers::{HttpProviderConfig, OpenError, ProviderConfig, Timeouts};
-use sha2::{Digest, Sha256};
 use store::StoreConfig;
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SystemClock;
@@ -49,6 +49,12 @@ pub(crate) enum WiringError {
     /// A channel.
     #[error("a channel cannot be opened: {0}")]
     Provider(#[from] OpenError),
+    /// The directory.
+    #[error("the directory cannot be read: {0}")]
+    Directory(#[from] DirectoryError),
+    /// The operating system gave no random bytes.
+    #[error("the operating system gives no random bytes")]
+    NoEntropy,
 }
 
 /// The ports, each behind its trait, and what makes ids and tells the time.
@@ -77,7 +83,7 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
         directory: shared.clone(),
         catalogue: shared.clone(),
         reports: shared,
-        ids: Arc::new(Ids::new(node_number(&config.node.name), Arc::clone(&clock))),
+        ids: Arc::new(Ids::new(node_number()?, Arc::clone(&clock))),
         clock,
     })
 }
@@ -92,6 +98,8 @@ pub(crate) struct House {
     pub(crate) leases: Arc<Leases>,
     pub(crate) served: Arc<dyn ServedModels>,
     pub(crate) tracker: TaskTracker,
+    /// The position in the news up to which nothing is in memory that could be stale.
+    pub(crate) news_from: i64,
     channels: Vec<ProviderConfig>,
 }
 
@@ -106,6 +114,8 @@ pub(crate) async fn open_house(config: &Config, ports: Ports) -> Result<House, W
         node,
         LeasePolicy::default(),
     ));
+    // Before anything is kept in memory, so that no change of it goes unheard.
+    let news_from = ports.directory.newest_change().await?;
     let prices = Arc::new(Prices::load(Arc::clone(&ports.catalogue)).await?);
     let routes = Arc::new(Routes::new(Router::new(routes_of(config))));
     let gate = Gate {
@@ -119,6 +129,8 @@ pub(crate) async fn open_house(config: &Config, ports: Ports) -> Result<House, W
         tracker: tracker.clone(),
         routes: Arc::clone(&routes),
         in_flight: InFlight::default(),
+        closing: CancellationToken::new(),
+        cut: CancellationToken::new(),
     };
     let channels = config.channel.iter().enumerate();
     let channels = channels.map(|(number, channel)| provider_of(config, number, channel));
@@ -130,6 +142,7 @@ pub(crate) async fn open_house(config: &Config, ports: Ports) -> Result<House, W
         leases,
         served: routes,
         tracker,
+        news_from,
         channels: channels.collect::<Result<_, _>>()?,
     })
 }
@@ -230,8 +243,10 @@ fn provider_of(
     })
 }
 
-/// The number of a node in the ids that it makes, from its name.
-fn node_number(name: &str) -> u16 {
-    let digest = Sha256::digest(name.as_bytes());
-    u16::from_be_bytes([digest[0], digest[1]])
+/// The number of this process in the ids that it makes: drawn anew at each start, so that neither
+/// another node nor a clock that was set back repeats one.
+fn node_number() -> Result<u16, WiringError> {
+    let mut bytes = [0_u8; 2];
+    getrandom::fill(&mut bytes).map_err(|_| WiringError::NoEntropy)?;
+    Ok(u16::from_be_bytes(bytes))
 }

@@ -65,6 +65,9 @@ pub struct StreamEnd {
     pub rest: Option<Bytes>,
     /// Whether the protocol's own end was seen, or every sign of a finished answer.
     pub complete: bool,
+    /// Whether the protocol's own end was seen. Without it, a stream of several answers may lack
+    /// the end of some.
+    pub closed: bool,
     /// An error that the upstream reported inside the stream.
     pub fault: Option<Fault>,
     /// The provider's name of the answer.

@@ -5,7 +5,7 @@
 //! | rejected, failed, timed out | nothing, whatever it says | nothing |
 //! | completed | that, even when zero | estimated: input, and what was delivered |
 //! | cut, client gone or funds exhausted mid-stream | that | estimated, if any answer was delivered; else nothing |
-//! | client gone before the first byte | that (the call was finished without it) | estimated, if the upstream answered; else nothing |
+//! | client gone before the first byte | that (a whole answer was finished without it) | estimated, if an answer was there to deliver; else nothing |
 //!
 //! A count that is malformed is treated as missing and flagged. A count beyond the model's size is
 //! replaced by the ceiling and flagged: the books decide what becomes of it.

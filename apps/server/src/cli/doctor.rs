@@ -114,7 +114,10 @@ async fn examine(ports: &Ports) -> Vec<Finding> {
             let broken = proofs.iter().filter(|p| !p.broken.is_empty()).count();
             (
                 broken == 0,
-                format!("{} accounts looked at, {broken} broken", proofs.len()),
+                format!(
+                    "{broken} broken among the first {} accounts; `tollgate ledger verify` proves all",
+                    proofs.len()
+                ),
             )
         }
         Err(error) => (false, error.to_string()),

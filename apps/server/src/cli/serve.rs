@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use clap::Args;
@@ -15,7 +16,9 @@ use crate::jobs;
 use crate::wiring::{House, open_house, open_ports};
 
 /// How long calls that are running may take to end when the process is told to stop.
-const DRAIN: Duration = Duration::from_secs(30);
+const DRAIN: Duration = Duration::from_secs(20);
+/// How long settling and giving back may take then.
+const SETTLE: Duration = Duration::from_secs(4);
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -76,34 +79,46 @@ pub(crate) async fn serve(
     .tcp_nodelay(true)
     // A client that closes its side has left: its call is cancelled, not answered into the void.
     .h1_allow_half_closed(false)
-    .shutdown_timeout(DRAIN.as_secs())
+    .shutdown_timeout(SETTLE.as_secs())
     .disable_signals()
     .listen(listener)
     .map_err(CliError::io("the socket cannot be used"))?
     .run();
     let handle = server.handle();
     ready(address);
-    let calls = house.tracker.clone();
-    let leases = house.leases.clone();
     let stopping = async {
         told_to_stop().await;
-        tracing::info!("stopping: no new connections, running calls may end");
-        handle.pause().await;
-        calls.close();
-        if tokio::time::timeout(DRAIN, calls.wait()).await.is_err() {
-            tracing::warn!(left = calls.len(), "some calls did not end in time");
-        }
-        leases.give_all_back();
-        if tokio::time::timeout(DRAIN, calls.wait()).await.is_err() {
-            tracing::warn!("some leases were not given back");
-        }
-        handle.stop(true).await;
+        wind_down(&house, &handle).await;
     };
     let (served, ()) = tokio::join!(server, stopping);
     stop.cancel();
     background.wait().await;
     house.ports.store.close().await;
     served.map_err(CliError::io("the server failed"))
+}
+
+/// Lets running calls end, then settles what is left of them, then gives the leases back.
+async fn wind_down(house: &House, server: &ServerHandle) {
+    tracing::info!("stopping: no new calls; running ones may end");
+    house.gate.closing.cancel();
+    server.pause().await;
+    let calls = &house.tracker;
+    calls.close();
+    if tokio::time::timeout(DRAIN, calls.wait()).await.is_err() {
+        tracing::warn!(
+            left = calls.len(),
+            "some calls take too long; settling what they delivered"
+        );
+        house.gate.cut.cancel();
+        if tokio::time::timeout(SETTLE, calls.wait()).await.is_err() {
+            tracing::error!(left = calls.len(), "some calls are not settled");
+        }
+    }
+    house.leases.give_all_back();
+    if tokio::time::timeout(SETTLE, calls.wait()).await.is_err() {
+        tracing::warn!("some leases were not given back; the next start takes them");
+    }
+    server.stop(true).await;
 }
 
 fn app(

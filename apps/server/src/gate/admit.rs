@@ -81,6 +81,9 @@ impl Gate {
         caller: Arc<Caller>,
         incoming: Incoming,
     ) -> Result<OpenCall, V1Error> {
+        if self.closing.is_cancelled() {
+            return Err(V1Error::Stopping);
+        }
         let head = request::read(incoming.endpoint, &incoming.body).map_err(V1Error::BadRequest)?;
         let model = base_model(&head.model);
         if !caller.may_use(model) {

@@ -9,6 +9,8 @@ use billing_core::port::directory::{Caller, Directory, DirectoryError, SecretHas
 
 /// How many keys are remembered. Past it all are forgotten, which costs one look-up each.
 const MOST: usize = 200_000;
+/// How many keys that nobody has are remembered.
+const MOST_UNKNOWN: usize = 50_000;
 /// For how long a key that nobody has is remembered as such.
 const UNKNOWN_FOR: Duration = Duration::from_secs(5);
 
@@ -78,11 +80,13 @@ impl Callers {
 
 impl Known {
     fn keep(&mut self, hash: SecretHash, found: Option<&Arc<Caller>>) {
-        if self.callers.len() + self.unknown.len() >= MOST {
-            *self = Self {
-                forgotten: self.forgotten,
-                ..Self::default()
-            };
+        if self.callers.len() >= MOST {
+            self.callers.clear();
+            self.by_account.clear();
+        }
+        // Guessed keys push out guessed keys, never those of callers.
+        if self.unknown.len() >= MOST_UNKNOWN {
+            self.unknown.clear();
         }
         match found {
             Some(caller) => {

@@ -1,7 +1,6 @@
 //! The shell around the lease book: locks, waits, and does what the book orders.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,11 +31,13 @@ pub(crate) struct Leases {
     books: Arc<dyn Books>,
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
-    node: AtomicI64,
 }
 
 #[derive(Debug)]
 struct Shard {
+    /// The id under which this node takes leases. It stands beside the book, so that both change
+    /// under one lock when the node was fenced.
+    node: NodeId,
     book: LeaseBook,
     waiting: HashMap<CallId, oneshot::Sender<Decision>>,
 }
@@ -51,6 +52,7 @@ impl Leases {
         policy: LeasePolicy,
     ) -> Self {
         let shard = || Shard {
+            node,
             book: LeaseBook::new(policy),
             waiting: HashMap::new(),
         };
@@ -60,13 +62,18 @@ impl Leases {
             books,
             clock,
             tracker,
-            node: AtomicI64::new(node.get()),
         }
     }
 
     /// The id under which this node takes leases now.
     pub(crate) fn node(&self) -> NodeId {
-        NodeId::new(self.node.load(Ordering::Acquire))
+        let first = self.shards.first();
+        first.map_or(NodeId::new(0), |shard| locked(shard).node)
+    }
+
+    /// The id under which this node has the leases of an account.
+    pub(crate) fn node_of(&self, account: AccountId) -> NodeId {
+        self.lock(account).node
     }
 
     /// Holds what a call needs on all its budgets, waiting as long as the ask allows.
@@ -122,6 +129,7 @@ impl Leases {
         used: &[(BudgetScope, Amount)],
     ) {
         self.with_shard(account, |shard, now| {
+            shard.waiting.remove(&call);
             shard.book.settled(account, call, held, used, now);
         });
     }
@@ -129,6 +137,7 @@ impl Leases {
     /// A call ended without a settlement.
     pub(crate) fn released(self: &Arc<Self>, account: AccountId, call: CallId) {
         self.with_shard(account, |shard, now| {
+            shard.waiting.remove(&call);
             shard.book.released(account, call, now);
         });
     }
@@ -147,9 +156,11 @@ impl Leases {
 
     /// The node was fenced and has joined again under another id.
     pub(crate) fn rejoined(self: &Arc<Self>, node: NodeId) {
-        self.node.store(node.get(), Ordering::Release);
         for shard in &self.shards {
-            self.apply(shard, |shard, _| shard.book.fenced());
+            self.apply(shard, |shard, _| {
+                shard.node = node;
+                shard.book.fenced();
+            });
         }
     }
 
@@ -192,7 +203,7 @@ impl Leases {
         event: impl FnOnce(&mut Shard, time::OffsetDateTime) -> T,
     ) -> T {
         let now = self.clock.now();
-        let (answer, orders) = {
+        let (answer, orders, node) = {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let answer = event(&mut shard, now);
             let mut orders = shard.book.take_orders();
@@ -207,18 +218,17 @@ impl Leases {
                 }
                 false
             });
-            (answer, orders)
+            (answer, orders, shard.node)
         };
         for order in orders {
             let leases = Arc::clone(self);
             self.tracker
-                .spawn(async move { leases.carry_out(order).await });
+                .spawn(async move { leases.carry_out(node, order).await });
         }
         answer
     }
 
-    async fn carry_out(self: &Arc<Self>, order: Order) {
-        let node = self.node();
+    async fn carry_out(self: &Arc<Self>, node: NodeId, order: Order) {
         match order {
             Order::Lease {
                 account,
@@ -233,29 +243,17 @@ impl Leases {
                     at_least,
                     at_most,
                 };
-                let answer = match tokio::time::timeout(PATIENCE, self.books.lease(ask)).await {
-                    Ok(Ok(grant)) => Some(grant),
-                    // Nothing is available in a budget that is not there.
-                    Ok(Err(BooksError::NoSuchBudget)) => Some(NOTHING),
-                    Ok(Err(error)) => {
-                        tracing::warn!(account = %account, budget = %scope, %error, "no lease");
-                        None
-                    }
-                    Err(_) => {
-                        tracing::warn!(account = %account, budget = %scope, "no lease in time");
-                        None
-                    }
+                let mut asked = std::pin::pin!(self.books.lease(ask));
+                let answer = tokio::time::timeout(PATIENCE, &mut asked).await;
+                let answer = if let Ok(answer) = answer {
+                    answer
+                } else {
+                    tracing::warn!(account = %account, budget = %scope, "no lease in time");
+                    self.tell(node, account, scope, None);
+                    // The store may grant it all the same, and then it is this node's.
+                    asked.await
                 };
-                self.with_shard(account, |shard, now| {
-                    // What a node was granted before it was fenced is not its any more.
-                    if self.node() != node {
-                        return;
-                    }
-                    match answer {
-                        Some(grant) => shard.book.granted(account, scope, grant, now),
-                        None => shard.book.lease_failed(account, scope),
-                    }
-                });
+                self.tell(node, account, scope, granted(account, scope, answer));
             }
             Order::GiveBack {
                 account,
@@ -268,12 +266,63 @@ impl Leases {
                     scope,
                     amount,
                 };
-                if let Err(error) = self.books.give_back(lease).await {
-                    // The store still counts it as this node's; joining again frees it.
-                    tracing::warn!(account = %account, budget = %scope, %error, "lease not returned");
-                }
+                self.give_back(lease).await;
             }
             Order::Decided { .. } => {}
+        }
+    }
+
+    /// Tells a book what the store answered, unless the node was fenced since it asked.
+    fn tell(
+        self: &Arc<Self>,
+        node: NodeId,
+        account: AccountId,
+        scope: BudgetScope,
+        grant: Option<LeaseGrant>,
+    ) {
+        self.with_shard(account, |shard, now| {
+            if shard.node != node {
+                return;
+            }
+            match grant {
+                Some(grant) => shard.book.granted(account, scope, grant, now),
+                None => shard.book.lease_failed(account, scope),
+            }
+        });
+    }
+
+    /// Gives a lease back, as often as it takes: the book has forgotten it already.
+    async fn give_back(&self, lease: LeaseReturn) {
+        let mut pause = Duration::from_millis(100);
+        while let Err(error) = self.books.give_back(lease).await {
+            tracing::warn!(account = %lease.account, budget = %lease.scope, %error,
+                "a lease is not given back yet");
+            if !matches!(error, BooksError::Unavailable(_)) {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+}
+
+fn locked(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an answer of the store grants; `None` when it could not say.
+fn granted(
+    account: AccountId,
+    scope: BudgetScope,
+    answer: Result<LeaseGrant, BooksError>,
+) -> Option<LeaseGrant> {
+    match answer {
+        Ok(grant) => Some(grant),
+        // Nothing is available in a budget that is not there.
+        Err(BooksError::NoSuchBudget) => Some(NOTHING),
+        Err(error) => {
+            tracing::warn!(account = %account, budget = %scope, %error, "no lease");
+            None
         }
     }
 }

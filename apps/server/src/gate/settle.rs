@@ -1,5 +1,7 @@
 //! Paying for a call that is over.
 
+use std::time::Duration;
+
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::{
     Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource as Source,
@@ -13,8 +15,10 @@ use super::Gate;
 use super::admit::OpenCall;
 use crate::clock::millis_since;
 
-/// How often a settlement is handed to a store that is away, before the call is given up.
-const TRIES: u32 = 5;
+/// How long a text of the upstream may be to be kept on record, in characters.
+const LONGEST_TEXT: usize = 200;
+/// The longest pause between two tries of a settlement.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How a call ended, as far as its record needs it.
 #[derive(Debug, Default)]
@@ -44,7 +48,7 @@ impl Gate {
             call: id,
             account,
             key: call.caller.key.id,
-            node: self.leases.node(),
+            node: self.leases.node_of(account),
             model: call.price.model().clone(),
             price: call.price.clone(),
             tier,
@@ -54,22 +58,25 @@ impl Gate {
             facts: facts(call, metered, ending),
         };
         let held = settlement.held.clone();
+        // From here on nothing but its settlement ends the hold: what was delivered is not freed.
+        call.is_over();
+        if metered.is_void() {
+            self.leases.released(account, id);
+        }
         let settled = self.hand_in(settlement).await?;
         self.leases.settled(account, id, &held, &settled.call.used);
-        call.is_over();
         Ok(settled)
     }
 
-    /// Hands a settlement in, again if the store is away: the call settles once all the same.
+    /// Hands a settlement in until the store takes it: the call settles once all the same.
     async fn hand_in(&self, settlement: Settlement) -> Result<Settled, BooksError> {
-        let mut tries = 1;
+        let mut pause = Duration::from_millis(100);
         loop {
             match self.books.settle(settlement.clone()).await {
-                Err(BooksError::Unavailable(error)) if tries < TRIES => {
-                    tracing::warn!(call = %settlement.call, %error, tries, "settlement waits");
-                    let wait = std::time::Duration::from_millis(100 << tries);
-                    tokio::time::sleep(wait).await;
-                    tries += 1;
+                Err(BooksError::Unavailable(error)) => {
+                    tracing::warn!(call = %settlement.call, %error, "a settlement waits");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 answer => return answer,
             }
@@ -122,24 +129,39 @@ fn basis_of(metered: &Metered) -> Basis {
 fn usage_bounds(call: &OpenCall) -> UsageBounds {
     let choices = u64::from(call.head.choices.max(1));
     UsageBounds {
-        prompt_tokens: call.bounds.input(),
+        prompt_tokens: call.bounds.input().saturating_mul(choices),
         answer_tokens: call.bounds.output().saturating_mul(choices),
     }
 }
 
 fn facts(call: &OpenCall, metered: &Metered, ending: Ending) -> CallFacts {
+    let key = call.key_in_use.as_ref().filter(|_| !metered.is_void());
     CallFacts {
         endpoint: call.incoming.endpoint.name().to_owned(),
         outcome: metered.outcome.name().to_owned(),
         streamed: call.head.stream,
         status: ending.status,
-        upstream_id: ending.upstream_id,
-        finish_reason: ending.finish_reason,
+        upstream_id: ending.upstream_id.map(recordable),
+        finish_reason: ending.finish_reason.map(recordable),
         started_at: call.incoming.started_at,
         first_byte_ms: ending.first_byte_ms,
         latency_ms: millis_since(call.incoming.started),
         attempts: ending.attempts,
-        idempotency_key: call.key_in_use.as_ref().map(|key| key.key().to_owned()),
+        // A call that cost nothing may be made again under its key.
+        idempotency_key: key.map(|key| key.key().to_owned()),
+    }
+}
+
+/// What an upstream calls something, as far as every database keeps it.
+fn recordable(text: String) -> String {
+    let fits = text.len() <= LONGEST_TEXT && !text.contains('\0');
+    if fits {
+        text
+    } else {
+        text.chars()
+            .filter(|c| *c != '\0')
+            .take(LONGEST_TEXT)
+            .collect()
     }
 }
 

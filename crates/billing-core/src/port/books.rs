@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::budget::{Amount, BudgetScope};
 use crate::call::Settlement;
-use crate::id::{AccountId, CallId, LedgerTxnId, NodeId};
+use crate::id::{AccountId, LedgerTxnId, NodeId};
 use crate::money::{MoneyError, Nanos};
 use crate::settlement::SettledCall;
 use crate::wallet::{Credit, Wallet};
@@ -207,15 +207,4 @@ pub struct AccountProof {
     pub transactions: u64,
     /// Each broken invariant, in words; empty when the books hold.
     pub broken: Vec<String>,
-}
-
-/// A call whose stored charge differs from what its stored inputs give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RatingMismatch {
-    /// The call.
-    pub call: CallId,
-    /// What is on record.
-    pub recorded: Nanos,
-    /// What its inputs give.
-    pub derived: Nanos,
 }

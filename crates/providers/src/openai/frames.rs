@@ -42,7 +42,7 @@ pub(super) struct OpenAiFrames {
 /// What is done with an event.
 enum Kind {
     Pass,
-    /// Keep-alive: passed on, and no sign that the answer goes on.
+    /// Keep-alive: passed on.
     Comment,
     Usage {
         has_output: bool,
@@ -221,6 +221,7 @@ impl Frames for OpenAiFrames {
             usage_event: withheld.map(|w| w.event),
             rest,
             complete: ended && self.fault.is_none(),
+            closed: self.done,
             fault: self.fault.take(),
             id: self.id.take(),
             model: self.model.take(),

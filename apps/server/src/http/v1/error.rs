@@ -67,6 +67,8 @@ pub(crate) enum V1Error {
     FundsMidStream,
     /// The books cannot be reached.
     StoreAway,
+    /// This process was told to stop.
+    Stopping,
 }
 
 /// Which budget has too little, in figures.
@@ -129,6 +131,7 @@ impl V1Error {
             Self::CutMidStream => (502, "upstream_error", Some("upstream_broke_off")),
             Self::FundsMidStream => (402, "insufficient_quota", Some("insufficient_quota")),
             Self::StoreAway => (503, SERVER, Some("books_unavailable")),
+            Self::Stopping => (503, SERVER, Some("stopping")),
         }
     }
 
@@ -151,7 +154,8 @@ impl V1Error {
             | Self::UpstreamTimeout
             | Self::CutMidStream
             | Self::FundsMidStream
-            | Self::StoreAway => None,
+            | Self::StoreAway
+            | Self::Stopping => None,
         }
     }
 
@@ -318,6 +322,7 @@ impl fmt::Display for V1Error {
                  had been delivered is charged.",
             ),
             Self::StoreAway => f.write_str("The books cannot be reached. Try again shortly."),
+            Self::Stopping => f.write_str("This server is stopping. Try again."),
         }
     }
 }

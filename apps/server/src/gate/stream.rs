@@ -1,0 +1,303 @@
+//! A stream on its way: passed on as it comes, and settled before its end is released.
+
+use std::time::Duration;
+
+use billing_core::meter::{Meter, Usage};
+use billing_core::port::books::{BooksError, Settled};
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt};
+use gateway_core::dialect::{Dialect, Frames, StreamEnd};
+use gateway_core::metering::{Metered, Reported, meter};
+use gateway_core::outcome::Outcome;
+use gateway_core::provider::BodyError;
+use tokio::sync::mpsc;
+
+use super::Gate;
+use super::admit::OpenCall;
+use super::attempt::StreamBody;
+use super::deliver::facts;
+use super::settle::{Ending, cost_members};
+use crate::clock::millis_since;
+use crate::http::v1::error::V1Error;
+
+/// How many pieces that are there already are passed on as one.
+const AT_ONCE: usize = 64;
+/// How far a rough count of tokens may be off.
+const LIMIT_SLACK: u64 = 4;
+/// How long a client may leave what is sent to it unread before it is taken to have left.
+const UNREAD: Duration = Duration::from_mins(2);
+/// How long a client waits for its settlement before it is told that the books are away.
+pub(super) const CLIENT_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How the reading of a stream stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Ended,
+    Broken,
+    ClientGone,
+    Funds,
+    Shutdown,
+}
+
+/// A stream that has begun.
+#[derive(Debug)]
+pub(super) struct Flow {
+    dialect: &'static dyn Dialect,
+    frames: Box<dyn Frames>,
+    body: StreamBody,
+    send: mpsc::Sender<Bytes>,
+    /// Set when the upstream's side of the stream is over.
+    over: Option<Stop>,
+    first_byte_ms: Option<u32>,
+}
+
+impl Gate {
+    /// Passes a stream on to its end, settles it, and releases what was withheld.
+    pub(super) async fn deliver_stream(
+        &self,
+        call: &mut OpenCall,
+        ending: Ending,
+        mut flow: Flow,
+        first: Vec<Bytes>,
+    ) {
+        let stop = self.pass_on(call, &mut flow, first).await;
+        let end = self.finish(&mut flow, stop).await;
+        let Flow {
+            dialect,
+            send,
+            first_byte_ms,
+            body,
+            ..
+        } = flow;
+        // This ends the upstream's call, if it has not ended itself.
+        drop(body);
+        let metered = meter_stream(call, &end, stop, first_byte_ms.is_some()).await;
+        let ending = Ending {
+            status: 200,
+            upstream_id: end.id.clone(),
+            finish_reason: end.finish_reason.clone(),
+            service_tier: end.service_tier.clone(),
+            first_byte_ms,
+            ..ending
+        };
+        let include_usage = call.head.include_usage;
+        let mut settling = std::pin::pin!(self.settle(call, &metered, ending));
+        let answer = tokio::time::timeout(CLIENT_PATIENCE, &mut settling).await;
+        let Ok(settled) = answer else {
+            // The client is told; the settlement goes on without it.
+            pass(&send, dialect.stream_fault(&V1Error::StoreAway.fault())).await;
+            drop(send);
+            note(settling.await);
+            return;
+        };
+        let last = last_words(dialect, &end, &metered, settled, include_usage);
+        pass(&send, last).await;
+    }
+
+    /// Passes a stream on until it ends, somebody leaves, or the funds do not reach further.
+    async fn pass_on(&self, call: &OpenCall, flow: &mut Flow, first: Vec<Bytes>) -> Stop {
+        let mut pieces = first;
+        let mut covered = call.ceiling.answer_tokens();
+        loop {
+            if let Some(piece) = joined(&mut pieces) {
+                if !pass(&flow.send, piece).await {
+                    return Stop::ClientGone;
+                }
+                flow.first_byte_ms
+                    .get_or_insert_with(|| millis_since(call.incoming.started));
+            }
+            if flow.frames.done() {
+                return Stop::Ended;
+            }
+            if flow.frames.faulted() {
+                return Stop::Broken;
+            }
+            if let Some(over) = flow.over {
+                return over;
+            }
+            if flow.frames.delivered().rough_tokens() > alarm(call, covered) {
+                match self.extend(call, covered).await {
+                    Some(more) => covered = more,
+                    None => return Stop::Funds,
+                }
+            }
+            let chunk = tokio::select! {
+                chunk = flow.body.0.next() => chunk,
+                () = flow.send.closed() => return Stop::ClientGone,
+                () = self.cut.cancelled() => return Stop::Shutdown,
+            };
+            flow.take(chunk, &mut pieces);
+            // What has arrived besides goes out with it.
+            while pieces.len() < AT_ONCE
+                && flow.over.is_none()
+                && let Some(chunk) = flow.body.0.next().now_or_never()
+            {
+                flow.take(chunk, &mut pieces);
+            }
+        }
+    }
+
+    /// Ends the reading of a stream. Where the operator wants it, a stream whose client has left is
+    /// read on for a while, for the sake of the provider's own count.
+    async fn finish(&self, flow: &mut Flow, stop: Stop) -> StreamEnd {
+        if stop != Stop::ClientGone || self.limits.drain_ms == 0 {
+            return flow.frames.finish();
+        }
+        let delivered = flow.frames.delivered().clone();
+        let patience = Duration::from_millis(self.limits.drain_ms);
+        let drained = tokio::time::timeout(patience, flow.drain()).await;
+        let mut end = flow.frames.finish();
+        if drained.is_err() || !matches!(end.usage, Reported::Given(_)) {
+            // No count came: then what the client was sent is what counts.
+            end.delivered = delivered;
+        }
+        end
+    }
+
+    /// Holds as much again for an answer that outgrew what was held for it.
+    async fn extend(&self, call: &OpenCall, covered: u64) -> Option<u64> {
+        let more = covered.max(256);
+        let usage = Usage::NONE.with(Meter::Output, more);
+        let cost = call.price.worst_case(&usage, &[]).ok()?;
+        self.leases.hold(self.ask(call, cost)).await.ok()?;
+        Some(covered.saturating_add(more))
+    }
+}
+
+impl Flow {
+    /// A stream of which nothing was passed on yet.
+    pub(super) fn new(
+        dialect: &'static dyn Dialect,
+        frames: Box<dyn Frames>,
+        body: StreamBody,
+        send: mpsc::Sender<Bytes>,
+    ) -> Self {
+        Self {
+            dialect,
+            frames,
+            body,
+            send,
+            over: None,
+            first_byte_ms: None,
+        }
+    }
+
+    /// Takes what came from the upstream, or notes that nothing more will.
+    fn take(&mut self, chunk: Option<Result<Bytes, BodyError>>, pieces: &mut Vec<Bytes>) {
+        match chunk {
+            Some(Ok(chunk)) => self.frames.feed(chunk, pieces),
+            Some(Err(_)) => self.over = Some(Stop::Broken),
+            None => self.over = Some(Stop::Ended),
+        }
+    }
+
+    /// Reads the rest and passes none of it on.
+    async fn drain(&mut self) {
+        let mut unsent = Vec::new();
+        while self.over.is_none() && !self.frames.done() && !self.frames.faulted() {
+            let chunk = self.body.0.next().await;
+            self.take(chunk, &mut unsent);
+            unsent.clear();
+        }
+    }
+}
+
+/// From how many roughly counted tokens on an answer has outgrown a hold for so many.
+///
+/// A limit that was sent with the call is one that the upstream keeps, in tokens of its own; a rough
+/// count says otherwise only when it is far off.
+fn alarm(call: &OpenCall, covered: u64) -> u64 {
+    let limited = call
+        .head
+        .max_output
+        .or(call.max_output)
+        .or(call.bounds.max_output_tokens);
+    match limited {
+        Some(_) => covered.saturating_mul(LIMIT_SLACK),
+        None => covered,
+    }
+}
+
+async fn meter_stream(call: &OpenCall, end: &StreamEnd, stop: Stop, sent: bool) -> Metered {
+    // Only the protocol's own end says that each of several answers is whole.
+    let whole = end.complete && end.fault.is_none() && (end.closed || call.head.choices < 2);
+    let outcome = match stop {
+        Stop::ClientGone if !sent => Outcome::ClientGoneBeforeFirstByte,
+        Stop::ClientGone => Outcome::ClientGoneMidStream,
+        Stop::Funds => Outcome::FundsExhaustedMidStream,
+        Stop::Ended if whole => Outcome::Completed,
+        Stop::Ended | Stop::Broken | Stop::Shutdown => Outcome::CutMidStream,
+    };
+    // What was read and not sent on to anybody was not delivered.
+    let answered = sent && !end.delivered.is_empty();
+    let facts = facts(call, outcome, &end.usage, answered);
+    match end.usage {
+        Reported::Given(_) => meter(&facts, Usage::default),
+        Reported::Missing | Reported::Malformed => {
+            Gate::meter_aside(&facts, call, end.delivered.clone()).await
+        }
+    }
+}
+
+/// What a stream ends with, once it is settled.
+fn last_words(
+    dialect: &dyn Dialect,
+    end: &StreamEnd,
+    metered: &Metered,
+    settled: Result<Settled, BooksError>,
+    include_usage: bool,
+) -> Bytes {
+    let settled = match settled {
+        Ok(settled) => settled,
+        Err(error) => {
+            note(Err(error));
+            return dialect.stream_fault(&V1Error::StoreAway.fault());
+        }
+    };
+    let members = cost_members(&settled);
+    if metered.outcome == Outcome::Completed {
+        return dialect.closing(end, include_usage, &metered.usage, &members);
+    }
+    let fault = if metered.outcome == Outcome::FundsExhaustedMidStream {
+        V1Error::FundsMidStream.fault()
+    } else {
+        end.fault
+            .clone()
+            .unwrap_or_else(|| V1Error::CutMidStream.fault())
+    };
+    let fault = dialect.stream_fault(&fault);
+    if !end.usage_event_has_output {
+        return fault;
+    }
+    // The last words came with the usage: they are charged, so they are delivered.
+    let mut words = vec![fault, dialect.closing(end, false, &metered.usage, &members)];
+    words.reverse();
+    joined(&mut words).unwrap_or_default()
+}
+
+/// Sends a piece to the client; says whether it is still there to take it.
+async fn pass(send: &mpsc::Sender<Bytes>, piece: Bytes) -> bool {
+    match tokio::time::timeout(UNREAD, send.send(piece)).await {
+        Ok(sent) => sent.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// Puts it in the log when a settlement cannot be made at all.
+pub(super) fn note(settled: Result<Settled, BooksError>) {
+    if let Err(error) = settled {
+        tracing::error!(%error, "a call could not be settled; its hold stays");
+    }
+}
+
+/// All pieces as one: a client's connection is written to once for each.
+fn joined(pieces: &mut Vec<Bytes>) -> Option<Bytes> {
+    if pieces.len() < 2 {
+        return pieces.pop();
+    }
+    let mut whole = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    for piece in pieces.drain(..) {
+        whole.extend_from_slice(&piece);
+    }
+    Some(whole.freeze())
+}
