@@ -6,7 +6,7 @@
 //!
 //! # Where things are
 //! - One file a port: `books`, `directory`, `catalogue`, `reports`.
-//! - The hot path is constant SQL over arrays (`json_each` on SQLite, `unnest` on PostgreSQL);
+//! - The hot path is constant SQL over arrays (`jsonb_each` on SQLite, `unnest` on PostgreSQL);
 //!   `rows` alone knows the difference. Control-plane rows are SeaORM entities.
 //! - The row of a wallet is the lock on an account's books: whoever changes them takes it first.
 //! - Settlements and leases go to one committer, which puts all that waits into one transaction.

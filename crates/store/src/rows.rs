@@ -1,6 +1,6 @@
 //! Batches of rows as one parameter of one constant statement.
 //!
-//! SQLite gets an array of arrays as JSON and unfolds it with `json_each`; PostgreSQL gets an array
+//! SQLite gets an array of arrays as JSON and unfolds it with `jsonb_each`, whose rows need no parsing again; PostgreSQL gets an array
 //! a column and unfolds them with `unnest`. The text of a statement does not depend on how many
 //! rows there are, so it is prepared once.
 
@@ -117,7 +117,7 @@ fn from_json(shape: Shape) -> String {
         .enumerate()
         .map(|(i, (name, _))| format!("value->>{i} AS {name}"))
         .collect();
-    format!("(SELECT {} FROM json_each(?1))", columns.join(", "))
+    format!("(SELECT {} FROM jsonb_each(?1))", columns.join(", "))
 }
 
 /// Arrays hold no nulls here: a value that never occurs stands for one.
