@@ -1,12 +1,12 @@
 //! The directory: users, accounts, keys and sessions.
 
 use async_trait::async_trait;
-use billing_core::budget::{Amount, LimitWindow};
+use billing_core::budget::LimitWindow;
 use billing_core::id::{AccountId, KeyId, UserId};
 use billing_core::money::Currency;
 use billing_core::port::directory::{
-    Account, ApiKey, Caller, Change, ChangeSubject, Directory, DirectoryError, KeyLimit, Role,
-    SecretHash, User,
+    Account, AccountTerms, ApiKey, Caller, Change, ChangeSubject, Directory, DirectoryError,
+    KeyLimit, Role, SecretHash, User,
 };
 use billing_core::wallet::AccountStatus;
 use sea_orm::sea_query::OnConflict;
@@ -126,12 +126,12 @@ impl Directory for Store {
     async fn update_account(
         &self,
         id: AccountId,
-        status: AccountStatus,
-        credit_limit: Amount,
+        expected: AccountTerms,
+        terms: AccountTerms,
         now: OffsetDateTime,
     ) -> Result<Account> {
         let tx = self.db.begin().await?;
-        let result = update(&tx, id, status, credit_limit, now).await;
+        let result = update(&tx, id, expected, terms, now).await;
         db::finish(tx, result).await
     }
 
@@ -328,12 +328,19 @@ impl Directory for Store {
 async fn update(
     tx: &sea_orm::DatabaseTransaction,
     id: AccountId,
-    status: AccountStatus,
-    credit_limit: Amount,
+    expected: AccountTerms,
+    terms: AccountTerms,
     now: OffsetDateTime,
 ) -> Result<Account> {
     let locked = load::locked_wallet(tx, id).await?;
     let before = locked.ok_or(DirectoryError::NotFound)?;
+    if (before.status, before.credit_limit) != (expected.status, expected.credit_limit) {
+        return Err(DirectoryError::Stale);
+    }
+    let AccountTerms {
+        status,
+        credit_limit,
+    } = terms;
     let (posted, leased) = (before.posted.get(), before.leased.get());
     let funds = i128::from(posted).saturating_add(i128::from(credit_limit.get()));
     if funds < i128::from(leased) || credit_limit.money().get().unsigned_abs() != credit_limit.get()

@@ -24,6 +24,7 @@ mod entity;
 mod error;
 mod instant;
 mod open;
+mod purge;
 mod reports;
 mod rows;
 mod schema;

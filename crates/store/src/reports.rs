@@ -112,24 +112,26 @@ impl Reports for Store {
         );
         let values = vec![account.get().into(), bucket(since).into(), key.get().into()];
         let row = db::one(&self.db.reader, &text, values).await?;
-        let charge = row.map(|r| get::<i64>(&r, "charge")).transpose()?;
+        let charge = row.map(|r| sum(&r, "charge")).transpose()?;
         Ok(Nanos::new(charge.unwrap_or(0)))
     }
 
     async fn credits(&self, account: AccountId) -> Result<CreditTotals, ReportError> {
-        let text = "SELECT w.*, \
-            CAST(COALESCE((SELECT SUM(granted) FROM lot WHERE account_id = w.account_id), 0) \
-                 AS BIGINT) AS credited, \
-            CAST(COALESCE((SELECT SUM(charge) FROM usage_rollup WHERE account_id = w.account_id), \
-                 0) AS BIGINT) AS charged \
-            FROM wallet w WHERE w.account_id = ?";
-        let Some(row) = db::one(&self.db.reader, text, vec![account.get().into()]).await? else {
+        let text = format!(
+            "SELECT w.*, {}, {} FROM wallet w WHERE w.account_id = ?",
+            halves("granted", "FROM lot WHERE account_id = w.account_id"),
+            halves(
+                "charge",
+                "FROM usage_rollup WHERE account_id = w.account_id"
+            ),
+        );
+        let Some(row) = db::one(&self.db.reader, &text, vec![account.get().into()]).await? else {
             return Ok(CreditTotals::default());
         };
         let wallet = load::wallet(&row)?;
         Ok(CreditTotals {
-            credited: Nanos::new(get(&row, "credited")?),
-            charged: Nanos::new(get(&row, "charged")?),
+            credited: Nanos::new(sum(&row, "granted")?),
+            charged: Nanos::new(sum(&row, "charge")?),
             balance: wallet.posted,
             credit_limit: wallet.credit_limit,
         })
@@ -155,13 +157,33 @@ impl Reports for Store {
     }
 }
 
-/// Sums that are integers on both databases, and zero of no rows.
+/// Sums of columns, zero of no rows, in two halves each: neither overflows, whatever is summed.
 fn sums(columns: &[&str]) -> String {
-    let sums: Vec<String> = columns
-        .iter()
-        .map(|c| format!("CAST(COALESCE(SUM({c}), 0) AS BIGINT) AS {c}"))
-        .collect();
+    let sums: Vec<String> = columns.iter().map(|c| halves(c, "")).collect();
     sums.join(", ")
+}
+
+/// The halves of one sum; `source` is what follows the sum where it stands in a query of its own.
+fn halves(column: &str, source: &str) -> String {
+    let half = |of: &str, name: &str| {
+        let sum = format!("SUM({column} {of})");
+        let sum = if source.is_empty() {
+            sum
+        } else {
+            format!("(SELECT {sum} {source})")
+        };
+        format!("CAST(COALESCE({sum}, 0) AS BIGINT) AS {column}_{name}")
+    };
+    let (high, low) = (half(">> 32", "high"), half("& 4294967295", "low"));
+    format!("{high}, {low}")
+}
+
+/// A sum from its halves; the largest number that fits where it is larger.
+fn sum(row: &QueryResult, column: &str) -> Result<i64, StoreError> {
+    let half = |name| get::<i64>(row, &format!("{column}_{name}")).map(i128::from);
+    let (high, low) = (half("high")?, half("low")?);
+    let sum = high.saturating_mul(1 << 32).saturating_add(low);
+    Ok(i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX }))
 }
 
 /// The start of the quarter of an hour that holds an instant.
@@ -207,10 +229,7 @@ fn page(
 }
 
 fn usage_line(row: &QueryResult, group: UsageGroup) -> Result<UsageLine, StoreError> {
-    let count = |column| {
-        let sum: i64 = get(row, column)?;
-        Ok::<_, StoreError>(u64::try_from(sum).unwrap_or(0))
-    };
+    let count = |column| Ok::<_, StoreError>(u64::try_from(sum(row, column)?).unwrap_or(0));
     let group = match group {
         UsageGroup::Total => String::new(),
         UsageGroup::Model => get(row, "line")?,
@@ -228,7 +247,7 @@ fn usage_line(row: &QueryResult, group: UsageGroup) -> Result<UsageLine, StoreEr
         prompt_tokens: count("prompt_tokens")?,
         cache_read_tokens: count("cache_read_tokens")?,
         answer_tokens: count("answer_tokens")?,
-        charge: Nanos::new(get(row, "charge")?),
+        charge: Nanos::new(sum(row, "charge")?),
     })
 }
 

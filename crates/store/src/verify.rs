@@ -5,14 +5,15 @@ use std::fmt::Display;
 
 use billing_core::budget::BudgetScope;
 use billing_core::id::AccountId;
-use billing_core::ledger::{LedgerCode, replayed_balance};
 use billing_core::port::books::AccountProof;
 use billing_core::wallet::Wallet;
 use sea_orm::ConnectionTrait;
 
 mod calls;
+mod journal;
 
 use self::calls::{Prices, Tally};
+use self::journal::Journal;
 use crate::books::load;
 use crate::db;
 use crate::error::StoreError;
@@ -70,8 +71,8 @@ async fn prove<C: ConnectionTrait>(
     let row = db::one(tx, text, vec![account.get().into()]).await?;
     let row = row.ok_or_else(|| StoreError::unreadable("wallet", "it is gone"))?;
     let wallet = load::wallet(&row)?;
-    let journal = Journal::load(tx, account).await?;
-    let tally = Tally::load(tx, account, prices, &mut findings).await?;
+    let mut tally = Tally::load(tx, account, prices, &mut findings).await?;
+    let journal = Journal::load(tx, account, &mut tally.due, &mut findings).await?;
     journal.check(&wallet, &tally, &mut findings);
     lots(tx, account, &wallet, &journal, &tally, &mut findings).await?;
     leases(tx, account, &wallet, &tally, &mut findings).await?;
@@ -82,94 +83,6 @@ async fn prove<C: ConnectionTrait>(
         transactions: journal.transactions,
         broken: findings.0,
     })
-}
-
-/// The journal of an account, added up.
-#[derive(Debug, Default)]
-struct Journal {
-    transactions: u64,
-    /// By ledger account.
-    totals: BTreeMap<LedgerCode, i128>,
-    /// By transaction: the sum of its legs, and of those that are revenue of usage.
-    txns: BTreeMap<i64, (i128, i128)>,
-    /// By lot.
-    lots: BTreeMap<i64, i128>,
-    /// Transactions without a head, heads without a leg.
-    torn: Vec<i64>,
-}
-
-impl Journal {
-    async fn load<C: ConnectionTrait>(tx: &C, account: AccountId) -> Result<Self, StoreError> {
-        let mut journal = Self::default();
-        let text = "SELECT id FROM ledger_txn WHERE account_id = ?";
-        for row in db::all(tx, text, vec![account.get().into()]).await? {
-            journal.txns.insert(get(&row, "id")?, (0, 0));
-            journal.transactions = journal.transactions.saturating_add(1);
-        }
-        let mut legs = BTreeMap::<i64, u64>::new();
-        let text = "SELECT txn_id, code, amount, lot_id FROM ledger_entry WHERE account_id = ?";
-        for row in db::all(tx, text, vec![account.get().into()]).await? {
-            let (txn, amount): (i64, i64) = (get(&row, "txn_id")?, get(&row, "amount")?);
-            let amount = i128::from(amount);
-            let code: String = get(&row, "code")?;
-            let code = LedgerCode::of_name(&code)
-                .ok_or_else(|| StoreError::unreadable("ledger_entry", format!("\"{code}\"")))?;
-            add(journal.totals.entry(code).or_default(), amount);
-            if let Some(lot) = get::<Option<i64>>(&row, "lot_id")? {
-                add(journal.lots.entry(lot).or_default(), amount);
-            }
-            let legs = legs.entry(txn).or_default();
-            *legs = legs.saturating_add(1);
-            match journal.txns.get_mut(&txn) {
-                None => journal.torn.push(txn),
-                Some((sum, revenue)) => {
-                    add(sum, amount);
-                    if code == LedgerCode::RevenueUsage {
-                        add(revenue, amount);
-                    }
-                }
-            }
-        }
-        let bare = journal.txns.keys().filter(|txn| !legs.contains_key(txn));
-        let bare: Vec<i64> = bare.copied().collect();
-        journal.torn.extend(bare);
-        Ok(journal)
-    }
-
-    fn check(&self, wallet: &Wallet, tally: &Tally, findings: &mut Findings) {
-        for (txn, (sum, revenue)) in &self.txns {
-            let id = billing_core::id::LedgerTxnId::new(*txn);
-            findings.same(format!("{id} sums to zero"), *sum, 0);
-            let due = tally.due.get(txn).copied().unwrap_or(0);
-            findings.same(format!("{id} books what its calls are due"), -revenue, due);
-        }
-        for txn in &self.torn {
-            let id = billing_core::id::LedgerTxnId::new(*txn);
-            findings.must(false, || format!("{id} has no head or no legs"));
-        }
-        for txn in tally.due.keys() {
-            let id = billing_core::id::LedgerTxnId::new(*txn);
-            let is_booked = self.txns.contains_key(txn);
-            findings.must(is_booked, || {
-                format!("{id} is named by calls and not booked")
-            });
-        }
-        let posted = i128::from(wallet.posted.get());
-        findings.same("wallet balance", posted, replayed_balance(&self.totals));
-        let credit = i128::from(wallet.credit_limit.get());
-        let free = posted
-            .saturating_add(credit)
-            .saturating_sub(i128::from(wallet.leased.get()));
-        findings.must(free >= 0, || {
-            format!("the wallet is overspent by {}", -free)
-        });
-        findings.same("owed on credit", self.owed(), tally.on_credit);
-    }
-
-    fn owed(&self) -> i128 {
-        let owed = self.totals.get(&LedgerCode::Unbilled);
-        owed.copied().unwrap_or(0)
-    }
 }
 
 async fn lots<C: ConnectionTrait>(
@@ -235,7 +148,9 @@ async fn leases<C: ConnectionTrait>(
         of_wallet,
     );
     let mut used = tally.uses.clone();
-    let text = "SELECT * FROM quota_usage WHERE account_id = ?";
+    let text = "SELECT q.*, k.id AS key_id, k.limit_amount FROM quota_usage q \
+        LEFT JOIN api_key k ON q.kind = 1 AND k.id = q.subject AND k.account_id = q.account_id \
+        WHERE q.account_id = ?";
     for row in db::all(tx, text, vec![account.get().into()]).await? {
         let scope = load::scope(&row)?;
         let kept = |column| Ok::<_, StoreError>(i128::from(get::<i64>(&row, column)?));
@@ -244,6 +159,17 @@ async fn leases<C: ConnectionTrait>(
         findings.same(format!("{name} on lease"), kept("leased")?, derived);
         let derived = used.remove(&scope).unwrap_or(0);
         findings.same(format!("{name} used by calls"), kept("used")?, derived);
+        if let BudgetScope::KeyLimit { .. } = scope {
+            let key: Option<i64> = get(&row, "key_id")?;
+            findings.must(key.is_some(), || format!("{name} has no key"));
+            let limit = get::<Option<i64>>(&row, "limit_amount")?.map(i128::from);
+            let taken = kept("used")?.saturating_add(kept("leased")?);
+            let is_within = limit.is_none_or(|limit| taken <= limit);
+            findings.must(is_within, || {
+                let limit = limit.unwrap_or_default();
+                format!("{name}: {taken} used or on lease, its limit is {limit}")
+            });
+        }
     }
     for (scope, derived) in leased.into_iter().chain(used) {
         findings.same(format!("{} without a row", describe(scope)), 0, derived);

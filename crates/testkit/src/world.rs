@@ -13,7 +13,9 @@ use billing_core::money::{Currency, Nanos};
 use billing_core::port::books::{Books, BooksError, LeaseAsk, LeaseGrant, NodeJoin, Settled};
 use billing_core::port::catalogue::{Catalogue, PriceEdition};
 use billing_core::port::clock::Clock;
-use billing_core::port::directory::{Account, ApiKey, Directory, KeyLimit, SecretHash, User};
+use billing_core::port::directory::{
+    Account, AccountTerms, ApiKey, Directory, DirectoryError, KeyLimit, SecretHash, User,
+};
 use billing_core::port::reports::Reports;
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::price_book::ModelFacts;
@@ -111,6 +113,27 @@ impl World {
         let account = account(id, credit_limit);
         self.ports.directory.create_account(account).await.unwrap();
         id
+    }
+
+    /// Sets the terms of the account, whatever they are.
+    ///
+    /// # Errors
+    /// Those of the directory.
+    pub async fn set_terms(
+        &self,
+        status: AccountStatus,
+        credit_limit: Amount,
+    ) -> Result<Account, DirectoryError> {
+        let directory = &self.ports.directory;
+        let before = directory.account(self.account).await?.unwrap();
+        let terms = AccountTerms {
+            status,
+            credit_limit,
+        };
+        let now = self.now();
+        directory
+            .update_account(self.account, before.terms(), terms, now)
+            .await
     }
 
     /// Another key.

@@ -56,16 +56,18 @@ pub trait Directory: Send + Sync + Debug {
         limit: u32,
     ) -> Result<Vec<Account>, DirectoryError>;
 
-    /// Stops an account or lets it go on, and sets how far it may owe. Noted as a change.
+    /// Stops an account or lets it go on, and sets how far it may owe, if its terms are still the
+    /// expected ones: of several that start from the same terms one wins. Noted as a change.
     ///
     /// # Errors
-    /// [`DirectoryError::NotFound`]; [`DirectoryError::Conflict`] when the credit limit would fall
+    /// [`DirectoryError::NotFound`]; [`DirectoryError::Stale`] when the terms are not the expected
+    /// ones; [`DirectoryError::Conflict`] when the credit limit would fall
     /// below what is owed or on lease; [`DirectoryError::Unavailable`].
     async fn update_account(
         &self,
         id: AccountId,
-        status: AccountStatus,
-        credit_limit: Amount,
+        expected: AccountTerms,
+        terms: AccountTerms,
         now: OffsetDateTime,
     ) -> Result<Account, DirectoryError>;
 
@@ -173,6 +175,9 @@ pub enum DirectoryError {
     /// There is no such account, key or user.
     #[error("not found")]
     NotFound,
+    /// It has changed since it was looked at.
+    #[error("it has changed since")]
+    Stale,
     /// It contradicts what is there.
     #[error("{0}")]
     Conflict(String),
@@ -237,6 +242,25 @@ pub struct Account {
     pub credit_limit: Amount,
     /// When it was made.
     pub created_at: OffsetDateTime,
+}
+
+/// What an operator sets of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccountTerms {
+    /// Whether it may make calls.
+    pub status: AccountStatus,
+    /// How far it may owe.
+    pub credit_limit: Amount,
+}
+
+impl Account {
+    /// What an operator set.
+    pub const fn terms(&self) -> AccountTerms {
+        AccountTerms {
+            status: self.status,
+            credit_limit: self.credit_limit,
+        }
+    }
 }
 
 /// A key, without its secret.

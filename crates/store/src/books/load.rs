@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use billing_core::budget::{Amount, BudgetScope};
-use billing_core::id::{AccountId, CallId, LotId, NodeId};
+use billing_core::call::Settlement;
+use billing_core::id::{AccountId, CallId, KeyId, LotId, NodeId};
 use billing_core::money::{Currency, Nanos};
 use billing_core::settlement::{AccountState, BudgetUse, SettledCall};
 use billing_core::wallet::{AccountStatus, Lot, LotKind, Wallet};
@@ -12,7 +13,7 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use crate::call_row;
 use crate::db;
 use crate::error::StoreError;
-use crate::instant::{amount, get, instant};
+use crate::instant::{amount, get, instant, micros};
 use crate::rows::BatchSql;
 use crate::rows::Kind::Int;
 
@@ -24,10 +25,10 @@ static WALLETS: BatchSql = BatchSql::new(
 );
 
 static RECORDED: BatchSql = BatchSql::new(
-    &[("id", Int), ("account_id", Int)],
-    "SELECT c.id, c.account_id, c.charge, c.overrun, c.quarantined, c.on_credit, c.draws, c.uses, \
+    &[("id", Int)],
+    "SELECT c.id, c.account_id, c.key_id, c.started_at, c.charge, c.overrun, c.quarantined, c.on_credit, c.draws, c.uses, \
      c.balance_after FROM {rows} v CROSS JOIN call c \
-     WHERE c.id = v.id AND c.account_id = v.account_id",
+     WHERE c.id = v.id",
 );
 
 static LOTS: BatchSql = BatchSql::new(
@@ -103,24 +104,45 @@ pub(crate) fn wallet(row: &QueryResult) -> Result<Wallet, StoreError> {
     })
 }
 
-/// Which of these calls are on record, and what they were charged.
+/// What tells a call that is handed in again from another call under the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    account: AccountId,
+    key: KeyId,
+    started_at: i64,
+}
+
+impl Identity {
+    pub(crate) fn of(settlement: &Settlement) -> Self {
+        Self {
+            account: settlement.account,
+            key: settlement.key,
+            started_at: micros(settlement.facts.started_at),
+        }
+    }
+}
+
+/// Which of these calls are on record, whose they are, and what they were charged.
 pub(crate) async fn recorded<C: ConnectionTrait>(
     tx: &C,
-    calls: impl IntoIterator<Item = (AccountId, CallId)>,
-) -> Result<HashMap<(AccountId, CallId), SettledCall>, StoreError> {
+    calls: impl IntoIterator<Item = CallId>,
+) -> Result<HashMap<CallId, Vec<(Identity, SettledCall)>>, StoreError> {
     let mut rows = RECORDED.rows(tx.get_database_backend());
-    for (account, call) in calls {
-        rows.push([call.get().into(), account.get().into()]);
+    for call in calls {
+        rows.push([call.get().into()]);
     }
-    let found = rows.query(tx).await?;
-    found
-        .iter()
-        .map(|row| {
-            let settled = call_row::settled(row)?;
-            let account = AccountId::new(get(row, "account_id")?);
-            Ok(((account, settled.call), settled))
-        })
-        .collect()
+    let mut recorded: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows.query(tx).await? {
+        let settled = call_row::settled(&row)?;
+        let identity = Identity {
+            account: AccountId::new(get(&row, "account_id")?),
+            key: KeyId::new(get(&row, "key_id")?),
+            started_at: get(&row, "started_at")?,
+        };
+        let of_id = recorded.entry(settled.call).or_default();
+        of_id.push((identity, settled));
+    }
+    Ok(recorded)
 }
 
 /// What settlements of several accounts look at, beside their wallets.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use billing_core::call::{Basis, Settlement};
-use billing_core::id::{AccountId, CallId, LedgerTxnId};
+use billing_core::id::{AccountId, LedgerTxnId};
 use billing_core::ledger::LedgerTxn;
-use billing_core::meter::Meter;
+use billing_core::meter::{Meter, Usage};
 use billing_core::settlement::{AccountState, SettledCall};
 use sea_orm::{ConnectionTrait, DbBackend};
 
@@ -42,6 +42,25 @@ static UNLISTED: BatchSql = BatchSql::new(
     "INSERT INTO call_unlisted ({columns}) SELECT {columns} FROM {rows} v",
 );
 
+/// A column of the roll-ups after more was added. None of them is negative; a sum stops at the
+/// largest number that fits, so that no call can keep others out of its bucket.
+macro_rules! summed {
+    ($column:literal) => {
+        concat!(
+            $column,
+            " = CASE WHEN usage_rollup.",
+            $column,
+            " > 9223372036854775807 - excluded.",
+            $column,
+            " THEN 9223372036854775807 ELSE usage_rollup.",
+            $column,
+            " + excluded.",
+            $column,
+            " END"
+        )
+    };
+}
+
 static ROLLUP: BatchSql = BatchSql::new(
     &[
         ("account_id", Int),
@@ -56,15 +75,23 @@ static ROLLUP: BatchSql = BatchSql::new(
         ("charge", Int),
         ("overrun", Int),
     ],
-    "INSERT INTO usage_rollup ({columns}) SELECT {columns} FROM {rows} v WHERE true \
-     ON CONFLICT (account_id, bucket_start, key_id, model) DO UPDATE SET \
-     calls = usage_rollup.calls + excluded.calls, \
-     void_calls = usage_rollup.void_calls + excluded.void_calls, \
-     prompt_tokens = usage_rollup.prompt_tokens + excluded.prompt_tokens, \
-     cache_read_tokens = usage_rollup.cache_read_tokens + excluded.cache_read_tokens, \
-     answer_tokens = usage_rollup.answer_tokens + excluded.answer_tokens, \
-     charge = usage_rollup.charge + excluded.charge, \
-     overrun = usage_rollup.overrun + excluded.overrun",
+    concat!(
+        "INSERT INTO usage_rollup ({columns}) SELECT {columns} FROM {rows} v WHERE true \
+         ON CONFLICT (account_id, bucket_start, key_id, model) DO UPDATE SET ",
+        summed!("calls"),
+        ", ",
+        summed!("void_calls"),
+        ", ",
+        summed!("prompt_tokens"),
+        ", ",
+        summed!("cache_read_tokens"),
+        ", ",
+        summed!("answer_tokens"),
+        ", ",
+        summed!("charge"),
+        ", ",
+        summed!("overrun"),
+    ),
 );
 
 static WALLETS: BatchSql = BatchSql::new(
@@ -213,13 +240,10 @@ impl Page {
         match &settlement.basis {
             Basis::Void => sum.void_calls = sum.void_calls.saturating_add(1),
             Basis::Delivered { usage, .. } => {
-                let cached = usage
-                    .get(Meter::CacheRead)
-                    .saturating_add(usage.get(Meter::AudioCacheRead))
-                    .saturating_add(usage.get(Meter::ImageCacheRead));
-                add(&mut sum.prompt_tokens, usage.prompt_tokens());
-                add(&mut sum.cache_read_tokens, cached);
-                add(&mut sum.answer_tokens, usage.answer_tokens());
+                let counted = Counted::of(usage, settled.quarantined);
+                sum.prompt_tokens = sum.prompt_tokens.saturating_add(counted.prompt);
+                sum.cache_read_tokens = sum.cache_read_tokens.saturating_add(counted.cached);
+                sum.answer_tokens = sum.answer_tokens.saturating_add(counted.answer);
             }
         }
     }
@@ -335,11 +359,28 @@ pub(crate) fn push_entries(rows: &mut Rows, txn: &LedgerTxn) {
     }
 }
 
-fn add(sum: &mut i64, quantity: u64) {
-    *sum = sum.saturating_add(i64::try_from(quantity).unwrap_or(i64::MAX));
+/// The tokens of one call as the roll-ups count them: none where the report is not believed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counted {
+    pub(crate) prompt: i64,
+    pub(crate) cached: i64,
+    pub(crate) answer: i64,
 }
 
-/// A call and whose it is.
-pub(crate) fn key_of(settlement: &Settlement) -> (AccountId, CallId) {
-    (settlement.account, settlement.call)
+impl Counted {
+    pub(crate) fn of(usage: &Usage, quarantined: bool) -> Self {
+        if quarantined {
+            return Self::default();
+        }
+        let cached = usage
+            .get(Meter::CacheRead)
+            .saturating_add(usage.get(Meter::AudioCacheRead))
+            .saturating_add(usage.get(Meter::ImageCacheRead));
+        let fit = |quantity| i64::try_from(quantity).unwrap_or(i64::MAX);
+        Self {
+            prompt: fit(usage.prompt_tokens()),
+            cached: fit(cached),
+            answer: fit(usage.answer_tokens()),
+        }
+    }
 }

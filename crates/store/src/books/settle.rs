@@ -9,8 +9,8 @@ use billing_core::settlement::{AccountState, Booking, SettleError, settle};
 use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
-use super::load::{self, Wanted};
-use super::save::{Page, key_of};
+use super::load::{self, Identity, Wanted};
+use super::save::Page;
 use crate::error::StoreError;
 use crate::instant::micros;
 use crate::open::TxnIds;
@@ -18,7 +18,8 @@ use crate::open::TxnIds;
 /// One answer for each settlement, in order.
 pub(crate) type Answers = Vec<Result<Settled, BooksError>>;
 
-/// Settles calls: those on record are answered from it, the others are charged and written.
+/// Settles calls: those on record are answered from it, the others are charged and written. A call
+/// under the id of another one is refused.
 pub(crate) async fn settle_all<C: ConnectionTrait>(
     tx: &C,
     batch: &[&Settlement],
@@ -31,19 +32,17 @@ pub(crate) async fn settle_all<C: ConnectionTrait>(
     // Locked first, so that nobody else records one of the calls after the look at the record.
     let accounts: std::collections::BTreeSet<AccountId> = batch.iter().map(|s| s.account).collect();
     let wallets = load::wallets(tx, accounts).await?;
-    let recorded = load::recorded(tx, batch.iter().map(|s| key_of(s))).await?;
+    let recorded = load::recorded(tx, batch.iter().map(|s| s.call)).await?;
     let mut fresh: BTreeMap<AccountId, Vec<Settlement>> = BTreeMap::new();
-    let mut first: HashMap<(AccountId, CallId), usize> = HashMap::new();
+    let mut first: HashMap<CallId, (usize, Identity)> = HashMap::new();
     let mut wanted = Wanted::default();
     for (place, settlement) in batch.iter().enumerate() {
-        let key = key_of(settlement);
-        if recorded.contains_key(&key) || first.contains_key(&key) {
+        let call = settlement.call;
+        let is_known = wallets.contains_key(&settlement.account);
+        if !is_known || recorded.contains_key(&call) || first.contains_key(&call) {
             continue;
         }
-        first.insert(key, place);
-        if !wallets.contains_key(&settlement.account) {
-            continue;
-        }
+        first.insert(call, (place, Identity::of(settlement)));
         want(&mut wanted, settlement);
         let of_account = fresh.entry(settlement.account).or_default();
         of_account.push((*settlement).clone());
@@ -56,15 +55,21 @@ pub(crate) async fn settle_all<C: ConnectionTrait>(
         .iter()
         .enumerate()
         .map(|(place, settlement)| {
-            let key = key_of(settlement);
-            if let Some(call) = recorded.get(&key) {
+            let identity = Identity::of(settlement);
+            if let Some(of_id) = recorded.get(&settlement.call) {
+                let own = of_id.iter().find(|(recorded, _)| *recorded == identity);
+                let (_, call) = own.ok_or_else(|| collides(settlement.call))?;
                 let call = call.clone();
                 return Ok(Settled {
                     call,
                     replayed: true,
                 });
             }
-            let replayed = first.get(&key) != Some(&place);
+            let earliest = first.get(&settlement.call);
+            if earliest.is_some_and(|(_, earliest)| *earliest != identity) {
+                return Err(collides(settlement.call));
+            }
+            let replayed = earliest.is_some_and(|(earliest, _)| *earliest != place);
             match charged.get(&settlement.account) {
                 None => Err(BooksError::NoSuchBudget),
                 Some(Err(error)) => Err(refused(error)),
@@ -134,6 +139,10 @@ fn refused(error: &SettleError) -> BooksError {
             BooksError::Inconsistent(error.to_string())
         }
     }
+}
+
+fn collides(call: CallId) -> BooksError {
+    BooksError::Inconsistent(format!("{call} stands for another call already"))
 }
 
 fn lost(call: CallId) -> BooksError {

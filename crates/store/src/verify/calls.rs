@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use billing_core::budget::BudgetScope;
 use billing_core::charge::rate;
 use billing_core::id::AccountId;
-use billing_core::meter::Meter;
 use billing_core::money::Nanos;
 use billing_core::port::reports::CallDetail;
 use billing_core::price::PriceVersion;
 use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::{Findings, add};
-use crate::books::save::BUCKET_US;
+use crate::books::save::{BUCKET_US, Counted};
 use crate::error::StoreError;
 use crate::instant::{get, micros};
 use crate::{call_row, catalogue, db};
@@ -129,24 +128,20 @@ impl Tally {
         let started = micros(call.started_at);
         let bucket = started.saturating_sub(started.rem_euclid(BUCKET_US));
         let key = (bucket, call.key.get(), call.model.clone());
-        let cached = [
-            Meter::CacheRead,
-            Meter::AudioCacheRead,
-            Meter::ImageCacheRead,
-        ];
-        let cached = cached.iter().map(|m| i128::from(call.usage.get(*m))).sum();
+        let counted = Counted::of(&call.usage, call.quarantined);
         let more: RollupSums = [
             1,
             i128::from(call.source.is_none()),
-            i128::from(call.usage.prompt_tokens()),
-            cached,
-            i128::from(call.usage.answer_tokens()),
+            i128::from(counted.prompt),
+            i128::from(counted.cached),
+            i128::from(counted.answer),
             charge,
             overrun,
         ];
         let sums = self.rollup.entry(key).or_default();
         for (sum, more) in sums.iter_mut().zip(more) {
-            add(sum, more);
+            // As the roll-ups do: to the largest that fits.
+            *sum = sum.saturating_add(more).min(i128::from(i64::MAX));
         }
     }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use billing_core::budget::BudgetScope;
-use billing_core::id::NodeId;
+use billing_core::id::{NodeId, UserId};
 use billing_core::port::books::{Books, BooksError, NodeJoin};
+use billing_core::port::directory::Directory;
 use billing_core::port::reports::{CallFilter, Reports};
 use sea_orm::{ConnectionTrait, Database};
 use store::{Store, StoreConfig};
-use testkit::world::NOON;
+use testkit::world::{NOON, hash, user};
 use testkit::{ManualClock, Ports, World};
 use tokio::task::JoinSet;
 
@@ -65,6 +66,9 @@ on_both! {
     what_is_queued_when_the_store_closes_is_committed
     a_call_that_the_database_refuses_fails_alone
     calls_are_found_before_and_after_they_are_listed
+    a_purge_deletes_what_nobody_needs
+    a_purge_deletes_a_bounded_number
+    the_journal_is_proved_page_by_page
     migrating_again_changes_nothing
     an_overspent_wallet_is_refused_by_the_database_itself
 }
@@ -187,6 +191,96 @@ async fn calls_are_found_before_and_after_they_are_listed(scene: Scene) {
     assert_eq!(all.len(), 35);
     assert!(all.is_sorted_by(|a, b| a > b));
     world.assert_sound().await;
+}
+
+async fn a_purge_deletes_what_nobody_needs(scene: Scene) {
+    let (mut world, store) = (scene.world, scene.store);
+    let ada = user(UserId::new(world.number()), "ada@example.org");
+    store.create_user(ada.clone(), "x").await.unwrap();
+    for (number, hours) in [(5, 1), (6, 50)] {
+        let end = NOON + time::Duration::hours(hours);
+        let open = store.open_session(hash(number), ada.id, NOON, end);
+        open.await.unwrap();
+    }
+    let newest = store.newest_change().await.unwrap();
+    assert!(newest > 1);
+    // Fenced, one with a lease that nobody took back yet.
+    let first = world.node;
+    world.node = world.join("other").await;
+    world.lease(WALLET, 10).await.unwrap();
+    let back_door = Database::connect(&scene.url).await.unwrap();
+    let fence = "UPDATE node SET fenced_at = heartbeat_at";
+    back_door.execute_unprepared(fence).await.unwrap();
+    let keep = format!("DELETE FROM lease WHERE node_id = {}", first.get());
+    back_door.execute_unprepared(&keep).await.unwrap();
+    let free = "UPDATE wallet SET leased = 10";
+    back_door.execute_unprepared(free).await.unwrap();
+    assert_eq!(store.purge(NOON).await.unwrap(), 0);
+    let day = NOON + time::Duration::days(1);
+    assert_eq!(store.purge(day).await.unwrap(), 1, "the session that ended");
+    assert!(store.session(hash(6), day).await.unwrap().is_some());
+    let later = day + time::Duration::seconds(1);
+    let changes = store.changes(0, 100).await.unwrap().len();
+    let gone = store.purge(later).await.unwrap();
+    assert_eq!(gone, u64::try_from(changes).unwrap(), "a node, old changes");
+    let left = store.changes(0, 100).await.unwrap();
+    assert_eq!(
+        left.iter().map(|c| c.position).collect::<Vec<_>>(),
+        [newest]
+    );
+    assert_eq!(store.newest_change().await.unwrap(), newest);
+    assert_eq!(store.purge(later).await.unwrap(), 0);
+    world.assert_sound().await;
+}
+
+async fn a_purge_deletes_a_bounded_number(scene: Scene) {
+    let back_door = Database::connect(&scene.url).await.unwrap();
+    let text = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500) \
+                INSERT INTO change_feed (subject, account_id, at) SELECT 'prices', NULL, 0 FROM n";
+    back_door.execute_unprepared(text).await.unwrap();
+    let day = NOON + time::Duration::days(2);
+    assert_eq!(scene.store.purge(day).await.unwrap(), 1000);
+    assert!(scene.store.purge(day).await.unwrap() >= 499);
+    assert_eq!(scene.store.changes(0, 9).await.unwrap().len(), 1);
+}
+
+/// Also where the pages meet.
+async fn the_journal_is_proved_page_by_page(scene: Scene) {
+    let account = scene.world.account.get();
+    let back_door = Database::connect(&scene.url).await.unwrap();
+    let n = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2100)";
+    for text in [
+        format!(
+            "{n} INSERT INTO ledger_txn \
+             (account_id, id, kind, booked_at, balance_after, note) \
+             SELECT {account}, i, 'top_up', 0, 0, '' FROM n"
+        ),
+        format!(
+            "{n} INSERT INTO ledger_entry (account_id, txn_id, leg, code, amount) \
+             SELECT {account}, i, leg, 'payment_clearing', 5 - 10 * leg FROM n \
+             CROSS JOIN (SELECT 0 AS leg UNION ALL SELECT 1) l"
+        ),
+    ] {
+        back_door.execute_unprepared(&text).await.unwrap();
+    }
+    scene.world.assert_sound().await;
+    let proof = scene.store.verify(None, 1).await.unwrap().remove(0);
+    assert_eq!(proof.transactions, 2101);
+    for txn in [1000, 1001, 2000] {
+        let bend = |by: i64| {
+            format!(
+                "UPDATE ledger_entry SET amount = amount + {by} WHERE txn_id = {txn} AND leg = 0"
+            )
+        };
+        back_door.execute_unprepared(&bend(1)).await.unwrap();
+        let proof = scene.store.verify(None, 1).await.unwrap().remove(0);
+        assert_eq!(proof.broken.len(), 1, "{:?}", proof.broken);
+        back_door.execute_unprepared(&bend(-1)).await.unwrap();
+    }
+    let bare = "DELETE FROM ledger_entry WHERE txn_id IN (1000, 1001)";
+    back_door.execute_unprepared(bare).await.unwrap();
+    let proof = scene.store.verify(None, 1).await.unwrap().remove(0);
+    assert_eq!(proof.broken.len(), 2, "{:?}", proof.broken);
 }
 
 async fn migrating_again_changes_nothing(scene: Scene) {

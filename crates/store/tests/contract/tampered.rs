@@ -80,6 +80,21 @@ const WAYS: &[(&str, &str)] = &[
     ("UPDATE quota_usage SET leased = 0", "on lease"),
     ("DELETE FROM quota_usage", "without a row"),
     ("DELETE FROM lease", "on lease"),
+    (
+        "UPDATE api_key SET limit_amount = 99 WHERE limit_amount = 500",
+        "its limit is 99",
+    ),
+    ("DELETE FROM api_key WHERE limit_amount = 500", "has no key"),
+    (
+        "INSERT INTO ledger_entry SELECT account_id, -7, leg, code, amount, lot_id \
+         FROM ledger_entry WHERE code = 'revenue_usage'",
+        "no head or no legs",
+    ),
+    (
+        "INSERT INTO ledger_entry SELECT account_id, 9223372036854775807, leg, code, amount, \
+         lot_id FROM ledger_entry WHERE code = 'revenue_usage'",
+        "no head or no legs",
+    ),
 ];
 
 #[test]

@@ -7,6 +7,7 @@ use billing_core::call::{Basis, Settlement};
 use billing_core::id::{AccountId, CallId};
 use billing_core::money::{Currency, MoneyError, Nanos};
 use billing_core::port::books::{BooksError, LeaseReturn, NodeJoin};
+use billing_core::port::reports::UsageGroup;
 use billing_core::wallet::{AccountStatus, LotKind};
 use time::Duration;
 use tokio::task::JoinSet;
@@ -22,9 +23,11 @@ macro_rules! books_contract {
             a_settlement_frees_what_was_not_used
             a_repeated_settlement_charges_once
             settlements_of_one_call_that_race_charge_once
+            a_call_id_that_comes_again_for_another_call_is_refused
             a_void_call_costs_nothing
             a_charge_beyond_hold_and_funds_is_the_houses
             an_absurd_usage_is_charged_at_its_hold
+            absurd_usages_do_not_stop_the_calls_after_them
             given_credit_is_drawn_before_bought
             a_call_on_credit_is_owed
             settlements_of_many_accounts_share_a_batch
@@ -50,6 +53,7 @@ macro_rules! books_contract {
 }
 
 const WALLET: BudgetScope = BudgetScope::Wallet;
+const TOTAL: UsageGroup = UsageGroup::Total;
 
 /// What a call held and did not need stays on the node's lease, until that is given back.
 pub async fn a_settlement_frees_what_was_not_used(world: World) {
@@ -99,6 +103,36 @@ pub async fn settlements_of_one_call_that_race_charge_once(world: World) {
     world.assert_sound().await;
 }
 
+/// Whether it differs in account, key or start, on record already or in the same batch.
+pub async fn a_call_id_that_comes_again_for_another_call_is_refused(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 500).await.unwrap();
+    let first = world.call(100, 40);
+    let settled = world.settle(first.clone()).await;
+    let mut others = vec![first.clone(), first.clone(), first.clone()];
+    others[0].key = world.new_key(world.account, None).await;
+    others[1].account = world.new_account(0).await;
+    others[2].facts.started_at += Duration::seconds(1);
+    for other in others.clone() {
+        let refused = world.books().settle(other).await;
+        let is_named = matches!(&refused, Err(BooksError::Inconsistent(_)));
+        assert!(is_named, "{refused:?}");
+    }
+    let mut mixed = others;
+    mixed.insert(1, first);
+    let all = settle_at_once(&world, mixed).await;
+    let (told, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
+    assert_eq!((told.len(), refused.len()), (1, 3));
+    assert!(told.iter().flatten().all(|s| s.call == settled.call));
+    let one = world.call(50, 10);
+    let mut two = one.clone();
+    two.facts.started_at += Duration::seconds(1);
+    let all = settle_at_once(&world, vec![one, two]).await;
+    assert_eq!(all.iter().filter(|a| a.is_ok()).count(), 1, "{all:?}");
+    assert_eq!(world.balance().await, (950, 450));
+    world.assert_sound().await;
+}
+
 async fn settle_at_once(
     world: &World,
     calls: Vec<Settlement>,
@@ -144,6 +178,23 @@ pub async fn an_absurd_usage_is_charged_at_its_hold(world: World) {
     let settled = world.settle(call).await;
     assert!(settled.call.quarantined);
     assert_eq!(settled.call.charge, Nanos::new(300));
+    world.assert_sound().await;
+}
+
+/// One after the other, in the same quarter of an hour: what is not believed counts no tokens.
+pub async fn absurd_usages_do_not_stop_the_calls_after_them(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 300).await.unwrap();
+    for _ in 0..3 {
+        let settled = world.settle(world.call(10, u64::MAX)).await;
+        assert!(settled.call.quarantined);
+    }
+    world.settle(world.call(10, 7)).await;
+    let (from, to) = (world.now(), world.now() + Duration::hours(1));
+    let usage = world.ports.reports.usage(world.account, from, to, TOTAL);
+    let line = usage.await.unwrap().remove(0);
+    assert_eq!((line.calls, line.answer_tokens), (4, 7));
+    assert_eq!(line.charge, Nanos::new(37));
     world.assert_sound().await;
 }
 
@@ -285,10 +336,11 @@ pub async fn more_than_the_lease_holds_gives_back_the_lease(mut world: World) {
 /// An operator's stop holds for what was not leased yet.
 pub async fn a_suspended_account_gets_no_lease(world: World) {
     world.top_up(1000).await;
-    let (none, now) = (Amount::ZERO, world.now());
-    let directory = &world.ports.directory;
-    let update = directory.update_account(world.account, AccountStatus::Suspended, none, now);
-    update.await.unwrap();
+    let none = Amount::ZERO;
+    world
+        .set_terms(AccountStatus::Suspended, none)
+        .await
+        .unwrap();
     let refused = world.lease(WALLET, 1).await.unwrap();
     assert_eq!((refused.granted, refused.available), (none, none));
     let wallet = world.books().wallet(world.account).await.unwrap();

@@ -1,10 +1,13 @@
 //! Rules of the directory.
 
+use std::sync::Arc;
+
 use billing_core::budget::{Amount, BudgetScope, LimitWindow};
 use billing_core::id::{AccountId, KeyId, UserId};
-use billing_core::port::directory::{ChangeSubject, DirectoryError, KeyLimit, Role};
+use billing_core::port::directory::{AccountTerms, ChangeSubject, DirectoryError, KeyLimit, Role};
 use billing_core::wallet::AccountStatus;
 use time::Duration;
+use tokio::task::JoinSet;
 
 use crate::World;
 use crate::world::{NOON, account, api_key, hash, user};
@@ -20,6 +23,7 @@ macro_rules! directory_contract {
             a_key_of_nobody_is_refused
             a_stopped_account_stops_its_callers
             a_credit_limit_below_what_is_owed_is_refused
+            of_changes_that_start_from_the_same_terms_one_wins
             an_email_is_taken_once
             a_member_has_one_role_and_sees_the_account
             a_session_ends
@@ -117,8 +121,8 @@ pub async fn a_stopped_account_stops_its_callers(world: World) {
     let key = api_key(KeyId::new(world.number()), world.account);
     directory.create_key(key, hash(1)).await.unwrap();
     let (id, limit) = (world.account, Amount::new(70));
-    let update = directory.update_account(id, AccountStatus::Suspended, limit, NOON);
-    let updated = update.await.unwrap();
+    let updated = world.set_terms(AccountStatus::Suspended, limit).await;
+    let updated = updated.unwrap();
     assert_eq!(
         (updated.status, updated.credit_limit),
         (AccountStatus::Suspended, limit)
@@ -131,9 +135,8 @@ pub async fn a_stopped_account_stops_its_callers(world: World) {
         (AccountStatus::Suspended, limit)
     );
     let nobody = AccountId::new(9_999);
-    let refused = directory
-        .update_account(nobody, AccountStatus::Active, limit, NOON)
-        .await;
+    let terms = updated.terms();
+    let refused = directory.update_account(nobody, terms, terms, NOON).await;
     assert!(matches!(refused, Err(DirectoryError::NotFound)));
 }
 
@@ -141,11 +144,7 @@ pub async fn a_stopped_account_stops_its_callers(world: World) {
 pub async fn a_credit_limit_below_what_is_owed_is_refused(mut world: World) {
     world.account = world.new_account(100).await;
     world.lease_and_settle(90, 50).await;
-    let directory = &world.ports.directory;
-    let to = |limit| {
-        let limit = Amount::new(limit);
-        directory.update_account(world.account, AccountStatus::Active, limit, NOON)
-    };
+    let to = |limit| world.set_terms(AccountStatus::Active, Amount::new(limit));
     for low in [0, 89, u64::MAX] {
         let refused = to(low).await;
         assert!(
@@ -162,6 +161,33 @@ pub async fn a_credit_limit_below_what_is_owed_is_refused(mut world: World) {
             .granted
             .is_zero()
     );
+}
+
+/// The others are told that the account has changed.
+pub async fn of_changes_that_start_from_the_same_terms_one_wins(world: World) {
+    let directory = &world.ports.directory;
+    let before = directory.account(world.account).await.unwrap().unwrap();
+    let mut tasks = JoinSet::new();
+    for limit in 1..=8 {
+        let (directory, id, expected) = (Arc::clone(directory), world.account, before.terms());
+        let terms = AccountTerms {
+            credit_limit: Amount::new(limit),
+            ..expected
+        };
+        tasks.spawn(async move { directory.update_account(id, expected, terms, NOON).await });
+    }
+    let (won, lost): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(Result::is_ok);
+    let is_stale = |r: &Result<_, _>| matches!(r, Err(DirectoryError::Stale));
+    assert!(won.len() == 1 && lost.iter().all(is_stale), "{lost:?}");
+    let now = directory.account(world.account).await.unwrap();
+    assert_eq!(won.into_iter().flatten().next(), now);
+    let status = AccountStatus::Suspended;
+    let stale = AccountTerms {
+        status,
+        ..now.unwrap().terms()
+    };
+    let refused = directory.update_account(world.account, stale, stale, NOON);
+    assert!(is_stale(&refused.await));
 }
 
 /// A second user under it is refused.

@@ -1,12 +1,14 @@
 //! Rules of the read models.
 
+use std::sync::Arc;
+
 use billing_core::call::{Attempt, Basis, UsageSource};
-use billing_core::id::{AccountId, CallId};
+use billing_core::id::{AccountId, CallId, PriceVersionId};
 use billing_core::ledger::{LedgerCode, LedgerKind};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
 use billing_core::port::reports::{CallFilter, UsageGroup};
-use billing_core::price::ModelName;
+use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
 use time::Duration;
 
 use crate::World;
@@ -23,6 +25,7 @@ macro_rules! reports_contract {
             calls_are_listed_newest_first_and_paged
             calls_are_filtered
             totals_are_those_of_the_calls
+            totals_stop_at_the_largest_that_fits
             totals_of_nothing_are_zero
             what_a_key_spent_counts_from_an_instant
             credits_are_what_came_in_and_went_out
@@ -249,6 +252,49 @@ pub async fn totals_are_those_of_the_calls(world: World) {
         (line.void_calls, line.prompt_tokens, line.cache_read_tokens),
         (1, 4, 4)
     );
+}
+
+/// Usages that are believed and absurd, such as of a model without bounds.
+pub async fn totals_stop_at_the_largest_that_fits(world: World) {
+    for minutes in [0, 0, 15, 30] {
+        let mut call = world.call(0, 0);
+        let usage = Usage::NONE.with(Meter::CacheRead, u64::MAX);
+        call.basis = Basis::Delivered {
+            usage: usage.with(Meter::AudioCacheRead, 5),
+            source: UsageSource::Provider,
+        };
+        call.bounds.prompt_tokens = u64::MAX;
+        call.price = cheap(&world);
+        call.facts.started_at = NOON + Duration::minutes(minutes);
+        assert!(!world.settle(call).await.call.quarantined);
+    }
+    let reports = &world.ports.reports;
+    let end = NOON + Duration::hours(1);
+    let usage = reports.usage(world.account, NOON, end, UsageGroup::Model);
+    let line = usage.await.unwrap().remove(0);
+    let most = i64::MAX.unsigned_abs();
+    assert_eq!((line.calls, line.prompt_tokens), (4, most));
+    assert_eq!((line.cache_read_tokens, line.answer_tokens), (most, 0));
+}
+
+/// A price of next to nothing, not on record.
+fn cheap(world: &World) -> Arc<PriceVersion> {
+    let rate = |meter| Rate {
+        meter,
+        tier: ServiceTier::Standard,
+        above: None,
+        price: "0.000000000001".parse().unwrap(),
+    };
+    let rates = [
+        Meter::Input,
+        Meter::CacheRead,
+        Meter::AudioCacheRead,
+        Meter::Output,
+    ]
+    .map(rate);
+    let (id, model) = (PriceVersionId::new(901), ModelName::new("m"));
+    let cheap = PriceVersion::new(id, model, world.price.currency(), NOON, rates.to_vec());
+    Arc::new(cheap.unwrap())
 }
 
 /// One line for all, even then.

@@ -96,13 +96,23 @@ impl Books for Memory {
         for (scope, _) in &settlement.held {
             limits.insert(*scope, state.limit(account, *scope).unwrap_or(None));
         }
-        let page = state.page(account)?;
-        if let Some(earlier) = page.calls.get(&settlement.call) {
+        state.page(account)?;
+        let of_id = state.books.values();
+        let mut of_id = of_id.filter_map(|page| page.calls.get(&settlement.call));
+        if let Some(earlier) = of_id.next() {
+            let other = &earlier.settlement;
+            if (other.account, other.key) != (account, settlement.key)
+                || other.facts.started_at != settlement.facts.started_at
+            {
+                let why = format!("{} stands for another call already", settlement.call);
+                return Err(BooksError::Inconsistent(why));
+            }
             return Ok(Settled {
                 call: earlier.settled.clone(),
                 replayed: true,
             });
         }
+        let page = state.page(account)?;
         page.settle(settlement, &limits, Booking { txn, now })
     }
 

@@ -5,10 +5,10 @@ use billing_core::budget::Amount;
 use billing_core::id::{AccountId, KeyId, UserId};
 use billing_core::money::Nanos;
 use billing_core::port::directory::{
-    Account, ApiKey, Caller, Change, ChangeSubject, Directory, DirectoryError, Role, SecretHash,
-    User,
+    Account, AccountTerms, ApiKey, Caller, Change, ChangeSubject, Directory, DirectoryError, Role,
+    SecretHash, User,
 };
-use billing_core::wallet::{AccountStatus, Wallet};
+use billing_core::wallet::Wallet;
 use time::OffsetDateTime;
 
 use super::{Memory, Page};
@@ -68,12 +68,21 @@ impl Directory for Memory {
     async fn update_account(
         &self,
         id: AccountId,
-        status: AccountStatus,
-        credit_limit: Amount,
+        expected: AccountTerms,
+        terms: AccountTerms,
         _: OffsetDateTime,
     ) -> Result<Account> {
         let mut state = self.state();
         let page = state.books.get_mut(&id).ok_or(DirectoryError::NotFound)?;
+        let AccountTerms {
+            status,
+            credit_limit,
+        } = terms;
+        if (page.wallet.status, page.wallet.credit_limit)
+            != (expected.status, expected.credit_limit)
+        {
+            return Err(DirectoryError::Stale);
+        }
         let (posted, leased) = (page.wallet.posted.get(), page.wallet.leased.get());
         let funds = i128::from(posted) + i128::from(credit_limit.get());
         if funds < i128::from(leased) || i64::try_from(credit_limit.get()).is_err() {

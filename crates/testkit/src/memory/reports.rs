@@ -158,17 +158,25 @@ fn quarter(at: OffsetDateTime) -> OffsetDateTime {
 fn add(line: &mut UsageLine, call: &CallDetail) {
     line.calls += 1;
     line.void_calls += u64::from(call.source.is_none());
-    line.prompt_tokens += call.usage.prompt_tokens();
-    line.cache_read_tokens += [
+    line.charge = line.charge.plus(call.charge).unwrap();
+    if call.quarantined {
+        return;
+    }
+    let of_caches = [
         Meter::CacheRead,
         Meter::AudioCacheRead,
         Meter::ImageCacheRead,
-    ]
-    .iter()
-    .map(|m| call.usage.get(*m))
-    .sum::<u64>();
-    line.answer_tokens += call.usage.answer_tokens();
-    line.charge = line.charge.plus(call.charge).unwrap();
+    ];
+    count(&mut line.prompt_tokens, call.usage.prompt_tokens());
+    for meter in of_caches {
+        count(&mut line.cache_read_tokens, call.usage.get(meter));
+    }
+    count(&mut line.answer_tokens, call.usage.answer_tokens());
+}
+
+/// To the largest number that a database keeps.
+fn count(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more).min(i64::MAX.unsigned_abs());
 }
 
 fn detail(recorded: &Recorded) -> CallDetail {

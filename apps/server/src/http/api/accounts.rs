@@ -7,7 +7,7 @@ use billing_core::id::AccountId;
 use billing_core::money::Currency;
 use billing_core::port::books::Books;
 use billing_core::port::clock::Clock;
-use billing_core::port::directory::{Account, Directory, Role};
+use billing_core::port::directory::{Account, AccountTerms, Directory, Role};
 use billing_core::wallet::AccountStatus;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -342,9 +342,13 @@ pub(crate) async fn change(
             ));
         }
     };
-    let status = status.unwrap_or(account.status);
+    let terms = AccountTerms {
+        status: status.unwrap_or(account.status),
+        credit_limit,
+    };
+    // Compared again where it is written: of two who read the same tag one is refused.
     let account = directory
-        .update_account(id, status, credit_limit, clock.now())
+        .update_account(id, account.terms(), terms, clock.now())
         .await?;
     // Other nodes hear of it within a second; this one at once.
     shared.forget(id);

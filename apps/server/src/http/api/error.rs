@@ -238,6 +238,7 @@ impl From<DirectoryError> for ApiError {
     fn from(error: DirectoryError) -> Self {
         match error {
             DirectoryError::NotFound => Self::NotFound("account, key or user"),
+            DirectoryError::Stale => Self::Stale,
             DirectoryError::Conflict(why) => Self::Conflict(why),
             DirectoryError::Unreadable { .. } => broken(&error),
             DirectoryError::Unavailable(_) => away(&error),

@@ -316,7 +316,8 @@ pub(crate) async fn revoke(
     shared.forget(account.id);
     let key = revoked.map_err(|error| match error {
         DirectoryError::NotFound => ApiError::NotFound("key"),
-        other @ (DirectoryError::Conflict(_)
+        other @ (DirectoryError::Stale
+        | DirectoryError::Conflict(_)
         | DirectoryError::Unreadable { .. }
         | DirectoryError::Unavailable(_)) => other.into(),
     })?;

@@ -193,7 +193,8 @@ pub(crate) async fn set_member(
         .await
         .map_err(|error| match error {
             DirectoryError::NotFound => ApiError::NotFound("user"),
-            other @ (DirectoryError::Conflict(_)
+            other @ (DirectoryError::Stale
+            | DirectoryError::Conflict(_)
             | DirectoryError::Unreadable { .. }
             | DirectoryError::Unavailable(_)) => other.into(),
         })?;

@@ -1,0 +1,46 @@
+//! Deletes what nobody can need any more, a bounded number of rows at a time.
+
+use time::OffsetDateTime;
+
+use crate::db;
+use crate::error::StoreError;
+use crate::instant::micros;
+use crate::open::Store;
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// Sessions that have ended.
+const SESSIONS: &str = "DELETE FROM session WHERE hash IN \
+    (SELECT hash FROM session WHERE expires_at <= ? ORDER BY hash LIMIT 1000{lock})";
+
+/// Of the oldest changes those that every node has heard of. The newest stays: it is the position
+/// from which a node that starts goes on.
+const CHANGES: &str = "DELETE FROM change_feed WHERE at < ? AND position IN \
+    (SELECT position FROM change_feed \
+     WHERE position < (SELECT MAX(position) FROM change_feed) \
+     ORDER BY position LIMIT 1000{lock})";
+
+/// Fenced nodes, once their leases are taken back. They get no new ones.
+const NODES: &str = "DELETE FROM node WHERE id IN \
+    (SELECT id FROM node WHERE fenced_at < ? AND id NOT IN (SELECT node_id FROM lease) \
+     ORDER BY id LIMIT 1000{lock})";
+
+impl Store {
+    /// Deletes sessions that have ended, and changes and fenced nodes that are older than a day: at
+    /// most 1000 rows of each. Answers with how many rows are gone. To be called now and then, by
+    /// any number of nodes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn purge(&self, now: OffsetDateTime) -> Result<u64, StoreError> {
+        let now = micros(now);
+        let yesterday = now.saturating_sub(DAY_US);
+        let mut gone = 0_u64;
+        // Each in a transaction of its own, so that settlements wait for none of them long.
+        for (text, before) in [(SESSIONS, now), (CHANGES, yesterday), (NODES, yesterday)] {
+            let deleted = db::run(&self.db.writer, text, vec![before.into()]).await?;
+            gone = gone.saturating_add(deleted);
+        }
+        Ok(gone)
+    }
+}
