@@ -225,6 +225,15 @@ impl Caller {
         }
     }
 
+    /// The same caller where the gate is now.
+    #[must_use]
+    pub fn at(&self, origin: &str) -> Self {
+        Self {
+            origin: origin.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// A request that is about to be sent.
     pub fn post(&self, path: &str) -> RequestBuilder {
         self.client
@@ -256,6 +265,20 @@ impl Caller {
     /// Asks, and reads the answer to its end, whatever that is.
     pub async fn call(&self, ask: &Ask) -> Answer {
         read(self.post(ask.path()).body(ask.body()), ask.stream).await
+    }
+
+    /// Asks for a stream, and comes back when it has begun, with what will read it to its end.
+    ///
+    /// # Errors
+    /// It does not begin.
+    pub async fn begin(&self, ask: &Ask) -> Result<impl Future<Output = Answer> + use<>, Failure> {
+        let start = Instant::now();
+        let response = self.post(ask.path()).body(ask.body()).send().await?;
+        if response.status().is_success() {
+            Ok(rest(start, response, ask.stream))
+        } else {
+            Err(format!("{}: {}", response.status(), response.text().await?).into())
+        }
     }
 
     /// Asks, and leaves before the answer has begun.
@@ -307,6 +330,10 @@ pub async fn read(request: RequestBuilder, stream: bool) -> Answer {
         Ok(response) => response,
         Err(error) => return Answer::lost(start, &error),
     };
+    rest(start, response, stream).await
+}
+
+async fn rest(start: Instant, response: Response, stream: bool) -> Answer {
     let mut answer = Answer {
         status: response.status().as_u16(),
         id: id_of(&response),

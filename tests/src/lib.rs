@@ -9,10 +9,12 @@ pub mod control;
 pub mod crash;
 pub mod figure;
 pub mod gate;
+pub mod lock;
 pub mod postgres;
 pub mod proof;
 pub mod race;
 pub mod seeded;
+pub mod served;
 
 /// Whatever keeps a suite from going on, told in a sentence.
 pub type Failure = Box<dyn Error + Send + Sync>;

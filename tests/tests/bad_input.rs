@@ -307,3 +307,35 @@ async fn an_idempotency_key_is_charged_once() {
     assert_eq!(suite.control.calls(&suite.account).await.unwrap().len(), 1);
     assert!(suite.findings.is_empty(), "{:#?}", suite.findings.list());
 }
+
+/// A call that failed and cost nothing has not used up its key; the one that was charged has.
+#[tokio::test]
+async fn an_idempotency_key_of_a_failed_call_can_be_used_again() {
+    let mut suite = Suite::start().await.unwrap();
+    let send = |suite: &Suite, model: &str| {
+        suite
+            .caller
+            .post(CHAT)
+            .header("idempotency-key", "order-2")
+            .body(Ask::of(model).body())
+    };
+    for model in ["sim/lorem?status=500", "sim/cut"] {
+        let failed = read(send(&suite, model), false).await;
+        suite.is_refusal(model, &failed, 502);
+        assert_eq!(failed.code(), "provider_unavailable", "{failed:?}");
+    }
+    let served = read(send(&suite, "sim/echo"), false).await;
+    assert!(served.is_complete(), "{served:?}");
+    let again = read(send(&suite, "sim/echo"), false).await;
+    suite.is_refusal("after it was charged", &again, 409);
+    assert_eq!(again.code(), "idempotency_key_used", "{again:?}");
+    let named = again.error()["metadata"]["request_id"]
+        .as_str()
+        .map(str::to_owned);
+    assert_eq!(named, served.id, "the refusal names the charged call");
+    let balance = suite.control.balance(&suite.account).await.unwrap();
+    assert_eq!(FUNDS - balance, served.cost_nanos().unwrap());
+    assert!(suite.findings.is_empty(), "{:#?}", suite.findings.list());
+    suite.gate.stop().await.unwrap();
+    suite.gate.verify_ledger().unwrap();
+}

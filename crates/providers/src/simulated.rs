@@ -12,12 +12,13 @@
 //! | `sim/cut` | breaks off in the middle, or after some words | `cut_after` |
 //! | `sim/no-usage` | never says what it used | |
 //! | `sim/zero-usage` | says that it used nothing | |
-//! | `sim/absurd-usage` | says something impossible | `mode`: `huge`, `negative`, `fractional`, `text` |
+//! | `sim/absurd-usage` | says something impossible | `mode`: `huge`, `wrapped`, `negative`, `fractional`, `text` |
 //! | `sim/embedding` | gives vectors, as floats or base64 | |
 //!
 //! Parameters follow the name as in a query, `sim/lorem?tokens=500&seed=7`, and every model takes
 //! `tokens`, `seed`, `first_ms`, `chunk_ms`, `status` (answer with this error), `hang=1` (never
-//! answer), `cached` and `reasoning` (tokens of that class in the usage).
+//! answer), `end_after` (events before a stream ends as if that were all, with no `[DONE]`), `cached`
+//! and `reasoning` (tokens of that class in the usage).
 //!
 //! A token is a word with the white space behind it, in the prompt as in the answer. What a model
 //! does follows from the model, its seed and the request's bytes, and from nothing else.

@@ -218,6 +218,25 @@ pub(super) const TABLE: &[Case] = &[
             BEYOND,
         )),
     },
+    Case {
+        what: "an absurd usage: 2⁶⁴ − 1 tokens",
+        model: "sim/absurd-usage?mode=wrapped",
+        act: Act::Stays,
+        whole: Some(expected(
+            WHOLE,
+            "completed",
+            "provider",
+            Charge::Hold,
+            BEYOND,
+        )),
+        streamed: Some(expected(
+            DONE,
+            "completed",
+            "provider",
+            Charge::Hold,
+            BEYOND,
+        )),
+    },
     uncounted(
         "an absurd usage: −5",
         "sim/absurd-usage?mode=negative",

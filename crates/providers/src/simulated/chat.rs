@@ -119,6 +119,9 @@ impl Chat {
             chat: self,
             next: 0,
             cut_at,
+            end_at: model
+                .end_after
+                .map(|events| usize::try_from(events).unwrap_or(usize::MAX)),
         }
     }
 }
@@ -156,6 +159,7 @@ fn usage(model: &Model, prompt: u64, completion: u64) -> Option<String> {
         (Kind::NoUsage, _) => return None,
         (Kind::ZeroUsage, _) => ("0".to_owned(), "0".to_owned()),
         (Kind::AbsurdUsage, Absurd::Huge) => (prompt.to_string(), "1000000000000".to_owned()),
+        (Kind::AbsurdUsage, Absurd::Wrapped) => (prompt.to_string(), u64::MAX.to_string()),
         (Kind::AbsurdUsage, Absurd::Negative) => (prompt.to_string(), "-5".to_owned()),
         (Kind::AbsurdUsage, Absurd::Fractional) => (prompt.to_string(), "1.5".to_owned()),
         (Kind::AbsurdUsage, Absurd::Text) => (prompt.to_string(), "\"12\"".to_owned()),
@@ -179,6 +183,7 @@ pub(super) struct Chunks {
     head: String,
     next: usize,
     cut_at: Option<usize>,
+    end_at: Option<usize>,
 }
 
 /// The model breaks off.
@@ -190,7 +195,7 @@ impl Iterator for Chunks {
 
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.next;
-        if self.cut_at.is_some_and(|cut| step > cut) {
+        if self.cut_at.is_some_and(|cut| step > cut) || self.end_at.is_some_and(|end| step >= end) {
             return None;
         }
         self.next = step.checked_add(1)?;

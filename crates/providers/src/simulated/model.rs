@@ -44,6 +44,8 @@ pub(crate) enum Absurd {
     /// 10¹² tokens of output.
     #[default]
     Huge,
+    /// As many tokens of output as fit in 64 bits: a count that ran below zero.
+    Wrapped,
     Negative,
     Fractional,
     Text,
@@ -67,6 +69,8 @@ pub(crate) struct Model {
     pub(crate) rate: u64,
     /// Words before `sim/cut` breaks off.
     pub(crate) cut_after: Option<u64>,
+    /// Events before a stream ends as if that were all, with no `[DONE]`.
+    pub(crate) end_after: Option<u64>,
     pub(crate) seed: u64,
     /// Tokens of the prompt that a cache served.
     pub(crate) cached: u64,
@@ -110,6 +114,7 @@ impl Model {
             hang: false,
             rate: 50,
             cut_after: None,
+            end_after: None,
             seed: 0,
             cached: 0,
             reasoning: 0,
@@ -127,12 +132,14 @@ impl Model {
             "hang" => self.hang = value == "1",
             "rate" => self.rate = number.ok()?,
             "cut_after" => self.cut_after = Some(number.ok()?),
+            "end_after" => self.end_after = Some(number.ok()?),
             "seed" => self.seed = number.ok()?,
             "cached" => self.cached = number.ok()?,
             "reasoning" => self.reasoning = number.ok()?,
             "mode" => {
                 self.absurd = match value {
                     "huge" => Absurd::Huge,
+                    "wrapped" => Absurd::Wrapped,
                     "negative" => Absurd::Negative,
                     "fractional" => Absurd::Fractional,
                     "text" => Absurd::Text,

@@ -203,11 +203,25 @@ async fn cut_breaks_off() {
 }
 
 #[tokio::test]
+async fn a_stream_may_end_without_saying_so() {
+    let model = "sim/lorem?tokens=3&end_after=9";
+    let (events, end, broke) = streamed(model, json!({"n": 2})).await;
+    // Two roles, two times three words, and the finish of the first answer only.
+    assert_eq!(events.len(), 9);
+    assert_eq!(events[8]["choices"][0]["finish_reason"], "stop");
+    assert_eq!(
+        (end.complete, end.closed, broke, end.usage),
+        (true, false, false, Reported::Missing)
+    );
+}
+
+#[tokio::test]
 async fn usage_is_absent_zero_or_absurd_where_it_should_be() {
     for (model, usage) in [
         ("sim/no-usage", Reported::Missing),
         ("sim/zero-usage", Reported::Given(Usage::NONE)),
         ("sim/absurd-usage", io(5, 1_000_000_000_000)),
+        ("sim/absurd-usage?mode=wrapped", io(5, u64::MAX)),
         ("sim/absurd-usage?mode=negative", Reported::Malformed),
         ("sim/absurd-usage?mode=fractional", Reported::Malformed),
         ("sim/absurd-usage?mode=text", Reported::Malformed),

@@ -1,0 +1,123 @@
+//! The database is away for a while: calls wait or are told so, and nothing is lost.
+//!
+//! Away is a write lock that somebody else holds: reads work, no write does.
+
+use std::time::Duration;
+
+use acceptance::Failure;
+use acceptance::audit::charge_of;
+use acceptance::call::{Answer, Ask, Ending};
+use acceptance::lock::WriteLock;
+use acceptance::proof::Findings;
+use acceptance::served::{Payer, Served, fitted, hold};
+use tokio::task::JoinSet;
+
+const FUNDS: i128 = 1_000_000_000;
+const CALLS: usize = 12;
+/// Three words in and six out.
+const CHARGE: i128 = 3 * 1_000 + 6 * 4_000;
+
+fn lock(served: &Served) -> Result<WriteLock, Failure> {
+    WriteLock::take(&served.gate.data().join("tollgate.db"))
+}
+
+/// Starts calls of both forms.
+fn calls(payer: &Payer) -> JoinSet<(bool, Answer)> {
+    (0..CALLS)
+        .map(|number| {
+            let (caller, stream) = (payer.caller.clone(), number % 2 == 1);
+            let ask = Ask::of("sim/lorem?tokens=6").streamed(stream).at_most(50);
+            async move { (stream, caller.call(&ask).await) }
+        })
+        .collect()
+}
+
+/// Each of the calls is on record under its id, whole, and charged for what it says.
+async fn on_record(
+    served: &Served,
+    answers: &[(bool, Answer)],
+    findings: &mut Findings,
+) -> Result<(), Failure> {
+    for (_, answer) in answers {
+        let id = answer.id.as_ref().ok_or("an answer without an id")?;
+        match served.receipt(&served.payer, id).await {
+            Ok(receipt) => {
+                let charge = charge_of(&receipt)?;
+                findings.check(
+                    receipt["outcome"] == "completed" && charge == CHARGE,
+                    || format!("{id}: {receipt}"),
+                );
+            }
+            Err(error) => findings.check(false, || format!("lost: {error}")),
+        }
+    }
+    Ok(())
+}
+
+/// Shorter than a client's patience: calls that hold their funds wait, and are served. The lease of
+/// an account's first call comes when that call has been told already; it is this node's all the same.
+#[tokio::test]
+async fn calls_wait_for_the_books_and_a_late_lease_is_not_lost() {
+    let served = Served::start("", FUNDS).await.unwrap();
+    let mut findings = Findings::default();
+    let first = served.payer.caller.call(&Ask::of("sim/echo")).await;
+    assert!(first.is_complete(), "{first:?}");
+    let all = Ask::of("sim/lorem?tokens=5").at_most(10_000);
+    let late = served.payer("late", hold(&all).unwrap()).await.unwrap();
+
+    let away = lock(&served).unwrap();
+    let waiting = calls(&served.payer);
+    let told = late.caller.call(&all).await;
+    findings.check(
+        (told.status, told.code().as_str()) == (503, "books_unavailable"),
+        || format!("the first call of an account: {told:?}"),
+    );
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    away.release().unwrap();
+
+    let answers = waiting.join_all().await;
+    for (_, answer) in &answers {
+        findings.check(answer.is_complete(), || format!("not served: {answer:?}"));
+    }
+    on_record(&served, &answers, &mut findings).await.unwrap();
+    for ask in [all, Ask::of("sim/echo").at_most(100)] {
+        let answer = late.caller.call(&ask).await;
+        findings.check(answer.is_complete(), || {
+            format!("the funds of the account are stranded: {answer:?}")
+        });
+    }
+    served.audit(&late, 2, &mut findings).await.unwrap();
+    served.end(CALLS + 1, findings).await.unwrap();
+}
+
+/// Longer than a client's patience: it is told, and what was delivered is charged once all the same.
+#[tokio::test]
+async fn what_was_delivered_while_the_books_were_away_is_charged_once() {
+    let served = Served::start("", FUNDS).await.unwrap();
+    let mut findings = Findings::default();
+    let first = served.payer.caller.call(&Ask::of("sim/echo")).await;
+    assert!(first.is_complete(), "{first:?}");
+
+    let away = lock(&served).unwrap();
+    let answers = calls(&served.payer).join_all().await;
+    for (stream, answer) in &answers {
+        let ending = if *stream {
+            Ending::Fault
+        } else {
+            Ending::Whole
+        };
+        findings.check(
+            (&answer.ending, answer.code().as_str()) == (&ending, "books_unavailable"),
+            || format!("not told: {answer:?}"),
+        );
+    }
+    away.release().unwrap();
+
+    on_record(&served, &answers, &mut findings).await.unwrap();
+    let balance = served.control.balance(&served.payer.account).await.unwrap();
+    let funds = balance.min(60_000_000);
+    let next = fitted(Ask::of("sim/lorem?tokens=5"), funds).unwrap();
+    let answer = served.payer.caller.call(&next).await;
+    findings.check(answer.is_complete(), || format!("afterwards: {answer:?}"));
+    served.end(CALLS + 2, findings).await.unwrap();
+}

@@ -1,0 +1,58 @@
+//! Calls that wait for funds which other calls hold.
+
+use std::time::Duration;
+
+use acceptance::call::Ask;
+use acceptance::proof::Findings;
+use acceptance::served::{Served, hold};
+use tokio::task::JoinSet;
+
+/// How many leave while they wait.
+const LEAVERS: usize = 8;
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_waits_for_funds_leaves_nothing_behind() {
+    let wanted = Ask::of("sim/lorem?tokens=5").at_most(1_000);
+    let holder = Ask::of("sim/slow?first_ms=3000&chunk_ms=0&tokens=4").at_most(900);
+    // Three words in and four out.
+    let spent = 3 * 1_000 + 4 * 4_000;
+    let funds = hold(&wanted).unwrap() + spent;
+    let served = Served::start("", funds).await.unwrap();
+    let mut findings = Findings::default();
+    let caller = served.payer.caller.clone();
+    let slow = holder.clone();
+    let held = JoinSet::from_iter([async move { caller.call(&slow).await }]);
+    // The holder is in as soon as nothing else fits.
+    let probe = Ask::of("sim/echo").at_most(1_000);
+    let probed = served
+        .payer
+        .caller
+        .leave_before_answer(&probe, Duration::from_millis(300));
+    probed.await.unwrap();
+    let mut leavers = JoinSet::new();
+    for number in 0..LEAVERS {
+        let caller = served.payer.caller.clone();
+        let ask = wanted.clone().at_most(900).streamed(number % 2 == 1);
+        leavers.spawn(async move {
+            caller
+                .leave_before_answer(&ask, Duration::from_millis(500))
+                .await
+        });
+    }
+    for left in leavers.join_all().await {
+        left.unwrap();
+    }
+    let first = held.join_all().await.remove(0);
+    findings.check(first.cost_nanos() == Some(spent), || {
+        format!("the call that held the funds: {first:?}")
+    });
+    // It fits exactly: a hold of any of them would be in its way.
+    let answer = served.payer.caller.call(&wanted).await;
+    findings.check(answer.is_complete(), || {
+        format!("the call that fits exactly: {answer:?}")
+    });
+    findings.check(answer.took < Duration::from_secs(2), || {
+        format!("it waited for {:?}", answer.took)
+    });
+    served.end(2, findings).await.unwrap();
+}
