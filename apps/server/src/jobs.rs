@@ -16,6 +16,8 @@ const TICK: Duration = Duration::from_millis(100);
 const NEWS: Duration = Duration::from_millis(250);
 /// How often settled calls are entered into the accounts' lists.
 const LISTING: Duration = Duration::from_millis(500);
+/// How often what nobody needs any more is deleted.
+const PURGE: Duration = Duration::from_mins(1);
 /// How many pieces of news are taken at a time.
 const NEWS_BATCH: u32 = 1000;
 /// How many calls are listed at a time.
@@ -34,6 +36,8 @@ pub(crate) fn start(house: &House, config: Config, stop: &CancellationToken) -> 
     tracker.spawn(every(LISTING, stop.clone(), move || {
         list_calls(listing.clone())
     }));
+    let purged = house.clone();
+    tracker.spawn(every(PURGE, stop.clone(), move || purge(purged.clone())));
     let beat = Duration::from_secs(u64::from(config.node.silence_s.max(3)) / 3);
     let alive = (house.clone(), Arc::new(config));
     tracker.spawn(every(beat, stop.clone(), move || {
@@ -132,6 +136,14 @@ async fn list_calls(house: House) {
                 return;
             }
         }
+    }
+}
+
+async fn purge(house: House) {
+    match house.purge().await {
+        Ok(0) => {}
+        Ok(rows) => tracing::debug!(rows, "deleted what nobody needs any more"),
+        Err(error) => tracing::warn!(%error, "nothing was deleted"),
     }
 }
 

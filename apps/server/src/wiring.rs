@@ -170,6 +170,11 @@ impl House {
     pub(crate) async fn list_pending_calls(&self, most: u64) -> Result<u64, StoreError> {
         self.ports.store.list_pending_calls(most).await
     }
+
+    /// Deletes ended sessions, old news and nodes that are long gone, some at a time.
+    pub(crate) async fn purge(&self) -> Result<u64, StoreError> {
+        self.ports.store.purge(self.ports.clock.now()).await
+    }
 }
 
 impl ServedModels for Routes {

@@ -9,6 +9,8 @@ use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
+use crate::gate::Gate;
+
 /// How long the store may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -44,11 +46,17 @@ pub(crate) async fn live() -> impl Responder {
     get, path = "/readyz", operation_id = "ready", tag = "health",
     responses(
         (status = 200, description = "It can serve", body = Health),
-        (status = 503, description = "The store does not answer, or is not migrated", body = Health),
+        (status = 503, description = "The store does not answer or is not migrated, or the process is stopping", body = Health),
     ),
     security(()),
 )]
-pub(crate) async fn ready(directory: web::Data<dyn Directory>) -> impl Responder {
+pub(crate) async fn ready(
+    directory: web::Data<dyn Directory>,
+    gate: Option<web::Data<Gate>>,
+) -> impl Responder {
+    if gate.is_some_and(|gate| gate.closing.is_cancelled()) {
+        return HttpResponse::ServiceUnavailable().json(Health { status: "stopping" });
+    }
     let status = match timeout(PATIENCE, directory.newest_change()).await {
         Ok(Ok(_)) => return HttpResponse::Ok().json(Health { status: "ok" }),
         Ok(Err(error)) => {
