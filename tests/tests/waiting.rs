@@ -13,22 +13,17 @@ const LEAVERS: usize = 8;
 #[tokio::test]
 async fn a_client_that_leaves_while_it_waits_for_funds_leaves_nothing_behind() {
     let wanted = Ask::of("sim/lorem?tokens=5").at_most(1_000);
-    let holder = Ask::of("sim/slow?first_ms=3000&chunk_ms=0&tokens=4").at_most(900);
+    // It has begun, and so holds its funds, seconds before it ends.
+    let holder = Ask::of("sim/slow?first_ms=0&chunk_ms=600&tokens=4")
+        .streamed(true)
+        .at_most(900);
     // Three words in and four out.
     let spent = 3 * 1_000 + 4 * 4_000;
     let funds = hold(&wanted).unwrap() + spent;
     let served = Served::start("", funds).await.unwrap();
     let mut findings = Findings::default();
-    let caller = served.payer.caller.clone();
-    let slow = holder.clone();
-    let held = JoinSet::from_iter([async move { caller.call(&slow).await }]);
-    // The holder is in as soon as nothing else fits.
-    let probe = Ask::of("sim/echo").at_most(1_000);
-    let probed = served
-        .payer
-        .caller
-        .leave_before_answer(&probe, Duration::from_millis(300));
-    probed.await.unwrap();
+    let held = served.payer.caller.begin(&holder).await.unwrap();
+    let held = JoinSet::from_iter([held]);
     let mut leavers = JoinSet::new();
     for number in 0..LEAVERS {
         let caller = served.payer.caller.clone();
