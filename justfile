@@ -83,7 +83,7 @@ suites: unit doctest sdk race-short crash-short
 
 [private]
 unit:
-    scripts/tools.sh cargo-nextest
+    scripts/tools.sh cargo-nextest python
     cargo nextest run --locked --workspace
 
 [private]

@@ -100,8 +100,8 @@ pub(crate) async fn serve(
 /// Lets running calls end, then settles what is left of them, then gives the leases back.
 async fn wind_down(house: &House, server: &ServerHandle) {
     tracing::info!("stopping: no new calls; running ones may end");
+    // Connections are still taken, so that who comes is told to try elsewhere.
     house.gate.closing.cancel();
-    server.pause().await;
     let calls = &house.tracker;
     calls.close();
     if tokio::time::timeout(DRAIN, calls.wait()).await.is_err() {

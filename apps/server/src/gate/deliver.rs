@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use billing_core::meter::{Meter, Usage};
-use billing_core::port::books::{BooksError, Settled};
+use billing_core::port::books::Settled;
 use bytes::Bytes;
 use gateway_core::count::{Delivered, estimate};
 use gateway_core::dialect::{Dialect, Reply};
@@ -99,10 +99,14 @@ impl Gate {
             status: error.status(),
             ..ending
         };
-        let late = error.clone();
-        let then = |_| Delivery::Failed(error);
-        self.settle_and_answer(call, (&metered, ending), client, then, late)
-            .await;
+        let mut recording = std::pin::pin!(self.settle(call, &metered, ending));
+        let recorded = tokio::time::timeout(CLIENT_PATIENCE, &mut recording).await;
+        // Nothing is charged, so the client need not wait for the record.
+        answer(client, Delivery::Failed(error));
+        match recorded {
+            Ok(recorded) => note(recorded),
+            Err(_) => note(recording.await),
+        }
     }
 
     async fn deliver_whole(&self, call: &mut OpenCall, ending: Ending, whole: Whole) {
@@ -133,11 +137,11 @@ impl Gate {
             first_byte_ms: Some(millis_since(call.incoming.started)),
             ..ending
         };
-        let usage = metered.usage;
-        let then = move |settled: Result<Settled, BooksError>| match settled {
+        // An answer that is not streamed is delivered when it is paid for, however long that takes.
+        let delivery = match self.settle(call, &metered, ending).await {
             Ok(settled) => {
                 let members = cost_members(&settled);
-                let body = dialect.annotate(&body, &reply, &usage, &members);
+                let body = dialect.annotate(&body, &reply, &metered.usage, &members);
                 Delivery::Whole {
                     body,
                     settled: Box::new(settled),
@@ -148,27 +152,7 @@ impl Gate {
                 Delivery::Failed(V1Error::StoreAway)
             }
         };
-        self.settle_and_answer(call, (&metered, ending), client, then, V1Error::StoreAway)
-            .await;
-    }
-
-    /// Settles, then answers. A client that has waited long enough is told `late`; the settlement
-    /// goes on without it.
-    async fn settle_and_answer(
-        &self,
-        call: &mut OpenCall,
-        (metered, ending): (&Metered, Ending),
-        client: Client,
-        then: impl FnOnce(Result<Settled, BooksError>) -> Delivery,
-        late: V1Error,
-    ) {
-        let mut settling = std::pin::pin!(self.settle(call, metered, ending));
-        if let Ok(settled) = tokio::time::timeout(CLIENT_PATIENCE, &mut settling).await {
-            answer(client, then(settled));
-        } else {
-            answer(client, Delivery::Failed(late));
-            note(settling.await);
-        }
+        answer(client, delivery);
     }
 
     /// Counts tokens where it does not hold up other calls.
