@@ -96,7 +96,11 @@ impl Gate {
                 continue;
             };
             let start = Instant::now();
-            let one = self.try_one(upstreams, call, &stop).await;
+            let one = tokio::select! {
+                one = self.try_one(upstreams, call, &stop) => one,
+                // The process stops, and nothing of an answer is there: nothing is charged.
+                () = self.cut.cancelled() => One::Spoiled,
+            };
             let (attempt, fault, retry_after) = match one {
                 One::Answered(answer) => {
                     self.routes
