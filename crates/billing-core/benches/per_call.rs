@@ -275,6 +275,7 @@ fn settlement(account: AccountId, call: u64, price: &Arc<PriceVersion>) -> Settl
             answer_tokens: 100_000,
         },
         held: vec![(BudgetScope::Wallet, hold), (LIMIT, hold)],
+        promised: None,
         facts: CallFacts {
             endpoint: "chat.completions".to_owned(),
             outcome: "completed".to_owned(),

@@ -117,6 +117,9 @@ pub struct Settlement {
     pub bounds: UsageBounds,
     /// What is held for it, by budget.
     pub held: Vec<(BudgetScope, Amount)>,
+    /// What its caller is told that it costs, whether or not the books have answered by then
+    /// ([`crate::settlement::promised`]): no more is charged. `None` where nobody is told.
+    pub promised: Option<Amount>,
     /// What else is put on record.
     pub facts: CallFacts,
 }

@@ -15,6 +15,7 @@
 
 pub mod budget;
 pub mod call;
+pub mod call_record;
 pub mod charge;
 pub mod id;
 pub mod lease_book;

@@ -5,3 +5,4 @@ pub mod catalogue;
 pub mod clock;
 pub mod directory;
 pub mod reports;
+pub mod spool;

@@ -104,11 +104,46 @@ pub enum SettleError {
     Money(#[from] MoneyError),
 }
 
+/// What a call costs, said before the books have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promise {
+    /// What the account will pay.
+    pub charge: Nanos,
+    /// What the house will bear, because it went beyond the hold.
+    pub overrun: Nanos,
+    /// Whether the reported usage is not believed, so that the hold will be charged instead.
+    pub quarantined: bool,
+}
+
+/// What [`settle`] charges a call whose lease covers its hold, as long as
+/// [`Settlement::promised`] keeps it from taking more than that.
+///
+/// With it a call can end before the books have answered, and its caller knows what it costs. A
+/// lease that is gone by then can only make it less.
+pub fn promised(settlement: &Settlement) -> Promise {
+    let Rated { due, quarantined } = rated(settlement);
+    let held = budgets_of(settlement)
+        .into_iter()
+        .filter(|(scope, _)| scope.unit() == BudgetUnit::Nanos)
+        .map(|(_, held)| held)
+        .min()
+        .unwrap_or_default();
+    let charge = due
+        .min(held)
+        .min(settlement.promised.unwrap_or(Amount::MAX));
+    Promise {
+        charge: charge.money(),
+        overrun: due.less(charge).money(),
+        quarantined,
+    }
+}
+
 /// Settles calls of one account: rates each, charges it within its hold and what is free, frees the
 /// rest, and books the batch as one transaction.
 ///
 /// A charge takes from the call's own hold first. What goes beyond it may take what is available
-/// and nobody has on lease; the remainder is the house's [`LedgerCode::Overrun`]. So neither the
+/// and nobody has on lease, unless less was promised; the remainder is the house's
+/// [`LedgerCode::Overrun`]. So neither the
 /// balance nor a limit is ever passed, whatever the usage says. A call that stands twice in the
 /// batch is charged once. The caller leaves out calls that are already on record.
 ///
@@ -150,7 +185,8 @@ fn settle_one(
         .map(|(scope, held)| state.reach(settlement.node, *scope, *held))
         .min()
         .unwrap_or_default()
-        .min(due);
+        .min(due)
+        .min(settlement.promised.unwrap_or(Amount::MAX));
     let mut used = Vec::with_capacity(budgets.len());
     for (scope, held) in budgets {
         let reach = state.reach(settlement.node, scope, held);

@@ -13,7 +13,9 @@ use billing_core::ledger::{LedgerCode, LedgerTxn};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Nanos};
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier, UnitPrice};
-use billing_core::settlement::{AccountState, Booking, BudgetUse, Changes, SettleError, settle};
+use billing_core::settlement::{
+    AccountState, Booking, BudgetUse, Changes, SettleError, promised, settle,
+};
 use billing_core::wallet::{AccountStatus, Lot, LotKind, Wallet};
 use proptest::prelude::*;
 use time::OffsetDateTime;
@@ -101,6 +103,7 @@ fn call(id: i64, held: &[(BudgetScope, u64)], tokens: Option<u64>) -> Settlement
             answer_tokens: 1_000,
         },
         held: held.iter().map(|(s, a)| (*s, Amount::new(*a))).collect(),
+        promised: None,
         facts: CallFacts {
             endpoint: "chat.completions".to_owned(),
             outcome: "completed".to_owned(),
@@ -400,5 +403,39 @@ proptest! {
         let lots: u64 = changes.state.lots.iter().map(|l| l.remaining.get()).sum();
         let debts = Nanos::total(changes.calls.iter().map(|c| c.on_credit));
         prop_assert_eq!(i128::from(lots) - debts, i128::from(posted.get()));
+    }
+}
+
+proptest! {
+    /// Whatever else the account has: a call that was told what it costs pays that, when its lease
+    /// is still there, and never more.
+    #[test]
+    fn what_was_promised_is_what_is_charged(
+        held in 0_u64..1_500,
+        key_held in proptest::option::of(0_u64..1_500),
+        tokens in proptest::option::of(0_u64..1_500),
+        others in 0_u64..2_000,
+        lost in any::<bool>(),
+    ) {
+        let mut holds = vec![(WALLET, held)];
+        holds.extend(key_held.map(|held| (LIMIT, held)));
+        let mut settlement = call(1, &holds, tokens);
+        let promise = promised(&settlement);
+        settlement.promised = Some(Amount::of(promise.charge));
+        prop_assert_eq!(promised(&settlement), promise);
+        let leases = if lost { &[][..] } else { &holds[..] };
+        let funds = if lost { others } else { held + others };
+        let mut state = books(&[(LotKind::Paid, funds)], 0, leases);
+        if let Some(key_held) = key_held {
+            state = limited(state, LIMIT, key_held + others, 0);
+        }
+        let settled = booked(state, &[settlement]).calls.remove(0);
+        if lost {
+            prop_assert!(settled.charge <= promise.charge);
+        } else {
+            prop_assert_eq!(settled.charge, promise.charge);
+            prop_assert_eq!(settled.overrun, promise.overrun);
+        }
+        prop_assert_eq!(settled.quarantined, promise.quarantined);
     }
 }

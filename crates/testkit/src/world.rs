@@ -206,6 +206,7 @@ impl World {
                 answer_tokens: 1_000_000_000_000,
             },
             held: vec![(BudgetScope::Wallet, Amount::new(held))],
+            promised: None,
             facts: facts(self.now()),
         }
     }

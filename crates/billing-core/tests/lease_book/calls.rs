@@ -98,6 +98,7 @@ impl World {
                 answer_tokens: 500,
             },
             held,
+            promised: None,
             facts: no_facts(self.now),
         }
     }

@@ -223,6 +223,7 @@ fn settlement(call: CallId, held: Vec<(BudgetScope, Amount)>, units: Amount) -> 
             answer_tokens: 0,
         },
         held,
+        promised: None,
         facts: CallFacts {
             endpoint: "chat.completions".to_owned(),
             outcome: "completed".to_owned(),
