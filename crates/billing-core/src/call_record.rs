@@ -250,7 +250,7 @@ mod tests {
         Arc::new(PriceVersion::new(id, model, Currency::USD, from, vec![rate]).unwrap())
     }
 
-    fn settlement(basis: Basis) -> Settlement {
+    fn settlement(basis: &Basis) -> Settlement {
         let quota = BudgetScope::Quota {
             quota: QuotaId::new(9),
             unit: crate::budget::BudgetUnit::Tokens,
@@ -269,7 +269,7 @@ mod tests {
             model: ModelName::new("m\"\u{fc}"),
             price: price(5),
             tier: ServiceTier::Flex,
-            basis,
+            basis: *basis,
             bounds: UsageBounds {
                 prompt_tokens: u64::MAX,
                 answer_tokens: 7,
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn nothing_of_a_settlement_is_lost() {
         for basis in [delivered(), Basis::Void] {
-            let before = settlement(basis);
+            let before = settlement(&basis);
             let text = serde_json::to_string(&CallRecord::of(&before).unwrap()).unwrap();
             let record: CallRecord = serde_json::from_str(&text).unwrap();
             assert_eq!(record.price(), before.price.id());
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn what_was_written_stays_readable() {
         let record: CallRecord = serde_json::from_str(SHAPE_1).unwrap();
-        assert_eq!(record, CallRecord::of(&settlement(delivered())).unwrap());
+        assert_eq!(record, CallRecord::of(&settlement(&delivered())).unwrap());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use billing_core::port::books::BooksError;
 use billing_core::port::catalogue::CatalogueError;
 use billing_core::port::directory::DirectoryError;
 use billing_core::port::reports::ReportError;
+use billing_core::port::spool::SpoolError;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DbErr, RuntimeErr};
 use thiserror::Error as ThisError;
@@ -70,6 +71,25 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether SQLite found no room, within its bound or on the disk.
+    pub(crate) fn is_full(&self) -> bool {
+        let Self::Database(DbErr::Exec(error) | DbErr::Query(error)) = self else {
+            return false;
+        };
+        sqlite_code(error) == Some(13)
+    }
+}
+
+/// SQLite's primary result code.
+fn sqlite_code(error: &RuntimeErr) -> Option<u32> {
+    let RuntimeErr::SqlxError(error) = error else {
+        return None;
+    };
+    let code = error.as_database_error().and_then(DatabaseError::code)?;
+    Some(code.parse::<u32>().ok()? & 0xff)
+}
+
 /// Constraints and values: SQLSTATE classes 22 and 23, SQLite's result 19 and 20.
 fn is_refusal(error: &RuntimeErr) -> bool {
     let RuntimeErr::SqlxError(error) = error else {
@@ -113,6 +133,15 @@ impl From<StoreError> for ReportError {
     fn from(error: StoreError) -> Self {
         if let StoreError::Unreadable { table, why } = error {
             return Self::Unreadable { table, why };
+        }
+        Self::Unavailable(boxed(error))
+    }
+}
+
+impl From<StoreError> for SpoolError {
+    fn from(error: StoreError) -> Self {
+        if error.is_full() {
+            return Self::Full;
         }
         Self::Unavailable(boxed(error))
     }

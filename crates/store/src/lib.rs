@@ -1,6 +1,6 @@
 //! The ports of `billing-core` over SeaORM: the same on SQLite and on PostgreSQL.
 //!
-//! A [`Store`] is all four ports at once: `Books`, `Directory`, `Catalogue`, `Reports`. Decisions
+//! A [`Store`] is four ports at once: `Books`, `Directory`, `Catalogue`, `Reports`. Decisions
 //! are made by rules of `billing-core`; this crate locks and loads what they look at, calls them,
 //! and writes what they answer, in one transaction. It decides nothing itself.
 //!
@@ -9,6 +9,7 @@
 //! - The hot path is constant SQL over arrays (`jsonb_each` on SQLite, `unnest` on PostgreSQL);
 //!   `rows` alone knows the difference. Control-plane rows are SeaORM entities.
 //! - The row of a wallet is the lock on an account's books: whoever changes them takes it first.
+//! - `spool` is the one part that has a file of its own, on the node's disk, beside the database.
 //! - Settlements and leases go to one committer, which puts all that waits into one transaction.
 //!
 //! # Adding a table
@@ -19,6 +20,7 @@ mod books;
 mod call_row;
 mod catalogue;
 mod db;
+mod deployment;
 mod directory;
 mod entity;
 mod error;
@@ -28,8 +30,13 @@ mod purge;
 mod reports;
 mod rows;
 mod schema;
+mod spool;
 mod verify;
 
 pub use books::committer::Committed;
+pub use deployment::DeploymentId;
 pub use error::StoreError;
 pub use open::{Store, StoreConfig};
+pub use spool::{
+    EarlierLife, Opened, SpoolConfig, SpoolFile, SpoolHeader, SpoolOpenError, SpoolView,
+};

@@ -4,6 +4,7 @@ pub mod books;
 pub mod catalogue;
 pub mod directory;
 pub mod reports;
+pub mod spool;
 
 /// One test a rule: `testkit::rules!(module, opener, contract module, rules…)`.
 #[macro_export]

@@ -22,5 +22,5 @@ pub mod postgres;
 pub mod world;
 
 pub use clock::ManualClock;
-pub use memory::Memory;
+pub use memory::{Memory, MemorySpool};
 pub use world::{Ports, World};

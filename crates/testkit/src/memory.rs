@@ -21,6 +21,9 @@ mod books;
 mod catalogue;
 mod directory;
 mod reports;
+mod spool;
+
+pub use spool::MemorySpool;
 
 /// All ports, in memory.
 #[derive(Debug)]
@@ -140,6 +143,15 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unused_async, reason = "an opener is async")]
+    async fn open_spool() -> crate::contract::spool::SpoolCase {
+        crate::contract::spool::SpoolCase {
+            spool: Arc::new(MemorySpool::new(500)),
+            keep: Box::new(()),
+        }
+    }
+
+    crate::spool_contract!(spool_in_memory, super::open_spool);
     crate::books_contract!(books_in_memory, super::open);
     crate::directory_contract!(directory_in_memory, super::open);
     crate::catalogue_contract!(catalogue_in_memory, super::open);

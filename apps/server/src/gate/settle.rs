@@ -55,6 +55,7 @@ impl Gate {
             basis,
             bounds: usage_bounds(call),
             held: call.held(),
+            promised: None,
             facts: facts(call, metered, ending),
         };
         let held = settlement.held.clone();

@@ -4,6 +4,7 @@
 mod open;
 mod postgres;
 mod schema;
+mod spool;
 mod sqlite;
 mod store;
 mod tampered;
