@@ -156,6 +156,18 @@ impl IdSequence {
     }
 }
 
+/// The lowest id that is handed out at or after an instant, given in milliseconds since the Unix
+/// epoch.
+pub fn first_id_at(unix_ms: i64) -> i64 {
+    let ms = unix_ms.saturating_sub(ID_EPOCH_MS).max(0);
+    ms.saturating_mul(1_i64 << SEQUENCE_BITS.saturating_add(NODE_BITS))
+}
+
+/// When an id was handed out, in milliseconds since the Unix epoch, by the clock of who did.
+pub fn time_of_id(id: i64) -> i64 {
+    (id >> SEQUENCE_BITS.saturating_add(NODE_BITS)).saturating_add(ID_EPOCH_MS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +194,14 @@ mod tests {
         assert!("acc_".parse::<AccountId>().is_err());
         assert!("acc_zzzzzzzzzzzzz".parse::<AccountId>().is_err());
         assert!("acc_é000000000000".parse::<AccountId>().is_err());
+    }
+
+    #[test]
+    fn an_id_tells_when_it_was_handed_out() {
+        let now = 1_800_000_000_123;
+        let id = IdSequence::new(1023).next(now);
+        assert_eq!(time_of_id(id), now);
+        assert!(first_id_at(now) <= id && id < first_id_at(now + 1));
     }
 
     #[test]

@@ -4,5 +4,6 @@ pub mod books;
 pub mod catalogue;
 pub mod clock;
 pub mod directory;
+pub mod proofs;
 pub mod reports;
 pub mod spool;

@@ -55,7 +55,8 @@ impl Scene {
                 books: vec![shared.clone()],
                 directory: shared.clone(),
                 catalogue: shared.clone(),
-                reports: shared,
+                reports: shared.clone(),
+                proofs: shared,
                 clock,
                 keep: Box::new(folder),
             };

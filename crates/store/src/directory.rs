@@ -337,6 +337,7 @@ async fn update(
     if (before.status, before.credit_limit) != (expected.status, expected.credit_limit) {
         return Err(DirectoryError::Stale);
     }
+    terms.check_after(before.status)?;
     let AccountTerms {
         status,
         credit_limit,

@@ -1,26 +1,44 @@
 //! Proves books: each invariant computed anew from the journal and the calls, beside what is kept.
-
-use std::collections::BTreeMap;
-use std::fmt::Display;
+//!
+//! A proof walks an account's calls and transactions once, in one snapshot and in constant memory:
+//! what must agree leg by leg is added up as [fingerprints](fingerprint). What the walk passed and
+//! no longer changes is [carried](sums::Carried) to the next proof, which begins there. A proof
+//! that fails is not believed before the books failed once more from the beginning, by
+//! [name](names).
+//!
+//! Old calls may be deleted. What began before calls are kept from is proved by the journal alone.
 
 use billing_core::budget::BudgetScope;
-use billing_core::id::AccountId;
+use billing_core::id::{AccountId, time_of_id};
 use billing_core::port::books::AccountProof;
-use billing_core::wallet::Wallet;
 use sea_orm::ConnectionTrait;
 
 mod calls;
+mod findings;
+mod fingerprint;
 mod journal;
+mod kept;
+mod names;
+mod remembered;
+mod rollup;
+mod sums;
 
-use self::calls::{Prices, Tally};
-use self::journal::Journal;
+use self::calls::Prices;
+use self::findings::Findings;
+use self::fingerprint::{Fingerprint, Name};
+use self::names::Names;
+use self::sums::{Carried, Final};
 use crate::books::load;
+use crate::books::save::BUCKET_US;
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::get;
 use crate::open::Store;
 
-/// Proves the accounts after one, each in a snapshot of its own.
+/// For how long after the first call that is kept a transaction may settle calls that began before.
+const SETTLED_WITHIN_US: i64 = 48 * 3600 * 1_000_000;
+
+/// Proves the accounts after one from the beginning, each in a snapshot of its own.
 pub(crate) async fn accounts(
     store: &Store,
     after: Option<AccountId>,
@@ -34,152 +52,245 @@ pub(crate) async fn accounts(
     for row in db::all(&store.db.reader, text, values).await? {
         let account = AccountId::new(get(&row, "account_id")?);
         let tx = store.db.snapshot().await?;
-        let result = prove(&tx, account, &mut prices).await;
-        proofs.push(db::finish(tx, result).await?);
+        let result = async {
+            let since = kept_since(&tx).await?;
+            let start = Start {
+                remembered: None,
+                since,
+                last: Final::at(i64::MAX),
+            };
+            prove(&tx, account, start, &mut prices).await
+        };
+        let result = result.await;
+        let proved = db::finish(tx, result).await?;
+        proofs.extend(proved.map(|proved| proved.proof));
     }
     Ok(proofs)
 }
 
-/// What is broken, in words.
-#[derive(Debug, Default)]
-pub(crate) struct Findings(Vec<String>);
+/// Where a proof begins, and what it may carry over.
+#[derive(Debug)]
+struct Start {
+    remembered: Option<Carried>,
+    /// From when on calls are kept, in microseconds; the least number when none was deleted.
+    since: i64,
+    last: Final,
+}
 
-impl Findings {
-    /// Notes that what is kept is not what it must be.
-    #[expect(clippy::needless_pass_by_value, reason = "both are numbers")]
-    fn same<T: PartialEq + Display>(&mut self, what: impl Display, kept: T, derived: T) {
-        if kept != derived {
-            self.0
-                .push(format!("{what}: kept {kept}, derived {derived}"));
-        }
+/// What a proof found, and what the next one can begin with.
+#[derive(Debug)]
+struct Proved {
+    proof: AccountProof,
+    seen: Seen,
+    /// `None` where the books do not hold.
+    carried: Option<Carried>,
+}
+
+/// What a proof saw of the wallet and the journal.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    posted: i64,
+    leased: i64,
+    /// The last transaction; 0 where there is none.
+    txn: i64,
+}
+
+/// One walk through the books of an account.
+#[derive(Debug)]
+struct Pass<'a> {
+    account: i64,
+    from: Carried,
+    last: Final,
+    prices: &'a mut Prices,
+    /// What is wanted by name.
+    names: Option<Names>,
+    findings: Findings,
+}
+
+impl Pass<'_> {
+    /// Whether all calls of a transaction are still there to compare it with.
+    fn is_compared(&self, txn: i64) -> bool {
+        let since = self.from.since;
+        let booked_us = time_of_id(txn).saturating_mul(1000);
+        since == i64::MIN || booked_us >= since.saturating_add(SETTLED_WITHIN_US)
     }
 
-    fn must(&mut self, holds: bool, what: impl FnOnce() -> String) {
-        if !holds {
-            self.0.push(what());
-        }
+    /// Whether all calls of a limit's or quota's window are still there.
+    fn is_counted(&self, scope: BudgetScope) -> bool {
+        let starts_us = scope.row().window_start.saturating_mul(1_000_000);
+        self.from.since == i64::MIN || starts_us >= self.from.since
     }
 }
 
+/// Proves one account as a transaction sees it; `None` when it has no wallet.
 async fn prove<C: ConnectionTrait>(
     tx: &C,
     account: AccountId,
+    start: Start,
     prices: &mut Prices,
-) -> Result<AccountProof, StoreError> {
-    let mut findings = Findings::default();
-    let text = "SELECT * FROM wallet WHERE account_id = ?";
-    let row = db::one(tx, text, vec![account.get().into()]).await?;
-    let row = row.ok_or_else(|| StoreError::unreadable("wallet", "it is gone"))?;
-    let wallet = load::wallet(&row)?;
-    let mut tally = Tally::load(tx, account, prices, &mut findings).await?;
-    let journal = Journal::load(tx, account, &mut tally.due, &mut findings).await?;
-    journal.check(&wallet, &tally, &mut findings);
-    lots(tx, account, &wallet, &journal, &tally, &mut findings).await?;
-    leases(tx, account, &wallet, &tally, &mut findings).await?;
-    tally.check_rollup(tx, account, &mut findings).await?;
-    Ok(AccountProof {
-        account,
-        calls: tally.calls,
-        transactions: journal.transactions,
-        broken: findings.0,
-    })
-}
-
-async fn lots<C: ConnectionTrait>(
-    tx: &C,
-    account: AccountId,
-    wallet: &Wallet,
-    journal: &Journal,
-    tally: &Tally,
-    findings: &mut Findings,
-) -> Result<(), StoreError> {
-    let text = "SELECT * FROM lot WHERE account_id = ?";
-    let mut remaining = 0_i128;
-    let mut known = Vec::new();
-    for row in db::all(tx, text, vec![account.get().into()]).await? {
-        let lot = load::lot(&row)?;
-        let (id, granted) = (lot.id, i128::from(lot.granted.get()));
-        let left: i64 = get(&row, "remaining")?;
-        let left = i128::from(left);
-        add(&mut remaining, left);
-        known.push(id.get());
-        findings.must((0..=granted).contains(&left), || {
-            format!("{id} holds {left} of {granted}")
-        });
-        let drawn = tally.draws.get(&id.get()).copied().unwrap_or(0);
-        findings.same(
-            format!("{id} drawn by calls"),
-            granted.saturating_sub(left),
-            drawn,
-        );
-        let booked = journal.lots.get(&id.get()).copied().unwrap_or(0);
-        findings.same(format!("{id} in the journal"), left, -booked);
+) -> Result<Option<Proved>, StoreError> {
+    let Start {
+        remembered,
+        since,
+        last,
+    } = start;
+    let beginning = || Carried::nothing(since);
+    let begins_late = remembered.is_some();
+    let from = remembered.unwrap_or_else(beginning);
+    let mut ways = vec![(from, None)];
+    if begins_late {
+        // What came later than it should (a very long call, a clock that is far behind) is no
+        // fault of the books.
+        ways.push((beginning(), None));
     }
-    for lot in tally.draws.keys().chain(journal.lots.keys()) {
-        let id = billing_core::id::LotId::new(*lot);
-        findings.must(known.contains(lot), || format!("{id} does not exist"));
-    }
-    let posted = i128::from(wallet.posted.get());
-    let derived = remaining.saturating_sub(journal.owed());
-    findings.same("lots less what is owed", posted, derived);
-    Ok(())
-}
-
-async fn leases<C: ConnectionTrait>(
-    tx: &C,
-    account: AccountId,
-    wallet: &Wallet,
-    tally: &Tally,
-    findings: &mut Findings,
-) -> Result<(), StoreError> {
-    let mut leased = BTreeMap::<BudgetScope, i128>::new();
-    let text = "SELECT * FROM lease WHERE account_id = ?";
-    for row in db::all(tx, text, vec![account.get().into()]).await? {
-        let amount: i64 = get(&row, "amount")?;
-        add(
-            leased.entry(load::scope(&row)?).or_default(),
-            i128::from(amount),
-        );
-    }
-    let of_wallet = leased.remove(&BudgetScope::Wallet).unwrap_or(0);
-    findings.same(
-        "wallet on lease",
-        i128::from(wallet.leased.get()),
-        of_wallet,
-    );
-    let mut used = tally.uses.clone();
-    let text = "SELECT q.*, k.id AS key_id, k.limit_amount FROM quota_usage q \
-        LEFT JOIN api_key k ON q.kind = 1 AND k.id = q.subject AND k.account_id = q.account_id \
-        WHERE q.account_id = ?";
-    for row in db::all(tx, text, vec![account.get().into()]).await? {
-        let scope = load::scope(&row)?;
-        let kept = |column| Ok::<_, StoreError>(i128::from(get::<i64>(&row, column)?));
-        let name = describe(scope);
-        let derived = leased.remove(&scope).unwrap_or(0);
-        findings.same(format!("{name} on lease"), kept("leased")?, derived);
-        let derived = used.remove(&scope).unwrap_or(0);
-        findings.same(format!("{name} used by calls"), kept("used")?, derived);
-        if let BudgetScope::KeyLimit { .. } = scope {
-            let key: Option<i64> = get(&row, "key_id")?;
-            findings.must(key.is_some(), || format!("{name} has no key"));
-            let limit = get::<Option<i64>>(&row, "limit_amount")?.map(i128::from);
-            let taken = kept("used")?.saturating_add(kept("leased")?);
-            let is_within = limit.is_none_or(|limit| taken <= limit);
-            findings.must(is_within, || {
-                let limit = limit.unwrap_or_default();
-                format!("{name}: {taken} used or on lease, its limit is {limit}")
-            });
+    ways.push((beginning(), Some(Names::default())));
+    let mut found = None;
+    for (from, names) in ways {
+        let pass = Pass {
+            account: account.get(),
+            from,
+            last,
+            prices,
+            names,
+            findings: Findings::default(),
+        };
+        found = attempt(tx, pass).await?;
+        if found.as_ref().is_none_or(|p| p.proof.broken.is_empty()) {
+            break;
         }
     }
-    for (scope, derived) in leased.into_iter().chain(used) {
-        findings.same(format!("{} without a row", describe(scope)), 0, derived);
-    }
-    Ok(())
+    Ok(found)
 }
 
-fn describe(scope: BudgetScope) -> String {
+/// One attempt. What cannot be read is a finding.
+async fn attempt<C: ConnectionTrait>(
+    tx: &C,
+    mut pass: Pass<'_>,
+) -> Result<Option<Proved>, StoreError> {
+    let begun = pass.from.rows();
+    let walked = match walk(tx, &mut pass).await {
+        Ok(None) => return Ok(None),
+        Ok(Some(walked)) => Some(walked),
+        Err(error @ StoreError::Unreadable { .. }) => {
+            pass.findings.must(false, || error.to_string());
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let is_clean = pass.findings.is_empty();
+    let (carried, seen, counts) = walked.map_or_else(Default::default, |walked| {
+        let carried = Some(walked.carried).filter(|_| is_clean && walked.agrees);
+        (carried, walked.seen, walked.counts)
+    });
+    let (calls, transactions) = counts;
+    tracing::trace!(account = pass.account, begun, calls, transactions, "walked");
+    Ok(Some(Proved {
+        proof: AccountProof {
+            account: AccountId::new(pass.account),
+            calls,
+            transactions,
+            broken: pass.findings.into_words(),
+        },
+        seen,
+        carried,
+    }))
+}
+
+/// What a walk came to.
+#[derive(Debug)]
+struct Walk {
+    carried: Carried,
+    seen: Seen,
+    /// How many calls and transactions were looked at.
+    counts: (u64, u64),
+    /// Whether all fingerprints agree.
+    agrees: bool,
+}
+
+async fn walk<C: ConnectionTrait>(tx: &C, pass: &mut Pass<'_>) -> Result<Option<Walk>, StoreError> {
+    let text = "SELECT * FROM wallet WHERE account_id = ?";
+    let Some(row) = db::one(tx, text, vec![pass.account.into()]).await? else {
+        return Ok(None);
+    };
+    let wallet = load::wallet(&row)?;
+    let calls = calls::walk(tx, pass).await?;
+    let journal::Journal {
+        walked: journal,
+        newest,
+    } = journal::walk(tx, pass).await?;
+    // What began before the last call that is carried over is in the roll-ups of its time.
+    let began_us = time_of_id(calls.upto).saturating_mul(1000);
+    let bucket = began_us.saturating_sub(began_us.rem_euclid(BUCKET_US));
+    let rollup = rollup::walk(tx, pass, bucket.max(pass.from.bucket)).await?;
+    kept::wallet(pass, &wallet, &journal.all);
+    let granted = kept::lots(tx, pass, &wallet, &journal.all).await?;
+    let used = kept::leases(tx, pass, &wallet).await?;
+    let sides = [
+        (
+            calls.all.due,
+            journal.all.booked,
+            "settlements book what calls are due",
+        ),
+        (
+            calls.all.uses,
+            used,
+            "limits and quotas are used as calls say",
+        ),
+        (calls.all.rollup, rollup.all, "roll-ups add up the calls"),
+        (
+            journal.all.granted,
+            granted,
+            "lots are granted as the journal says",
+        ),
+    ];
+    let agrees = compare(pass, &sides);
+    let counts = (
+        calls.all.count.saturating_sub(pass.from.calls.count),
+        journal.all.count.saturating_sub(pass.from.journal.count),
+    );
+    let mut carried = pass.from.clone();
+    (carried.call, carried.calls) = (calls.upto, calls.sealed);
+    (carried.txn, carried.journal) = (journal.upto, journal.sealed.trimmed());
+    (carried.bucket, carried.rollup) = (rollup.upto, rollup.sealed);
+    let seen = Seen {
+        posted: wallet.posted.get(),
+        leased: get(&row, "leased")?,
+        txn: newest.max(0),
+    };
+    Ok(Some(Walk {
+        carried,
+        seen,
+        counts,
+        agrees,
+    }))
+}
+
+/// Compares both sides of each invariant: by name where names were kept, else as a whole.
+fn compare(pass: &mut Pass<'_>, sides: &[(Fingerprint, Fingerprint, &str)]) -> bool {
+    if let Some(names) = &pass.names {
+        names.check_due(&mut pass.findings);
+        rollup::check_missing(names, &mut pass.findings);
+    } else {
+        for (a, b, what) in sides {
+            pass.findings.must(a == b, || format!("not so: {what}"));
+        }
+    }
+    sides.iter().all(|(a, b, _)| a == b)
+}
+
+/// From when on calls are kept, in microseconds since the Unix epoch.
+async fn kept_since<C: ConnectionTrait>(_tx: &C) -> Result<i64, StoreError> {
+    Ok(i64::MIN)
+}
+
+/// The name of a limit or quota.
+fn scope_name(scope: BudgetScope) -> Name {
     let row = scope.row();
-    format!("{scope} {} of window {}", row.subject, row.window_start)
+    Name::of(7)
+        .number(i64::from(row.kind))
+        .number(row.subject)
+        .number(i64::from(row.unit))
+        .number(row.window_start)
 }
 
 fn add(sum: &mut i128, amount: i128) {

@@ -20,6 +20,7 @@ use time::OffsetDateTime;
 mod books;
 mod catalogue;
 mod directory;
+mod proofs;
 mod reports;
 mod spool;
 
@@ -42,6 +43,7 @@ struct State {
     users: BTreeMap<UserId, (User, String)>,
     members: BTreeMap<(AccountId, UserId), Role>,
     sessions: Vec<(SecretHash, UserId, OffsetDateTime)>,
+    proofs: proofs::Remembered,
     changes: Vec<ChangeSubject>,
     prices: PriceBook,
     price_ids: BTreeSet<i64>,
@@ -94,6 +96,7 @@ impl Memory {
                 users: BTreeMap::new(),
                 members: BTreeMap::new(),
                 sessions: Vec::new(),
+                proofs: proofs::Remembered::default(),
                 changes: Vec::new(),
                 prices: PriceBook::default(),
                 price_ids: BTreeSet::new(),
@@ -137,7 +140,8 @@ mod tests {
             books: vec![memory.clone()],
             directory: memory.clone(),
             catalogue: memory.clone(),
-            reports: memory,
+            reports: memory.clone(),
+            proofs: memory,
             clock,
             keep: Box::new(()),
         }
@@ -156,4 +160,5 @@ mod tests {
     crate::directory_contract!(directory_in_memory, super::open);
     crate::catalogue_contract!(catalogue_in_memory, super::open);
     crate::reports_contract!(reports_in_memory, super::open);
+    crate::proofs_contract!(proofs_in_memory, super::open);
 }

@@ -16,6 +16,7 @@ use billing_core::port::clock::Clock;
 use billing_core::port::directory::{
     Account, AccountTerms, ApiKey, Directory, DirectoryError, KeyLimit, SecretHash, User,
 };
+use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::price_book::ModelFacts;
@@ -35,6 +36,8 @@ pub struct Ports {
     pub catalogue: Arc<dyn Catalogue>,
     /// What can be looked up.
     pub reports: Arc<dyn Reports>,
+    /// What is proved.
+    pub proofs: Arc<dyn Proofs>,
     /// The clock that the books were opened with.
     pub clock: ManualClock,
     /// What lives as long as the test: a folder, a database.

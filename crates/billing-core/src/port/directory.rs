@@ -253,6 +253,22 @@ pub struct AccountTerms {
     pub credit_limit: Amount,
 }
 
+impl AccountTerms {
+    /// Whether an account of a status may be given these terms: one that is parked is let go by
+    /// [`Proofs::unpark`](crate::port::proofs::Proofs::unpark) alone.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Conflict`].
+    pub fn check_after(&self, status: AccountStatus) -> Result<(), DirectoryError> {
+        if status == AccountStatus::Parked && self.status != status {
+            let why = "the account is parked because its books failed a proof; mend them, then \
+                       run `tollgate accounts unpark`";
+            return Err(DirectoryError::Conflict(why.to_owned()));
+        }
+        Ok(())
+    }
+}
+
 impl Account {
     /// What an operator set.
     pub const fn terms(&self) -> AccountTerms {

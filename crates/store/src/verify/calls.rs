@@ -1,16 +1,18 @@
-//! The calls of an account, added up, and each rated again from what is stored.
+//! Walks the calls of an account: each is rated again from what is stored, and added up.
 
 use std::collections::BTreeMap;
 
-use billing_core::budget::BudgetScope;
+use billing_core::budget::{Amount, BudgetScope};
 use billing_core::charge::rate;
-use billing_core::id::AccountId;
 use billing_core::money::Nanos;
 use billing_core::port::reports::CallDetail;
 use billing_core::price::PriceVersion;
 use sea_orm::{ConnectionTrait, QueryResult};
 
-use super::{Findings, add};
+use super::findings::Findings;
+use super::rollup::{self, RollupKey, RollupSums};
+use super::sums::{CallSums, Part, Walked};
+use super::{Pass, scope_name};
 use crate::books::save::{BUCKET_US, Counted};
 use crate::error::StoreError;
 use crate::instant::{get, micros};
@@ -33,6 +35,9 @@ impl Prices {
         let mut missing: Vec<i64> = ids.filter(|id| !self.0.contains_key(id)).collect();
         missing.sort_unstable();
         missing.dedup();
+        if missing.is_empty() {
+            return Ok(());
+        }
         let found = catalogue::versions(tx, &missing).await;
         let found = found.map_err(|e| StoreError::unreadable("price_version", e.to_string()))?;
         self.0.extend(missing.into_iter().map(|id| (id, None)));
@@ -43,148 +48,129 @@ impl Prices {
     }
 }
 
-type RollupKey = (i64, i64, String);
-/// Calls, void calls, prompt, cached and answer tokens, charge, overrun.
-type RollupSums = [i128; 7];
-
-/// The calls of an account, added up.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(super) calls: u64,
-    /// Charge and overrun by ledger transaction.
-    pub(super) due: BTreeMap<i64, i128>,
-    /// By lot.
-    pub(super) draws: BTreeMap<i64, i128>,
-    /// By limit or quota, wallet apart.
-    pub(super) uses: BTreeMap<BudgetScope, i128>,
-    pub(super) on_credit: i128,
-    rollup: BTreeMap<RollupKey, RollupSums>,
+/// Walks the calls after those that were carried over.
+pub(super) async fn walk<C: ConnectionTrait>(
+    tx: &C,
+    pass: &mut Pass<'_>,
+) -> Result<Walked<CallSums>, StoreError> {
+    let mut after = pass.from.call;
+    let mut all = pass.from.calls;
+    let mut sealed = (all, after);
+    loop {
+        let rows = page(tx, pass.account, after).await?;
+        let calls = call_row::details(tx, &rows).await?;
+        pass.prices.load(tx, &calls).await?;
+        for (call, row) in calls.iter().zip(&rows) {
+            after = call.id.get();
+            let uses: Option<String> = get(row, "uses")?;
+            let uses = call_row::read_uses(uses.as_deref(), call.charge)?;
+            add(pass, &mut all, call, &uses);
+            rated_again(call, pass.prices, &mut pass.findings);
+            if after <= pass.last.call {
+                sealed = (all, after);
+            }
+        }
+        if rows.len() < PAGE {
+            let (sealed, upto) = sealed;
+            return Ok(Walked { all, sealed, upto });
+        }
+    }
 }
 
-impl Tally {
-    pub(super) async fn load<C: ConnectionTrait>(
-        tx: &C,
-        account: AccountId,
-        prices: &mut Prices,
-        findings: &mut Findings,
-    ) -> Result<Self, StoreError> {
-        let mut tally = Self::default();
-        let mut after = i64::MIN;
-        loop {
-            let rows = page(tx, account, after).await?;
-            let calls = call_row::details(tx, &rows).await?;
-            prices.load(tx, &calls).await?;
-            for (call, row) in calls.iter().zip(&rows) {
-                after = call.id.get();
-                let uses: Option<String> = get(row, "uses")?;
-                let uses = call_row::read_uses(uses.as_deref(), call.charge)?;
-                tally.add(call, &uses, findings);
-                rated_again(call, prices, findings);
-            }
-            if rows.len() < PAGE {
-                return Ok(tally);
-            }
-        }
-    }
-
-    fn add(
-        &mut self,
-        call: &CallDetail,
-        uses: &[(BudgetScope, billing_core::budget::Amount)],
-        findings: &mut Findings,
-    ) {
-        self.calls = self.calls.saturating_add(1);
-        let (charge, overrun) = (
-            i128::from(call.charge.get()),
-            i128::from(call.overrun.get()),
-        );
-        let due = charge.saturating_add(overrun);
-        match call.ledger_txn {
-            Some(txn) => add(self.due.entry(txn.get()).or_default(), due),
-            None => findings.must(due == 0, || {
-                format!("{} is due {due} and names no ledger transaction", call.id)
-            }),
-        }
-        let mut paid = i128::from(call.on_credit.get());
-        add(&mut self.on_credit, paid);
-        for drawn in &call.draws {
-            let amount = i128::from(drawn.amount.get());
-            add(&mut paid, amount);
-            add(self.draws.entry(drawn.lot.get()).or_default(), amount);
-        }
-        findings.same(format!("{} paid by lots and credit", call.id), charge, paid);
-        for (scope, taken) in uses {
-            let taken = i128::from(taken.get());
-            if *scope == BudgetScope::Wallet {
-                findings.same(format!("{} drawn from the wallet", call.id), charge, taken);
-            } else {
-                add(self.uses.entry(*scope).or_default(), taken);
-            }
-        }
-        self.count(call, charge, overrun);
-    }
-
-    fn count(&mut self, call: &CallDetail, charge: i128, overrun: i128) {
-        let started = micros(call.started_at);
-        let bucket = started.saturating_sub(started.rem_euclid(BUCKET_US));
-        let key = (bucket, call.key.get(), call.model.clone());
-        let counted = Counted::of(&call.usage, call.quarantined);
-        let more: RollupSums = [
-            1,
-            i128::from(call.source.is_none()),
-            i128::from(counted.prompt),
-            i128::from(counted.cached),
-            i128::from(counted.answer),
-            charge,
-            overrun,
-        ];
-        let sums = self.rollup.entry(key).or_default();
-        for (sum, more) in sums.iter_mut().zip(more) {
-            // As the roll-ups do: to the largest that fits.
-            *sum = sum.saturating_add(more).min(i128::from(i64::MAX));
-        }
-    }
-
-    /// The roll-ups are the calls, bucket by bucket.
-    pub(super) async fn check_rollup<C: ConnectionTrait>(
-        &self,
-        tx: &C,
-        account: AccountId,
-        findings: &mut Findings,
-    ) -> Result<(), StoreError> {
-        let mut derived = self.rollup.clone();
-        let text = "SELECT * FROM usage_rollup WHERE account_id = ?";
-        for row in db::all(tx, text, vec![account.get().into()]).await? {
-            let (key, kept) = rollup(&row)?;
-            let calls = derived.remove(&key).unwrap_or_default();
-            findings.must(kept == calls, || {
-                let (bucket, id, model) = &key;
-                format!(
-                    "roll-up {bucket} of key {id} and {model}: kept {kept:?}, derived {calls:?}"
-                )
+fn add(
+    pass: &mut Pass<'_>,
+    sums: &mut CallSums,
+    call: &CallDetail,
+    uses: &[(BudgetScope, Amount)],
+) {
+    sums.count = sums.count.saturating_add(1);
+    let charge = i128::from(call.charge.get());
+    let overrun = i128::from(call.overrun.get());
+    let due = charge.saturating_add(overrun);
+    let on_credit = i128::from(call.on_credit.get());
+    let drawn = call.draws.iter().map(|d| i128::from(d.amount.get()));
+    let paid = on_credit.saturating_add(drawn.sum());
+    let what = || format!("{} paid by lots and credit", call.id);
+    pass.findings.same(what, charge, paid);
+    match call.ledger_txn.map(billing_core::id::LedgerTxnId::get) {
+        None => pass.findings.must(due == 0, || {
+            format!("{} is due {due} and names no ledger transaction", call.id)
+        }),
+        Some(txn) if pass.is_compared(txn) => {
+            let lots = call.draws.iter().map(|drawn| {
+                let amount = i128::from(drawn.amount.get());
+                (Part::Lot(drawn.lot.get()), amount)
             });
+            let rest = [
+                (Part::Due, due),
+                (Part::Credit, on_credit),
+                (Part::Overrun, overrun),
+            ];
+            for (part, amount) in lots.chain(rest) {
+                sums.due.add(part.of(txn), amount);
+                if let Some(names) = &mut pass.names {
+                    names.due(txn, part, amount);
+                }
+            }
         }
-        for ((bucket, key, model), sums) in derived {
-            findings.must(false, || {
-                format!("roll-up {bucket} of key {key} and {model} is missing: {sums:?}")
-            });
+        Some(_) => {}
+    }
+    for (scope, taken) in uses {
+        let taken = i128::from(taken.get());
+        if *scope == BudgetScope::Wallet {
+            let what = || format!("{} drawn from the wallet", call.id);
+            pass.findings.same(what, charge, taken);
+        } else if pass.is_counted(*scope) {
+            sums.uses.add(scope_name(*scope), taken);
+            if let Some(names) = &mut pass.names {
+                names.used(*scope, taken);
+            }
         }
-        Ok(())
+    }
+    count(pass, sums, call, [charge, overrun]);
+}
+
+fn count(pass: &mut Pass<'_>, sums: &mut CallSums, call: &CallDetail, money: [i128; 2]) {
+    let started = micros(call.started_at);
+    let bucket = started.saturating_sub(started.rem_euclid(BUCKET_US));
+    if bucket < pass.from.since {
+        return;
+    }
+    let counted = Counted::of(&call.usage, call.quarantined);
+    let [charge, overrun] = money;
+    let more: RollupSums = [
+        1,
+        i128::from(call.source.is_none()),
+        i128::from(counted.prompt),
+        i128::from(counted.cached),
+        i128::from(counted.answer),
+        charge,
+        overrun,
+    ];
+    let key: RollupKey = (bucket, call.key.get(), call.model.clone());
+    rollup::add(&mut sums.rollup, &key, &more);
+    if let Some(names) = &mut pass.names {
+        names.counted(key, more);
     }
 }
 
 async fn page<C: ConnectionTrait>(
     tx: &C,
-    account: AccountId,
+    account: i64,
     after: i64,
 ) -> Result<Vec<QueryResult>, StoreError> {
+    // Each side is limited by itself, so that no page sorts all that follows it.
+    let side = |table| {
+        format!(
+            "SELECT * FROM (SELECT call_id FROM {table} WHERE account_id = ? AND call_id > ? \
+             ORDER BY call_id LIMIT {PAGE}) {table}"
+        )
+    };
+    let (listed, queued) = (side("account_call"), side("call_unlisted"));
     let text = format!(
-        "SELECT c.* FROM (SELECT call_id FROM account_call WHERE account_id = ? AND call_id > ? \
-         UNION SELECT call_id FROM call_unlisted WHERE account_id = ? AND call_id > ? \
-         ORDER BY call_id LIMIT {PAGE}) l CROSS JOIN call c \
-         WHERE c.id = l.call_id AND c.account_id = ? ORDER BY c.id"
+        "SELECT c.* FROM ({listed} UNION {queued} ORDER BY call_id LIMIT {PAGE}) l \
+         CROSS JOIN call c WHERE c.id = l.call_id AND c.account_id = ? ORDER BY c.id"
     );
-    let account = account.get();
     let values = [account, after, account, after, account];
     db::all(tx, &text, values.map(Into::into).to_vec()).await
 }
@@ -213,27 +199,9 @@ fn rated_again(call: &CallDetail, prices: &Prices, findings: &mut Findings) {
     match rate(&call.usage, price, call.tier) {
         Ok(charge) if charge.amount == recorded => {}
         Ok(charge) => {
-            findings.same(format!("{} rated again", call.id), recorded, charge.amount);
+            let what = || format!("{} rated again", call.id);
+            findings.same(what, recorded, charge.amount);
         }
         Err(error) => findings.must(false, || format!("{} cannot be rated: {error}", call.id)),
     }
-}
-
-fn rollup(row: &QueryResult) -> Result<(RollupKey, RollupSums), StoreError> {
-    let of = |column| Ok::<_, StoreError>(i128::from(get::<i64>(row, column)?));
-    let key = (
-        get(row, "bucket_start")?,
-        get(row, "key_id")?,
-        get(row, "model")?,
-    );
-    let sums = [
-        of("calls")?,
-        of("void_calls")?,
-        of("prompt_tokens")?,
-        of("cache_read_tokens")?,
-        of("answer_tokens")?,
-        of("charge")?,
-        of("overrun")?,
-    ];
-    Ok((key, sums))
 }

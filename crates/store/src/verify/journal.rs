@@ -1,14 +1,13 @@
-//! The journal of an account, added up a page at a time.
+//! Walks the journal of an account: each transaction is checked by itself, and all are added up.
 
 use std::collections::BTreeMap;
 
-use billing_core::id::{AccountId, LedgerTxnId};
-use billing_core::ledger::{LedgerCode, replayed_balance};
-use billing_core::wallet::Wallet;
+use billing_core::id::LedgerTxnId;
+use billing_core::ledger::{LedgerCode, LedgerKind};
 use sea_orm::{ConnectionTrait, QueryResult};
 
-use super::calls::Tally;
-use super::{Findings, add};
+use super::sums::{JournalSums, Part, Walked, grant_of};
+use super::{Pass, add};
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::get;
@@ -16,145 +15,173 @@ use crate::instant::get;
 /// How many transactions are looked at together.
 const PAGE: usize = 1000;
 
-/// The journal of an account, added up.
+/// A transaction as it stands: without a kind where it has no head.
 #[derive(Debug, Default)]
+struct Txn {
+    kind: Option<LedgerKind>,
+    legs: Vec<Leg>,
+}
+
+#[derive(Debug)]
+struct Leg {
+    code: LedgerCode,
+    amount: i128,
+    lot: Option<i64>,
+}
+
+/// The journal as a proof saw it.
+#[derive(Debug)]
 pub(super) struct Journal {
-    pub(super) transactions: u64,
-    /// By ledger account.
-    totals: BTreeMap<LedgerCode, i128>,
-    /// By lot.
-    pub(super) lots: BTreeMap<i64, i128>,
+    pub(super) walked: Walked<JournalSums>,
+    /// The last transaction.
+    pub(super) newest: i64,
 }
 
-/// The legs of one transaction, added up.
-#[derive(Debug, Default)]
-struct Legs {
-    sum: i128,
-    revenue: i128,
-    count: u64,
-    has_head: bool,
-}
-
-impl Journal {
-    /// Adds the journal up and checks each transaction by itself. What calls are due is taken out
-    /// of `due` as it is found booked.
-    pub(super) async fn load<C: ConnectionTrait>(
-        tx: &C,
-        account: AccountId,
-        due: &mut BTreeMap<i64, i128>,
-        findings: &mut Findings,
-    ) -> Result<Self, StoreError> {
-        let mut journal = Self::default();
-        let mut after = None;
-        loop {
-            let heads = heads(tx, account, after).await?;
-            let is_last = heads.len() < PAGE;
-            // Legs without a head stand between those with one, before the first or after the last.
-            let until = heads.last().copied().filter(|_| !is_last);
-            let mut page: BTreeMap<i64, Legs> = BTreeMap::new();
-            for id in heads {
-                page.entry(id).or_default().has_head = true;
-                journal.transactions = journal.transactions.saturating_add(1);
-            }
-            for row in legs(tx, account, after, until).await? {
-                let txn = page.entry(get(&row, "txn_id")?).or_default();
-                journal.leg(&row, txn)?;
-            }
-            for (id, legs) in page {
-                legs.check(id, due, findings);
-            }
-            if is_last {
-                return Ok(journal);
-            }
-            after = until;
+/// Walks the transactions after those that were carried over.
+pub(super) async fn walk<C: ConnectionTrait>(
+    tx: &C,
+    pass: &mut Pass<'_>,
+) -> Result<Journal, StoreError> {
+    let mut all = pass.from.journal.clone();
+    let mut after = pass.from.txn;
+    let mut newest = after;
+    let mut sealed = None;
+    loop {
+        let heads = heads(tx, pass.account, after).await?;
+        let is_last = heads.len() < PAGE;
+        // Legs without a head stand between those with one, before the first or after the last.
+        let until = heads.last().map(|(id, _)| *id).filter(|_| !is_last);
+        let mut page: BTreeMap<i64, Txn> = BTreeMap::new();
+        for (id, kind) in heads {
+            page.entry(id).or_default().kind = Some(kind);
         }
-    }
-
-    fn leg(&mut self, row: &QueryResult, txn: &mut Legs) -> Result<(), StoreError> {
-        let amount = i128::from(get::<i64>(row, "amount")?);
-        let code: String = get(row, "code")?;
-        let code = LedgerCode::of_name(&code)
-            .ok_or_else(|| StoreError::unreadable("ledger_entry", format!("\"{code}\"")))?;
-        add(self.totals.entry(code).or_default(), amount);
-        if let Some(lot) = get::<Option<i64>>(row, "lot_id")? {
-            add(self.lots.entry(lot).or_default(), amount);
+        for row in legs(tx, pass.account, after, until).await? {
+            let (id, leg) = leg(&row)?;
+            page.entry(id).or_default().legs.push(leg);
         }
-        txn.count = txn.count.saturating_add(1);
-        add(&mut txn.sum, amount);
-        if code == LedgerCode::RevenueUsage {
-            add(&mut txn.revenue, amount);
+        for (id, txn) in page {
+            if id > pass.last.txn && sealed.is_none() {
+                sealed = Some((all.clone(), newest));
+            }
+            txn.check(id, pass);
+            txn.add(id, pass, &mut all);
+            newest = id;
         }
-        Ok(())
-    }
-
-    /// What holds for the whole journal; `tally` has left what is due and was not booked.
-    pub(super) fn check(&self, wallet: &Wallet, tally: &Tally, findings: &mut Findings) {
-        for txn in tally.due.keys() {
-            let id = LedgerTxnId::new(*txn);
-            findings.must(false, || format!("{id} is named by calls and not booked"));
-        }
-        let posted = i128::from(wallet.posted.get());
-        findings.same("wallet balance", posted, replayed_balance(&self.totals));
-        let credit = i128::from(wallet.credit_limit.get());
-        let free = posted
-            .saturating_add(credit)
-            .saturating_sub(i128::from(wallet.leased.get()));
-        findings.must(free >= 0, || {
-            format!("the wallet is overspent by {}", -free)
-        });
-        findings.same("owed on credit", self.owed(), tally.on_credit);
-    }
-
-    pub(super) fn owed(&self) -> i128 {
-        let owed = self.totals.get(&LedgerCode::Unbilled);
-        owed.copied().unwrap_or(0)
+        let Some(until) = until else {
+            let (sealed, upto) = sealed.unwrap_or_else(|| (all.clone(), newest));
+            let walked = Walked { all, sealed, upto };
+            return Ok(Journal { walked, newest });
+        };
+        after = until;
     }
 }
 
-impl Legs {
-    fn check(&self, id: i64, due: &mut BTreeMap<i64, i128>, findings: &mut Findings) {
+impl Txn {
+    fn check(&self, id: i64, pass: &mut Pass<'_>) {
         let name = LedgerTxnId::new(id);
-        findings.must(self.has_head && self.count > 0, || {
-            format!("{name} has no head or no legs")
-        });
-        if !self.has_head {
+        let is_whole = self.kind.is_some() && !self.legs.is_empty();
+        pass.findings
+            .must(is_whole, || format!("{name} has no head or no legs"));
+        let sum = self
+            .legs
+            .iter()
+            .fold(0_i128, |sum, leg| sum.saturating_add(leg.amount));
+        let what = || format!("{name} sums to zero");
+        pass.findings.same(what, sum, 0);
+    }
+
+    fn add(&self, id: i64, pass: &mut Pass<'_>, sums: &mut JournalSums) {
+        if self.kind.is_some() {
+            sums.count = sums.count.saturating_add(1);
+        }
+        for leg in &self.legs {
+            add(sums.totals.entry(leg.code).or_default(), leg.amount);
+            if let Some(lot) = leg.lot {
+                add(sums.lots.entry(lot).or_default(), leg.amount);
+                self.grant(leg, lot, pass, sums);
+            }
+            let Some((part, booked)) = self.booked(leg) else {
+                continue;
+            };
+            if pass.is_compared(id) {
+                sums.booked.add(part.of(id), booked);
+                if let Some(names) = &mut pass.names {
+                    names.due(id, part, booked.saturating_neg());
+                }
+            }
+        }
+    }
+
+    /// Which part of its calls a leg books, and how much.
+    fn booked(&self, leg: &Leg) -> Option<(Part, i128)> {
+        // Revenue of calls must come from calls, whatever the transaction calls itself.
+        if leg.code == LedgerCode::RevenueUsage {
+            return Some((Part::Due, leg.amount.saturating_neg()));
+        }
+        if self.kind != Some(LedgerKind::Settlement) {
+            return None;
+        }
+        if let Some(lot) = leg.lot {
+            return Some((Part::Lot(lot), leg.amount));
+        }
+        if leg.code == LedgerCode::Unbilled {
+            return Some((Part::Credit, leg.amount));
+        }
+        (leg.code == LedgerCode::Overrun).then_some((Part::Overrun, leg.amount))
+    }
+
+    fn grant(&self, leg: &Leg, lot: i64, pass: &mut Pass<'_>, sums: &mut JournalSums) {
+        let grants = [Some(LedgerKind::TopUp), Some(LedgerKind::Promo)];
+        if !grants.contains(&self.kind) {
             return;
         }
-        findings.same(format!("{name} sums to zero"), self.sum, 0);
-        let due = due.remove(&id).unwrap_or(0);
-        let what = format!("{name} books what its calls are due");
-        findings.same(what, -self.revenue, due);
+        let granted = leg.amount.saturating_neg();
+        sums.granted.add(grant_of(lot), granted);
+        if let Some(names) = &mut pass.names {
+            add(names.granted.entry(lot).or_default(), granted);
+        }
     }
 }
 
 /// The next transactions after one, in order.
 async fn heads<C: ConnectionTrait>(
     tx: &C,
-    account: AccountId,
-    after: Option<i64>,
-) -> Result<Vec<i64>, StoreError> {
+    account: i64,
+    after: i64,
+) -> Result<Vec<(i64, LedgerKind)>, StoreError> {
     let text = format!(
-        "SELECT id FROM ledger_txn WHERE account_id = ? AND id >= ? ORDER BY id LIMIT {PAGE}"
+        "SELECT id, kind FROM ledger_txn WHERE account_id = ? AND id > ? ORDER BY id LIMIT {PAGE}"
     );
-    let values = vec![account.get().into(), from(after).into()];
-    let rows = db::all(tx, &text, values).await?;
-    rows.iter().map(|row| get(row, "id")).collect()
+    let rows = db::all(tx, &text, vec![account.into(), after.into()]).await?;
+    let head = |row: &QueryResult| {
+        let kind: String = get(row, "kind")?;
+        let unknown = || StoreError::unreadable("ledger_txn", format!("\"{kind}\""));
+        let kind = LedgerKind::of_name(&kind).ok_or_else(unknown)?;
+        Ok((get(row, "id")?, kind))
+    };
+    rows.iter().map(head).collect()
 }
 
 /// The legs of the transactions after one, up to another or to the end.
 async fn legs<C: ConnectionTrait>(
     tx: &C,
-    account: AccountId,
-    after: Option<i64>,
+    account: i64,
+    after: i64,
     until: Option<i64>,
 ) -> Result<Vec<QueryResult>, StoreError> {
     let text = "SELECT txn_id, code, amount, lot_id FROM ledger_entry \
-        WHERE account_id = ? AND txn_id >= ? AND txn_id <= ?";
+        WHERE account_id = ? AND txn_id > ? AND txn_id <= ?";
     let until = until.unwrap_or(i64::MAX);
-    let values = vec![account.get().into(), from(after).into(), until.into()];
-    db::all(tx, text, values).await
+    db::all(tx, text, vec![account.into(), after.into(), until.into()]).await
 }
 
-fn from(after: Option<i64>) -> i64 {
-    after.map_or(i64::MIN, |id| id.saturating_add(1))
+fn leg(row: &QueryResult) -> Result<(i64, Leg), StoreError> {
+    let code: String = get(row, "code")?;
+    let unknown = || StoreError::unreadable("ledger_entry", format!("\"{code}\""));
+    let leg = Leg {
+        code: LedgerCode::of_name(&code).ok_or_else(unknown)?,
+        amount: i128::from(get::<i64>(row, "amount")?),
+        lot: get(row, "lot_id")?,
+    };
+    Ok((get(row, "txn_id")?, leg))
 }

@@ -3,6 +3,7 @@
 
 mod open;
 mod postgres;
+mod proofs;
 mod schema;
 mod spool;
 mod sqlite;

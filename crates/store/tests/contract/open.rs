@@ -44,7 +44,8 @@ pub(crate) fn ports(stores: Vec<Store>, clock: ManualClock, keep: impl Any + Sen
         books: books.collect(),
         directory: one.clone(),
         catalogue: one.clone(),
-        reports: one,
+        reports: one.clone(),
+        proofs: one,
         clock,
         keep: Box::new(keep),
     }

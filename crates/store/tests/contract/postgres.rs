@@ -4,3 +4,4 @@ testkit::books_contract!(books, crate::open::postgres);
 testkit::directory_contract!(directory, crate::open::postgres);
 testkit::catalogue_contract!(catalogue, crate::open::postgres);
 testkit::reports_contract!(reports, crate::open::postgres);
+testkit::proofs_contract!(proofs, crate::open::postgres);

@@ -4,3 +4,4 @@ testkit::books_contract!(books, crate::open::sqlite);
 testkit::directory_contract!(directory, crate::open::sqlite);
 testkit::catalogue_contract!(catalogue, crate::open::sqlite);
 testkit::reports_contract!(reports, crate::open::sqlite);
+testkit::proofs_contract!(proofs, crate::open::sqlite);

@@ -1,11 +1,13 @@
 //! The proof of the books must be able to fail: each way of tampering is found, and named.
 
 use billing_core::budget::{Amount, BudgetScope};
+use billing_core::port::books::AccountProof;
+use billing_core::port::proofs::Depth;
 use sea_orm::{ConnectionTrait, Database};
 use testkit::World;
 
 /// Books in which everything that is proved has happened, and a way to change rows behind them.
-async fn tamper(change: &str) -> Vec<String> {
+async fn tamper(change: &str) -> [Vec<String>; 3] {
     let folder = tempfile::tempdir().unwrap();
     let url = crate::open::sqlite_url(&folder);
     let clock = testkit::ManualClock::at(testkit::world::NOON);
@@ -24,12 +26,27 @@ async fn tamper(change: &str) -> Vec<String> {
     call.held.push((scope, Amount::new(60)));
     world.settle(call).await;
     world.assert_sound().await;
+    // All of it is final for the next proof.
+    world.ports.clock.advance(time::Duration::hours(2));
+    prove(&world, Depth::SinceLast).await;
     let back_door = Database::connect(url).await.unwrap();
     let pragmas = "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF;";
     let text = format!("{pragmas} {change}");
     back_door.execute_unprepared(&text).await.unwrap();
-    let proofs = world.books().verify(None, 10).await.unwrap();
-    proofs.into_iter().flat_map(|p| p.broken).collect()
+    let all = world.books().verify(None, 10).await.unwrap();
+    let again = async |depth| prove(&world, depth).await;
+    let again = [
+        again(Depth::FullUpTo(1000)).await,
+        again(Depth::SinceLast).await,
+    ];
+    let [small, since] = again;
+    [all, small, since].map(|proofs| proofs.into_iter().flat_map(|p| p.broken).collect())
+}
+
+async fn prove(world: &World, depth: Depth) -> Vec<AccountProof> {
+    let proofs = &world.ports.proofs;
+    let proved = proofs.prove(&[world.account], depth, world.now()).await;
+    proved.unwrap()
 }
 
 /// What is changed, and a word that must stand in the findings.
@@ -37,7 +54,14 @@ const WAYS: &[(&str, &str)] = &[
     ("UPDATE wallet SET posted = posted + 1", "wallet balance"),
     ("UPDATE wallet SET leased = leased - 1", "wallet on lease"),
     ("UPDATE wallet SET leased = 5000", "overspent"),
-    ("UPDATE lot SET remaining = remaining + 1", "drawn by calls"),
+    ("UPDATE lot SET remaining = remaining + 1", "in the journal"),
+    ("UPDATE lot SET granted = granted + 1", "as it was granted"),
+    ("UPDATE lot SET id = id + 1", "does not exist"),
+    ("UPDATE ledger_entry SET code = 'nonsense'", "\"nonsense\""),
+    (
+        "UPDATE wallet SET currency = 'nonsense'",
+        "wallet cannot be read",
+    ),
     ("UPDATE lot SET remaining = 2000", "holds 2000 of 1000"),
     ("DELETE FROM lot", "does not exist"),
     (
@@ -50,13 +74,13 @@ const WAYS: &[(&str, &str)] = &[
     ),
     (
         "DELETE FROM ledger_txn WHERE kind = 'settlement'",
-        "not booked",
+        "no head or no legs",
     ),
     ("DELETE FROM ledger_entry", "no head or no legs"),
     ("UPDATE call SET charge = charge - 1", "rated again"),
     (
         "UPDATE call SET charge = charge - 1",
-        "books what its calls are due",
+        "does not book what its calls are due",
     ),
     ("UPDATE call SET usage = '{\"output\":39}'", "rated again"),
     ("UPDATE call SET draws = NULL", "paid by lots"),
@@ -70,8 +94,8 @@ const WAYS: &[(&str, &str)] = &[
         "is void and has a charge",
     ),
     ("UPDATE call SET price_version_id = 1", "not on record"),
-    ("DELETE FROM call", "drawn by calls"),
-    ("DELETE FROM call_unlisted", "drawn by calls"),
+    ("DELETE FROM call", "does not book what its calls are due"),
+    ("DELETE FROM call_unlisted", "does not book what they drew"),
     ("UPDATE rate SET price = '0.000000003'", "rated again"),
     ("UPDATE usage_rollup SET charge = charge + 1", "roll-up"),
     ("UPDATE usage_rollup SET calls = 2", "roll-up"),
@@ -97,13 +121,20 @@ const WAYS: &[(&str, &str)] = &[
     ),
 ];
 
+/// The tables that hold no history: every proof reads them whole.
+const KEPT: &[&str] = &["wallet", "lot", "quota_usage", "lease", "api_key"];
+
 #[test]
 fn verify_finds_every_way_of_tampering() {
     testkit::contract::run(async {
         for (change, word) in WAYS {
-            let broken = tamper(change).await;
-            let is_named = broken.iter().any(|b| b.contains(word));
-            assert!(is_named, "{change}: no \"{word}\" in {broken:#?}");
+            let [all, small, since] = tamper(change).await;
+            for broken in [all, small] {
+                let is_named = broken.iter().any(|b| b.contains(word));
+                assert!(is_named, "{change}: no \"{word}\" in {broken:#?}");
+            }
+            let table = change.split([' ', ',']).find(|word| KEPT.contains(word));
+            assert!(table.is_none() || !since.is_empty(), "{change} is not seen");
         }
     });
 }

@@ -62,7 +62,8 @@ async fn world() -> World {
         books: vec![memory.clone()],
         directory: memory.clone(),
         catalogue: memory.clone(),
-        reports: memory,
+        reports: memory.clone(),
+        proofs: memory,
         clock,
         keep: Box::new(()),
     };

@@ -148,7 +148,7 @@ impl Books for Memory {
 }
 
 impl State {
-    fn page(&mut self, account: AccountId) -> Result<&mut Page, BooksError> {
+    pub(super) fn page(&mut self, account: AccountId) -> Result<&mut Page, BooksError> {
         self.books.get_mut(&account).ok_or(BooksError::NoSuchBudget)
     }
 
@@ -304,7 +304,7 @@ impl Page {
         })
     }
 
-    fn prove(&self, account: AccountId) -> AccountProof {
+    pub(super) fn prove(&self, account: AccountId) -> AccountProof {
         let mut totals = BTreeMap::<LedgerCode, i128>::new();
         for entry in self.journal.iter().flat_map(|b| b.txn.entries()) {
             *totals.entry(entry.code).or_default() += i128::from(entry.amount.get());

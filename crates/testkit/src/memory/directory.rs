@@ -83,6 +83,7 @@ impl Directory for Memory {
         {
             return Err(DirectoryError::Stale);
         }
+        terms.check_after(page.wallet.status)?;
         let (posted, leased) = (page.wallet.posted.get(), page.wallet.leased.get());
         let funds = i128::from(posted) + i128::from(credit_limit.get());
         if funds < i128::from(leased) || i64::try_from(credit_limit.get()).is_err() {

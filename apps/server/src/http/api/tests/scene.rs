@@ -61,7 +61,8 @@ impl Scene {
             books: vec![memory.clone()],
             directory: memory.clone(),
             catalogue: memory.clone(),
-            reports: memory,
+            reports: memory.clone(),
+            proofs: memory,
             clock: clock.clone(),
             keep: Box::new(()),
         };
