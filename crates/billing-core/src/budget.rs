@@ -56,6 +56,12 @@ impl Amount {
         Self(self.0.saturating_sub(other.0))
     }
 
+    /// Half of it, rounded down.
+    #[must_use]
+    pub const fn half(self) -> Self {
+        Self(self.0 >> 1)
+    }
+
     /// Whether it is nothing.
     pub const fn is_zero(self) -> bool {
         self.0 == 0

@@ -9,145 +9,42 @@
 //! authorize ─► Held                                  settled ─► lease shrinks by the charge
 //!           ├► Refused                               released ─► lease is as before
 //!           └► Waiting ─► Order::Lease ─► granted ─► Order::Decided
+//!
+//! recall ─► Order::GiveBack ─► returned              no answer ─► unanswered ─► the same order again
 //! ```
 //!
-//! Several nodes are several books over one store; nothing in here knows how many there are.
+//! Several nodes are several books over one store; nothing in here knows how many there are. Of
+//! each budget one message to the store is under way at a time, and it is repeated under its number
+//! until it is answered: so lost, repeated and late messages change nothing.
 
 mod account;
+mod decision;
+mod policy;
 mod slice;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::{Duration, OffsetDateTime};
 
 use crate::budget::{Amount, BudgetScope};
 use crate::id::{AccountId, CallId};
-use crate::port::books::LeaseGrant;
-use account::Account;
+use crate::lease::{LeaseGrant, LeaseSeq};
+use account::{Account, Desk};
+pub use decision::{Decision, HoldAsk, Order, Refusal, RefusalCause};
+pub use policy::{LeasePolicy, Sizing, StaleRule, Staleness};
 
-/// How a book takes leases and how patient it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeasePolicy {
-    /// The most that one request asks the store for; [`Amount::MAX`] takes all there is, which is
-    /// right for a node that is alone.
-    pub slice: Amount,
-    /// How long the store's word that a budget is empty is believed. News of the account ends it.
-    pub dry_for: Duration,
-    /// How many calls of one account may wait at a time.
-    pub max_waiting: usize,
-    /// After how long without a call an account's leases are given back and forgotten.
-    pub idle_after: Duration,
-    /// How long a hold lasts when nobody settles or releases it.
-    pub hold_for: Duration,
-}
-
-impl Default for LeasePolicy {
-    fn default() -> Self {
-        Self {
-            slice: Amount::MAX,
-            dry_for: Duration::seconds(1),
-            max_waiting: 4096,
-            idle_after: Duration::minutes(10),
-            hold_for: Duration::hours(2),
-        }
-    }
-}
-
-/// What a call wants to hold, on all its budgets at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HoldAsk {
-    /// Whose budgets.
-    pub account: AccountId,
-    /// For which call. A second ask for a call that already holds extends its hold.
-    pub call: CallId,
-    /// How much of each budget; zero amounts are left out.
-    pub demands: Vec<(BudgetScope, Amount)>,
-    /// Until when it may wait for funds that other calls hold. An answer of the store that was
-    /// asked for is waited for beyond it.
-    pub wait_until: OffsetDateTime,
-}
-
-impl HoldAsk {
-    /// How much of a budget it wants, all demands of it together.
-    fn needs(&self, scope: BudgetScope) -> Amount {
-        let demands = self.demands.iter().filter(|(s, _)| *s == scope);
-        demands.fold(Amount::ZERO, |sum, (_, amount)| sum.plus(*amount))
-    }
-}
-
-/// What became of a [`HoldAsk`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    /// Everything asked for is held.
-    Held,
-    /// Nothing is held yet; an [`Order::Decided`] will follow.
-    Waiting,
-    /// Nothing is held, and nothing will be.
-    Refused(Refusal),
-}
-
-/// Why a hold was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
-    /// The budget that has too little.
-    pub scope: BudgetScope,
-    /// What the call needs of it.
-    pub needed: Amount,
-    /// What is left of it, what other calls of this node hold included.
-    pub left: Amount,
-    /// Whether waiting would have helped.
-    pub cause: RefusalCause,
-}
-
-/// Whether waiting would have helped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusalCause {
-    /// The budget does not have it.
-    Insufficient,
-    /// The budget has it, but other calls held it for as long as this one could wait.
-    Busy,
-    /// The store could not be asked.
-    Unavailable,
-}
-
-/// What the shell must do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Ask the store for a lease, and answer with [`LeaseBook::granted`] or
-    /// [`LeaseBook::lease_failed`].
-    Lease {
-        /// Whose budget.
-        account: AccountId,
-        /// Which budget.
-        scope: BudgetScope,
-        /// Less is of no use.
-        at_least: Amount,
-        /// More is not wanted.
-        at_most: Amount,
-    },
-    /// Give a part of a lease back to the store. The book has already forgotten it.
-    GiveBack {
-        /// Whose budget.
-        account: AccountId,
-        /// Which budget.
-        scope: BudgetScope,
-        /// How much.
-        amount: Amount,
-    },
-    /// Tell a waiting call what was decided: held or refused.
-    Decided {
-        /// The call.
-        call: CallId,
-        /// What was decided.
-        decision: Decision,
-    },
-}
+/// An account that is looked at again and again is looked at no more often than this.
+const BREATH: Duration = Duration::milliseconds(10);
 
 /// The leases of one node and the holds against them.
 #[derive(Debug)]
 pub struct LeaseBook {
     policy: LeasePolicy,
     accounts: BTreeMap<AccountId, Account>,
+    /// When which account is to be looked at; each stands here once.
+    agenda: BTreeSet<(OffsetDateTime, AccountId)>,
+    seq: LeaseSeq,
+    fresh_until: Option<OffsetDateTime>,
     orders: Vec<Order>,
 }
 
@@ -157,40 +54,65 @@ impl LeaseBook {
         Self {
             policy,
             accounts: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+            seq: LeaseSeq::new(0),
+            fresh_until: None,
             orders: Vec::new(),
         }
     }
 
     /// Holds what a call asks for, or lets it wait, or refuses it.
     ///
-    /// A call that fits is never refused. One that does not waits where that may help: for a lease
-    /// that the store may grant, or for holds of other calls that may turn out too large.
+    /// A call that fits is never refused while the store's confirmation of this node is fresh. One
+    /// that does not fit waits where that may help: for a lease that the store may grant, for what
+    /// other nodes may give back, or for holds of other calls that may turn out too large.
     pub fn authorize(&mut self, mut ask: HoldAsk, now: OffsetDateTime) -> Decision {
         ask.demands.retain(|(_, amount)| !amount.is_zero());
         let id = ask.account;
-        let account = self.accounts.entry(id).or_insert_with(|| Account::new(now));
+        let mut desk = Desk {
+            now,
+            policy: self.policy,
+            seq: &mut self.seq,
+            fresh_until: self.fresh_until,
+            orders: &mut self.orders,
+        };
+        let account = self
+            .accounts
+            .entry(id)
+            .or_insert_with(|| Account::new(id, now));
         account.used_at = now;
-        if account.try_hold(&ask, now, self.policy) {
-            return Decision::Held;
-        }
-        match account.prospect(&ask, now) {
-            Err(refusal) => return Decision::Refused(refusal),
-            Ok(short) if ask.wait_until <= now && !short.store_may_help => {
-                return Decision::Refused(short.refusal(RefusalCause::Busy));
-            }
-            Ok(short) if account.waiting.len() >= self.policy.max_waiting => {
-                return Decision::Refused(short.refusal(RefusalCause::Busy));
-            }
-            Ok(_) => {}
-        }
-        account.order_leases(id, &ask, now, self.policy, &mut self.orders);
-        // A call that is under way goes before those that have not begun.
-        if account.holds.contains_key(&ask.call) {
-            account.waiting.push_front(ask);
+        let wait_until = ask.wait_until;
+        let decision = if account.try_hold(&ask, &desk) {
+            Decision::Held
         } else {
-            account.waiting.push_back(ask);
-        }
-        Decision::Waiting
+            match account.prospect(&ask, &desk) {
+                Err(refusal) => Decision::Refused(refusal),
+                Ok(short) if ask.wait_until <= now && !short.store_may_help => {
+                    Decision::Refused(short.refusal(RefusalCause::Busy))
+                }
+                Ok(short) if account.waiting.len() >= self.policy.max_waiting => {
+                    Decision::Refused(short.refusal(RefusalCause::Busy))
+                }
+                Ok(_) => {
+                    account.order_leases(&ask, &mut desk);
+                    // A call that is under way goes before those that have not begun.
+                    if account.holds.contains_key(&ask.call) {
+                        account.waiting.push_front(ask);
+                    } else {
+                        account.waiting.push_back(ask);
+                    }
+                    Decision::Waiting
+                }
+            }
+        };
+        let due = match decision {
+            Decision::Waiting => account.due_for(wait_until).max(now.saturating_add(BREATH)),
+            Decision::Held | Decision::Refused(_) => {
+                now.saturating_add(self.policy.idle_after.min(self.policy.hold_for))
+            }
+        };
+        self.remind(id, due);
+        decision
     }
 
     /// A call was settled: its hold ends, and each lease shrinks by what was taken from it.
@@ -204,6 +126,7 @@ impl LeaseBook {
         used: &[(BudgetScope, Amount)],
         now: OffsetDateTime,
     ) {
+        let policy = self.policy;
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
         };
@@ -215,7 +138,7 @@ impl LeaseBook {
                 .find(|(s, _)| s == scope)
                 .map(|(_, amount)| *amount);
             if let Some(slice) = account.slices.get_mut(scope) {
-                slice.spend(taken.unwrap_or_default().min(*part));
+                slice.spend(taken.unwrap_or_default().min(*part), policy, now);
             }
         }
         self.serve(id, now);
@@ -231,40 +154,69 @@ impl LeaseBook {
         self.serve(id, now);
     }
 
-    /// The store answered an [`Order::Lease`].
+    /// The store answered an [`Order::Lease`]. An answer that is not the one awaited, because it
+    /// came twice or too late, changes nothing.
     pub fn granted(
         &mut self,
         id: AccountId,
         scope: BudgetScope,
+        seq: LeaseSeq,
         grant: LeaseGrant,
         now: OffsetDateTime,
     ) {
-        let until = now.saturating_add(self.policy.dry_for);
-        let account = self.accounts.entry(id).or_insert_with(|| Account::new(now));
-        account.slices.entry(scope).or_default().grant(grant, until);
-        self.serve(id, now);
+        let policy = self.policy;
+        let slice = self
+            .accounts
+            .get_mut(&id)
+            .and_then(|a| a.slices.get_mut(&scope));
+        if slice.is_some_and(|slice| slice.grant(seq, grant, policy, now)) {
+            self.serve(id, now);
+            self.plan(id, now);
+        }
     }
 
-    /// The store could not be asked: calls that wait for this budget are refused.
-    pub fn lease_failed(&mut self, id: AccountId, scope: BudgetScope) {
+    /// The store answered an [`Order::GiveBack`].
+    pub fn returned(
+        &mut self,
+        id: AccountId,
+        scope: BudgetScope,
+        seq: LeaseSeq,
+        now: OffsetDateTime,
+    ) {
+        let slice = self
+            .accounts
+            .get_mut(&id)
+            .and_then(|a| a.slices.get_mut(&scope));
+        if slice.is_some_and(|slice| slice.returned(seq)) {
+            self.serve(id, now);
+            self.plan(id, now);
+        }
+    }
+
+    /// The store did not answer an order, or not in time. Calls that wait for this budget are
+    /// refused, and the order will be given again: it may have been carried out.
+    pub fn unanswered(
+        &mut self,
+        id: AccountId,
+        scope: BudgetScope,
+        seq: LeaseSeq,
+        now: OffsetDateTime,
+    ) {
+        let policy = self.policy;
+        let mut desk = Desk {
+            now,
+            policy,
+            seq: &mut self.seq,
+            fresh_until: self.fresh_until,
+            orders: &mut self.orders,
+        };
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
         };
-        if let Some(slice) = account.slices.get_mut(&scope) {
-            slice.forget_answer();
-        }
-        let (refused, kept): (VecDeque<HoldAsk>, VecDeque<HoldAsk>) =
-            std::mem::take(&mut account.waiting)
-                .into_iter()
-                .partition(|ask| account.lacks(ask, scope));
-        account.waiting = kept;
-        for ask in refused {
-            let refusal = account.refusal(&ask, scope, RefusalCause::Unavailable);
-            let decision = Decision::Refused(refusal);
-            self.orders.push(Order::Decided {
-                call: ask.call,
-                decision,
-            });
+        let slice = account.slices.get_mut(&scope);
+        if slice.and_then(|s| s.unanswered(seq, policy, now)).is_some() {
+            account.refuse_unanswered(scope, &mut desk);
+            self.plan(id, now);
         }
     }
 
@@ -279,88 +231,90 @@ impl LeaseBook {
         self.serve(id, now);
     }
 
+    /// Something may have changed about every account.
+    pub fn all_changed(&mut self, now: OffsetDateTime) {
+        let ids: Vec<AccountId> = self.accounts.keys().copied().collect();
+        for id in ids {
+            self.changed(id, now);
+        }
+    }
+
     /// Gives back what of a lease is not held, for a node that has more need of it.
-    pub fn recall(&mut self, id: AccountId, scope: BudgetScope, wanted: Amount) {
+    pub fn recall(
+        &mut self,
+        id: AccountId,
+        scope: BudgetScope,
+        wanted: Amount,
+        now: OffsetDateTime,
+    ) {
         let slice = self
             .accounts
             .get_mut(&id)
             .and_then(|a| a.slices.get_mut(&scope));
-        let amount = slice.map_or(Amount::ZERO, |slice| slice.give_back(wanted));
-        if !amount.is_zero() {
-            self.orders.push(Order::GiveBack {
-                account: id,
-                scope,
-                amount,
-            });
+        if let Some(slice) = slice {
+            slice.recall(wanted);
+            self.serve(id, now);
         }
+    }
+
+    /// The store confirmed, at an instant, that this node is alive and has heard all news.
+    pub fn confirmed(&mut self, at: OffsetDateTime) {
+        let until = self
+            .policy
+            .staleness
+            .map(|staleness| at.saturating_add(staleness.fresh_for));
+        self.fresh_until = self.fresh_until.max(until);
     }
 
     /// The node was fenced: every lease is gone. Calls under way go on and settle without one; what
     /// waiting calls need is asked for again. Answers to what was asked before no longer count.
-    pub fn fenced(&mut self) {
-        for (id, account) in &mut self.accounts {
+    pub fn fenced(&mut self, now: OffsetDateTime) {
+        let mut desk = Desk {
+            now,
+            policy: self.policy,
+            seq: &mut self.seq,
+            fresh_until: self.fresh_until,
+            orders: &mut self.orders,
+        };
+        for account in self.accounts.values_mut() {
             account.slices.clear();
             for hold in account.holds.values_mut() {
                 hold.parts.clear();
             }
-            let now = account.used_at;
             let waiting = std::mem::take(&mut account.waiting);
             for ask in &waiting {
-                account.order_leases(*id, ask, now, self.policy, &mut self.orders);
+                account.order_leases(ask, &mut desk);
             }
             account.waiting = waiting;
         }
     }
 
-    /// Lets time pass: refuses calls that waited long enough, ends holds that nobody ended, and
-    /// gives back the leases of accounts that have gone quiet.
+    /// Lets time pass: refuses calls that waited long enough, repeats what the store did not
+    /// answer, ends holds that nobody ended, and gives back the leases of accounts that have gone
+    /// quiet. Costs nothing for accounts of which none of this is due.
     pub fn tick(&mut self, now: OffsetDateTime) {
-        let mut quiet = Vec::new();
-        let ids: Vec<AccountId> = self.accounts.keys().copied().collect();
-        for id in ids {
-            self.refuse_late(id, now);
-            let Some(account) = self.accounts.get_mut(&id) else {
-                continue;
-            };
-            let calls = account.lapsed(now);
-            for call in &calls {
-                account.end_hold(*call);
+        while let Some((at, id)) = self.agenda.first().copied() {
+            if at > now {
+                return;
             }
-            let quiet_from = account.used_at.saturating_add(self.policy.idle_after);
-            if quiet_from <= now && account.is_still() {
-                quiet.push(id);
-            } else if !calls.is_empty() {
-                self.serve(id, now);
+            self.agenda.pop_first();
+            if let Some(account) = self.accounts.get_mut(&id) {
+                account.due = None;
+                self.attend(id, now);
             }
-        }
-        for id in quiet {
-            let slices = self
-                .accounts
-                .remove(&id)
-                .map(|a| a.slices)
-                .unwrap_or_default();
-            self.orders.extend(
-                slices
-                    .into_iter()
-                    .filter(|(_, s)| !s.leased().is_zero())
-                    .map(|(scope, s)| Order::GiveBack {
-                        account: id,
-                        scope,
-                        amount: s.leased(),
-                    }),
-            );
         }
     }
 
     /// Gives back every lease that is not held, for a node that stops.
-    pub fn give_all_back(&mut self) {
-        let ids: Vec<(AccountId, BudgetScope)> = self
-            .accounts
-            .iter()
-            .flat_map(|(id, a)| a.slices.keys().map(|scope| (*id, *scope)))
-            .collect();
-        for (id, scope) in ids {
-            self.recall(id, scope, Amount::MAX);
+    pub fn give_all_back(&mut self, now: OffsetDateTime) {
+        let ids: Vec<AccountId> = self.accounts.keys().copied().collect();
+        for id in ids {
+            if let Some(account) = self.accounts.get_mut(&id) {
+                for slice in account.slices.values_mut() {
+                    slice.recall(Amount::MAX);
+                }
+            }
+            self.serve(id, now);
         }
     }
 
@@ -395,10 +349,16 @@ impl LeaseBook {
             })
     }
 
-    /// The first invariant that does not hold, in words: each lease covers its holds, and what is
-    /// held is the sum of the open holds.
+    /// The first invariant that does not hold, in words: each lease covers its holds, what is held
+    /// is the sum of the open holds, and every account will be looked at again.
     pub fn broken_invariant(&self) -> Option<String> {
         self.accounts.iter().find_map(|(id, account)| {
+            if account
+                .due
+                .is_none_or(|at| !self.agenda.contains(&(at, *id)))
+            {
+                return Some(format!("{id} is not on the agenda"));
+            }
             account.slices.iter().find_map(|(scope, slice)| {
                 let parts = account.holds.values().flat_map(|h| &h.parts);
                 let sum = parts
@@ -410,48 +370,71 @@ impl LeaseBook {
         })
     }
 
-    /// Decides for waiting calls what can be decided now, the longest waiting first.
+    /// Decides for waiting calls what can be decided now.
     fn serve(&mut self, id: AccountId, now: OffsetDateTime) {
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
         };
-        for ask in std::mem::take(&mut account.waiting) {
-            let decision = if account.try_hold(&ask, now, self.policy) {
-                Decision::Held
-            } else if let Err(refusal) = account.prospect(&ask, now) {
-                Decision::Refused(refusal)
-            } else {
-                account.order_leases(id, &ask, now, self.policy, &mut self.orders);
-                account.waiting.push_back(ask);
-                continue;
-            };
-            self.orders.push(Order::Decided {
-                call: ask.call,
-                decision,
-            });
-        }
+        let mut desk = Desk {
+            now,
+            policy: self.policy,
+            seq: &mut self.seq,
+            fresh_until: self.fresh_until,
+            orders: &mut self.orders,
+        };
+        account.serve(&mut desk);
     }
 
-    fn refuse_late(&mut self, id: AccountId, now: OffsetDateTime) {
+    /// Does what time has made due for one account.
+    fn attend(&mut self, id: AccountId, now: OffsetDateTime) {
+        let policy = self.policy;
+        let mut desk = Desk {
+            now,
+            policy,
+            seq: &mut self.seq,
+            fresh_until: self.fresh_until,
+            orders: &mut self.orders,
+        };
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
         };
-        for ask in std::mem::take(&mut account.waiting) {
-            // The store's word is waited for in any case: it comes soon, or the asking fails.
-            if ask.wait_until > now || account.awaits_store(&ask) {
-                account.waiting.push_back(ask);
-                continue;
+        account.end_lapsed(now);
+        account.refuse_late(&mut desk);
+        account.resend(&mut desk);
+        let is_quiet = account.used_at.saturating_add(policy.idle_after) <= now;
+        if is_quiet && account.is_still() {
+            for slice in account.slices.values_mut() {
+                slice.recall(Amount::MAX);
             }
-            let refusal = match account.prospect(&ask, now) {
-                Ok(short) => short.refusal(RefusalCause::Busy),
-                Err(refusal) => refusal,
-            };
-            let decision = Decision::Refused(refusal);
-            self.orders.push(Order::Decided {
-                call: ask.call,
-                decision,
-            });
         }
+        account.serve(&mut desk);
+        if is_quiet && account.is_still() {
+            self.accounts.remove(&id);
+            return;
+        }
+        self.plan(id, now);
+    }
+
+    /// Puts an account on the agenda for when time makes a difference to it.
+    fn plan(&mut self, id: AccountId, now: OffsetDateTime) {
+        if let Some(account) = self.accounts.get(&id) {
+            let due = account.next_due(self.policy, now);
+            self.remind(id, due.max(now.saturating_add(BREATH)));
+        }
+    }
+
+    /// Puts an account on the agenda, unless it is there for an earlier time.
+    fn remind(&mut self, id: AccountId, at: OffsetDateTime) {
+        let Some(account) = self.accounts.get_mut(&id) else {
+            return;
+        };
+        if account.due.is_some_and(|due| due <= at) {
+            return;
+        }
+        if let Some(due) = account.due.replace(at) {
+            self.agenda.remove(&(due, id));
+        }
+        self.agenda.insert((at, id));
     }
 }
 

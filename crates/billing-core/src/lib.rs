@@ -18,6 +18,7 @@ pub mod call;
 pub mod call_record;
 pub mod charge;
 pub mod id;
+pub mod lease;
 pub mod lease_book;
 pub mod ledger;
 pub mod meter;

@@ -4,17 +4,39 @@ use std::collections::{BTreeMap, VecDeque};
 
 use time::OffsetDateTime;
 
+use super::decision::{Decision, HoldAsk, Order, Refusal, RefusalCause};
+use super::policy::{LeasePolicy, StaleRule};
 use super::slice::{Shortfall, Slice};
-use super::{HoldAsk, LeasePolicy, Order, Refusal, RefusalCause};
 use crate::budget::{Amount, BudgetScope};
 use crate::id::{AccountId, CallId};
+use crate::lease::LeaseSeq;
+
+/// What a decision is made with, beside the account.
+pub(super) struct Desk<'a> {
+    pub(super) now: OffsetDateTime,
+    pub(super) policy: LeasePolicy,
+    /// The number of the last ask or return of the book.
+    pub(super) seq: &'a mut LeaseSeq,
+    /// Until when the store's confirmation of this node holds.
+    pub(super) fresh_until: Option<OffsetDateTime>,
+    pub(super) orders: &'a mut Vec<Order>,
+}
+
+impl Desk<'_> {
+    fn is_stale(&self) -> bool {
+        self.policy.staleness.is_some() && self.fresh_until.is_none_or(|until| until <= self.now)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Account {
+    id: AccountId,
     pub(super) slices: BTreeMap<BudgetScope, Slice>,
     pub(super) holds: BTreeMap<CallId, Hold>,
     pub(super) waiting: VecDeque<HoldAsk>,
     pub(super) used_at: OffsetDateTime,
+    /// When the book looks at it next without being asked.
+    pub(super) due: Option<OffsetDateTime>,
 }
 
 #[derive(Debug)]
@@ -24,15 +46,18 @@ pub(super) struct Hold {
 }
 
 impl Account {
-    pub(super) const fn new(now: OffsetDateTime) -> Self {
+    pub(super) const fn new(id: AccountId, now: OffsetDateTime) -> Self {
         Self {
+            id,
             slices: BTreeMap::new(),
             holds: BTreeMap::new(),
             waiting: VecDeque::new(),
             used_at: now,
+            due: None,
         }
     }
 
+    /// Whether nothing of it is under way.
     pub(super) fn is_still(&self) -> bool {
         self.holds.is_empty()
             && self.waiting.is_empty()
@@ -46,7 +71,7 @@ impl Account {
     }
 
     /// Whether the store is being asked for a budget that a call lacks.
-    pub(super) fn awaits_store(&self, ask: &HoldAsk) -> bool {
+    fn awaits_store(&self, ask: &HoldAsk) -> bool {
         ask.demands.iter().any(|(scope, _)| {
             let slice = self.slices.get(scope).copied().unwrap_or_default();
             slice.is_asked() && self.lacks(ask, *scope)
@@ -54,18 +79,13 @@ impl Account {
     }
 
     /// Takes everything asked for from the leases, or nothing.
-    pub(super) fn try_hold(
-        &mut self,
-        ask: &HoldAsk,
-        now: OffsetDateTime,
-        policy: LeasePolicy,
-    ) -> bool {
+    pub(super) fn try_hold(&mut self, ask: &HoldAsk, desk: &Desk<'_>) -> bool {
         let fits = |(scope, _): &(BudgetScope, Amount)| {
             self.slices
                 .get(scope)
                 .is_some_and(|slice| slice.free() >= ask.needs(*scope))
         };
-        if !ask.demands.iter().all(fits) {
+        if !ask.demands.iter().all(fits) || self.too_stale(ask, desk).is_some() {
             return false;
         }
         for (scope, amount) in &ask.demands {
@@ -73,7 +93,7 @@ impl Account {
                 slice.hold(*amount);
             }
         }
-        let expires_at = now.saturating_add(policy.hold_for);
+        let expires_at = desk.now.saturating_add(desk.policy.hold_for);
         let hold = self.holds.entry(ask.call).or_insert_with(|| Hold {
             parts: Vec::new(),
             expires_at,
@@ -87,19 +107,37 @@ impl Account {
         true
     }
 
+    /// The budget that may not be held on while the store has not confirmed this node for long.
+    fn too_stale(&self, ask: &HoldAsk, desk: &Desk<'_>) -> Option<BudgetScope> {
+        if !desk.is_stale() {
+            return None;
+        }
+        let staleness = desk.policy.staleness?;
+        let mut scopes = ask.demands.iter().map(|(scope, _)| *scope);
+        scopes.find(|scope| match staleness.rule(*scope) {
+            StaleRule::Refuse => true,
+            StaleRule::UpTo(most) => {
+                let held = self.slices.get(scope).map_or(Amount::ZERO, Slice::held);
+                held.plus(ask.needs(*scope)) > most
+            }
+        })
+    }
+
     /// What keeps a call from being held: refused for good, or short of something that may come.
-    pub(super) fn prospect(
-        &self,
-        ask: &HoldAsk,
-        now: OffsetDateTime,
-    ) -> Result<Shortfall, Refusal> {
+    pub(super) fn prospect(&self, ask: &HoldAsk, desk: &Desk<'_>) -> Result<Shortfall, Refusal> {
+        if let Some(scope) = self.too_stale(ask, desk) {
+            return Err(self.refusal(ask, scope, RefusalCause::Unavailable));
+        }
         let mut first = None;
         for (scope, _) in &ask.demands {
             let slice = self.slices.get(scope).copied().unwrap_or_default();
             let own = self.held_by(ask.call, *scope);
-            let Some(short) = slice.shortfall(*scope, ask.needs(*scope), own, now) else {
+            let Some(short) = slice.shortfall(*scope, ask.needs(*scope), own, desk.now) else {
                 continue;
             };
+            if slice.is_cut_off() {
+                return Err(short.refusal(RefusalCause::Unavailable));
+            }
             if short.is_final() {
                 return Err(short.refusal(RefusalCause::Insufficient));
             }
@@ -109,33 +147,71 @@ impl Account {
         Ok(first.unwrap_or_else(|| Shortfall::none(BudgetScope::Wallet)))
     }
 
-    pub(super) fn order_leases(
-        &mut self,
-        id: AccountId,
-        ask: &HoldAsk,
-        now: OffsetDateTime,
-        policy: LeasePolicy,
-        orders: &mut Vec<Order>,
-    ) {
+    /// Asks the store for what a call lacks.
+    pub(super) fn order_leases(&mut self, ask: &HoldAsk, desk: &mut Desk<'_>) {
         for (scope, _) in &ask.demands {
             let slice = self.slices.entry(*scope).or_default();
-            if let Some((at_least, at_most)) = slice.wish(ask.needs(*scope), policy.slice, now) {
-                orders.push(Order::Lease {
-                    account: id,
-                    scope: *scope,
-                    at_least,
-                    at_most,
-                });
-            }
+            let needs = ask.needs(*scope);
+            let errand = slice.ask(needs, desk.policy, desk.now, desk.seq);
+            desk.orders.extend(errand.map(|e| e.order(self.id, *scope)));
         }
     }
 
-    pub(super) fn refusal(
-        &self,
-        ask: &HoldAsk,
-        scope: BudgetScope,
-        cause: RefusalCause,
-    ) -> Refusal {
+    /// Decides for waiting calls what can be decided now, the longest waiting first; then gives
+    /// back what others want and no call here can use.
+    pub(super) fn serve(&mut self, desk: &mut Desk<'_>) {
+        for ask in std::mem::take(&mut self.waiting) {
+            let decision = if self.try_hold(&ask, desk) {
+                Decision::Held
+            } else if let Err(refusal) = self.prospect(&ask, desk) {
+                Decision::Refused(refusal)
+            } else {
+                self.order_leases(&ask, desk);
+                self.waiting.push_back(ask);
+                continue;
+            };
+            let call = ask.call;
+            desk.orders.push(Order::Decided { call, decision });
+        }
+        for (scope, slice) in &mut self.slices {
+            let errand = slice.give_back(desk.seq);
+            desk.orders.extend(errand.map(|e| e.order(self.id, *scope)));
+        }
+    }
+
+    /// Refuses the calls that waited long enough. The store's word is waited for in any case: it
+    /// comes soon, or the asking fails.
+    pub(super) fn refuse_late(&mut self, desk: &mut Desk<'_>) {
+        for ask in std::mem::take(&mut self.waiting) {
+            if ask.wait_until > desk.now || self.awaits_store(&ask) {
+                self.waiting.push_back(ask);
+                continue;
+            }
+            let refusal = match self.prospect(&ask, desk) {
+                Ok(short) => short.refusal(RefusalCause::Busy),
+                Err(refusal) => refusal,
+            };
+            let decision = Decision::Refused(refusal);
+            let call = ask.call;
+            desk.orders.push(Order::Decided { call, decision });
+        }
+    }
+
+    /// Refuses the calls that lack a budget of which the store does not answer.
+    pub(super) fn refuse_unanswered(&mut self, scope: BudgetScope, desk: &mut Desk<'_>) {
+        for ask in std::mem::take(&mut self.waiting) {
+            if !self.lacks(&ask, scope) {
+                self.waiting.push_back(ask);
+                continue;
+            }
+            let refusal = self.refusal(&ask, scope, RefusalCause::Unavailable);
+            let decision = Decision::Refused(refusal);
+            let call = ask.call;
+            desk.orders.push(Order::Decided { call, decision });
+        }
+    }
+
+    fn refusal(&self, ask: &HoldAsk, scope: BudgetScope, cause: RefusalCause) -> Refusal {
         let left = self.slices.get(&scope).map_or(Amount::ZERO, Slice::leased);
         Refusal {
             scope,
@@ -151,10 +227,13 @@ impl Account {
         part.map_or(Amount::ZERO, |(_, amount)| *amount)
     }
 
-    /// The calls whose hold nobody ended in time.
-    pub(super) fn lapsed(&self, now: OffsetDateTime) -> Vec<CallId> {
+    /// Ends the holds that nobody ended in time.
+    pub(super) fn end_lapsed(&mut self, now: OffsetDateTime) {
         let late = self.holds.iter().filter(|(_, hold)| hold.expires_at <= now);
-        late.map(|(call, _)| *call).collect()
+        let late: Vec<CallId> = late.map(|(call, _)| *call).collect();
+        for call in late {
+            self.end_hold(call);
+        }
     }
 
     pub(super) fn end_hold(&mut self, call: CallId) {
@@ -166,5 +245,37 @@ impl Account {
                 slice.free_up(amount);
             }
         }
+    }
+
+    /// Repeats what the store has not answered and gives back what others want.
+    pub(super) fn resend(&mut self, desk: &mut Desk<'_>) {
+        for (scope, slice) in &mut self.slices {
+            let errand = slice.repeat(desk.now);
+            desk.orders.extend(errand.map(|e| e.order(self.id, *scope)));
+        }
+    }
+
+    /// When time alone makes a difference next.
+    pub(super) fn next_due(&self, policy: LeasePolicy, now: OffsetDateTime) -> OffsetDateTime {
+        // What is under way is looked at when it ends; an account that is still, when it was idle.
+        let from = if self.is_still() { self.used_at } else { now };
+        let idle = from.saturating_add(policy.idle_after);
+        let lapse = self.holds.values().map(|hold| hold.expires_at);
+        let repeat = self.slices.values().filter_map(Slice::repeat_due);
+        let soonest = lapse.chain(repeat).chain(self.waiting_due()).min();
+        soonest.map_or(idle, |soonest| soonest.min(idle))
+    }
+
+    /// When time alone makes a difference to the calls that wait.
+    fn waiting_due(&self) -> Option<OffsetDateTime> {
+        let late = self.waiting.iter().map(|ask| ask.wait_until).min()?;
+        let words = self.slices.values().filter_map(Slice::due);
+        Some(words.fold(late, OffsetDateTime::min))
+    }
+
+    /// The same, when one call was the last to wait.
+    pub(super) fn due_for(&self, wait_until: OffsetDateTime) -> OffsetDateTime {
+        let words = self.slices.values().filter_map(Slice::due);
+        words.fold(wait_until, OffsetDateTime::min)
     }
 }

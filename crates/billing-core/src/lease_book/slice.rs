@@ -1,10 +1,12 @@
 //! One lease of one budget: what is leased, what of it is held, and what the store last said.
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
-use super::{Refusal, RefusalCause};
+use super::decision::{Order, Refusal, RefusalCause};
+use super::policy::{LeasePolicy, Sizing};
 use crate::budget::{Amount, BudgetScope};
-use crate::port::books::LeaseGrant;
+use crate::id::AccountId;
+use crate::lease::{LeaseGrant, LeaseSeq};
 
 /// A node's share of one budget.
 #[derive(Debug, Clone, Copy, Default)]
@@ -13,10 +15,47 @@ pub(super) struct Slice {
     leased: Amount,
     /// The part of `leased` that is under open holds.
     held: Amount,
-    /// A request to the store is under way.
-    asked: bool,
-    /// What the store said was still available, and until when that is believed.
-    answer: Option<(Amount, OffsetDateTime)>,
+    /// What the store was told or asked last and has not answered. There is one at a time.
+    errand: Option<Errand>,
+    /// What the store said last, while that is believed.
+    word: Option<Word>,
+    /// What other nodes want of it, to be given back as soon as the store has answered.
+    recalled: Amount,
+    /// What was charged lately.
+    spent: Spent,
+}
+
+/// What the store said of a budget.
+#[derive(Debug, Clone, Copy)]
+struct Word {
+    available: Amount,
+    elsewhere: Amount,
+    believed_until: OffsetDateTime,
+}
+
+/// A message to the store that is to be answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Errand {
+    seq: LeaseSeq,
+    kind: ErrandKind,
+    /// How often it went unanswered.
+    failures: u32,
+    /// When it is to be repeated; `None` while it is under way.
+    repeat_at: Option<OffsetDateTime>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum ErrandKind {
+    Lease { needed: Amount, wanted: Amount },
+    GiveBack { amount: Amount },
+}
+
+/// What was charged in the present half of a horizon and in the one before.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spent {
+    half: i64,
+    now: Amount,
+    before: Amount,
 }
 
 impl Slice {
@@ -28,8 +67,14 @@ impl Slice {
         self.held
     }
 
+    /// Whether an answer of the store is outstanding.
     pub(super) const fn is_asked(&self) -> bool {
-        self.asked
+        self.errand.is_some()
+    }
+
+    /// Whether the store has been asked in vain.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.errand.is_some_and(|errand| errand.failures > 0)
     }
 
     pub(super) const fn free(&self) -> Amount {
@@ -45,41 +90,118 @@ impl Slice {
     }
 
     /// A part of the lease was charged. What is held is covered first.
-    pub(super) fn spend(&mut self, amount: Amount) {
+    pub(super) fn spend(&mut self, amount: Amount, policy: LeasePolicy, now: OffsetDateTime) {
         self.leased = self.leased.less(amount).max(self.held);
+        if let Sizing::Demand { horizon } = policy.sizing {
+            self.spent.add(amount, horizon, now);
+        }
     }
 
-    pub(super) const fn grant(&mut self, grant: LeaseGrant, believed_until: OffsetDateTime) {
+    /// The store granted; `false` when that was not what it was asked last.
+    pub(super) fn grant(
+        &mut self,
+        seq: LeaseSeq,
+        grant: LeaseGrant,
+        policy: LeasePolicy,
+        now: OffsetDateTime,
+    ) -> bool {
+        let is_lease = |e: &Errand| e.seq == seq && matches!(e.kind, ErrandKind::Lease { .. });
+        if !self.errand.as_ref().is_some_and(is_lease) {
+            return false;
+        }
+        self.errand = None;
         self.leased = self.leased.plus(grant.granted);
-        self.asked = false;
-        self.answer = Some((grant.available, believed_until));
+        let believed_for = if grant.elsewhere.is_zero() {
+            policy.dry_for
+        } else {
+            policy.recheck_after
+        };
+        self.word = Some(Word {
+            available: grant.available,
+            elsewhere: grant.elsewhere,
+            believed_until: now.saturating_add(believed_for),
+        });
+        true
     }
 
-    pub(super) const fn forget_answer(&mut self) {
-        self.asked = false;
-        self.answer = None;
+    /// The store has what was given back; `false` when that was not what it was told last.
+    pub(super) fn returned(&mut self, seq: LeaseSeq) -> bool {
+        let is_return = |e: &Errand| e.seq == seq && matches!(e.kind, ErrandKind::GiveBack { .. });
+        let heard = self.errand.as_ref().is_some_and(is_return);
+        if heard {
+            self.errand = None;
+            // It has more now than it said.
+            self.word = None;
+        }
+        heard
+    }
+
+    /// No answer came: says when to repeat. `None` when the store was not asked that.
+    pub(super) fn unanswered(
+        &mut self,
+        seq: LeaseSeq,
+        policy: LeasePolicy,
+        now: OffsetDateTime,
+    ) -> Option<OffsetDateTime> {
+        let errand = self.errand.as_mut().filter(|e| e.seq == seq)?;
+        let pause = policy
+            .repeat_after
+            .saturating_mul(2_i32.saturating_pow(errand.failures.min(6)));
+        let repeat_at = now.saturating_add(pause);
+        errand.failures = errand.failures.saturating_add(1);
+        errand.repeat_at = Some(repeat_at);
+        self.word = None;
+        Some(repeat_at)
     }
 
     /// The store may have more than it said.
     pub(super) const fn doubt(&mut self) {
-        self.answer = None;
+        self.word = None;
     }
 
-    pub(super) fn give_back(&mut self, wanted: Amount) -> Amount {
-        let amount = self.free().min(wanted);
-        self.leased = self.leased.less(amount);
-        if !amount.is_zero() {
-            // The store has more now than it said.
-            self.doubt();
+    /// When time alone makes a difference to a call that waits for this budget.
+    pub(super) fn due(&self) -> Option<OffsetDateTime> {
+        match self.errand {
+            Some(errand) => errand.repeat_at,
+            None => self.word.map(|word| word.believed_until),
         }
-        amount
+    }
+
+    /// When an errand is to be repeated.
+    pub(super) fn repeat_due(&self) -> Option<OffsetDateTime> {
+        self.errand.and_then(|errand| errand.repeat_at)
+    }
+
+    /// The errand again, when its time has come.
+    pub(super) fn repeat(&mut self, now: OffsetDateTime) -> Option<Errand> {
+        let errand = self.errand.as_mut()?;
+        errand.repeat_at.filter(|at| *at <= now)?;
+        errand.repeat_at = None;
+        Some(*errand)
+    }
+
+    /// Others want a part of it: it goes back when the store is free to hear of it.
+    pub(super) fn recall(&mut self, wanted: Amount) {
+        self.recalled = self.recalled.max(wanted);
+    }
+
+    /// What is to be given back now.
+    pub(super) fn give_back(&mut self, seq: &mut LeaseSeq) -> Option<Errand> {
+        if self.errand.is_some() {
+            return None;
+        }
+        let amount = self.free().min(std::mem::take(&mut self.recalled));
+        if amount.is_zero() {
+            return None;
+        }
+        self.leased = self.leased.less(amount);
+        self.word = None;
+        Some(self.send(seq, ErrandKind::GiveBack { amount }))
     }
 
     /// What the store is known to have, while its word is believed.
-    fn known_available(&self, now: OffsetDateTime) -> Option<Amount> {
-        self.answer
-            .filter(|(_, until)| now < *until)
-            .map(|(available, _)| available)
+    fn believed(&self, now: OffsetDateTime) -> Option<Word> {
+        self.word.filter(|word| now < word.believed_until)
     }
 
     /// What is missing for a demand of a call that holds `own` already; `None` when it fits.
@@ -93,11 +215,12 @@ impl Slice {
         if self.free() >= needed {
             return None;
         }
-        let known = self.known_available(now);
+        let word = self.believed(now);
         let missing = needed.less(self.free());
-        let store_may_help = self.asked || known.is_none_or(|available| available >= missing);
+        let in_store = word.map_or(Amount::ZERO, |word| word.available.plus(word.elsewhere));
+        let store_may_help = self.is_asked() || word.is_none() || in_store >= missing;
         // What the call itself holds does not come free while it goes on.
-        let left = self.leased.less(own).plus(known.unwrap_or_default());
+        let left = self.leased.less(own).plus(in_store);
         Some(Shortfall {
             scope,
             needed,
@@ -106,22 +229,98 @@ impl Slice {
         })
     }
 
-    /// What to ask the store for so that a demand fits; `None` when asking is of no use now.
-    pub(super) fn wish(
+    /// Asks the store for what a demand lacks; `None` when asking is of no use now.
+    pub(super) fn ask(
         &mut self,
-        needed: Amount,
-        slice: Amount,
+        demand: Amount,
+        policy: LeasePolicy,
         now: OffsetDateTime,
-    ) -> Option<(Amount, Amount)> {
-        let missing = needed.less(self.free());
-        let known = self.known_available(now);
-        let hopeless = known.is_some_and(|available| available < missing);
-        if missing.is_zero() || self.asked || hopeless {
+        seq: &mut LeaseSeq,
+    ) -> Option<Errand> {
+        let needed = demand.less(self.free());
+        let hopeless = self
+            .believed(now)
+            .is_some_and(|word| word.available < needed);
+        if needed.is_zero() || self.errand.is_some() || hopeless {
             return None;
         }
-        self.asked = true;
-        // Whatever there is helps: the rest may come free from holds that turn out too large.
-        Some((Amount::new(1), missing.max(slice)))
+        let wanted = match policy.sizing {
+            Sizing::All => Amount::MAX,
+            Sizing::Demand { horizon } => self.target(demand, horizon, now).less(self.free()),
+        };
+        let wanted = wanted.max(needed);
+        Some(self.send(seq, ErrandKind::Lease { needed, wanted }))
+    }
+
+    /// What should be free so that the store need not be asked again soon: a few calls of this
+    /// size, as many as run now, and what a horizon uses.
+    fn target(&self, demand: Amount, horizon: Duration, now: OffsetDateTime) -> Amount {
+        let few = demand.plus(demand).plus(demand).plus(demand);
+        few.plus(self.held).plus(self.spent.lately(horizon, now))
+    }
+
+    fn send(&mut self, seq: &mut LeaseSeq, kind: ErrandKind) -> Errand {
+        *seq = seq.next();
+        let errand = Errand {
+            seq: *seq,
+            kind,
+            failures: 0,
+            repeat_at: None,
+        };
+        self.errand = Some(errand);
+        errand
+    }
+}
+
+impl Errand {
+    /// As the shell is told of it.
+    pub(super) const fn order(self, account: AccountId, scope: BudgetScope) -> Order {
+        let seq = self.seq;
+        match self.kind {
+            ErrandKind::Lease { needed, wanted } => Order::Lease {
+                account,
+                scope,
+                seq,
+                needed,
+                wanted,
+            },
+            ErrandKind::GiveBack { amount } => Order::GiveBack {
+                account,
+                scope,
+                seq,
+                amount,
+            },
+        }
+    }
+}
+
+impl Spent {
+    fn add(&mut self, amount: Amount, horizon: Duration, now: OffsetDateTime) {
+        *self = self.at(horizon, now);
+        self.now = self.now.plus(amount);
+    }
+
+    fn lately(self, horizon: Duration, now: OffsetDateTime) -> Amount {
+        let here = self.at(horizon, now);
+        here.now.plus(here.before)
+    }
+
+    /// The same sums, seen from an instant.
+    fn at(self, horizon: Duration, now: OffsetDateTime) -> Self {
+        let length = horizon.whole_seconds().max(2) >> 1;
+        let half = now.unix_timestamp().div_euclid(length);
+        match half.saturating_sub(self.half) {
+            0 => self,
+            1 => Self {
+                half,
+                now: Amount::ZERO,
+                before: self.now,
+            },
+            _ => Self {
+                half,
+                ..Self::default()
+            },
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use thiserror::Error as ThisError;
 use time::OffsetDateTime;
 
-use crate::budget::{Amount, BudgetScope};
 use crate::call::Settlement;
 use crate::id::{AccountId, LedgerTxnId, NodeId};
+use crate::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use crate::money::{MoneyError, Nanos};
 use crate::settlement::SettledCall;
 use crate::wallet::{Credit, Wallet};
@@ -34,18 +34,23 @@ pub trait Books: Send + Sync + Debug {
     /// [`BooksError::Unavailable`].
     async fn beat(&self, node: NodeId, now: OffsetDateTime) -> Result<bool, BooksError>;
 
-    /// Reserves a slice of a budget for a node, durably: at least what it needs, at most what it
-    /// wants; nothing when less than it needs is available.
+    /// Reserves a slice of a budget for a node, durably. The rule is [`crate::lease::grant`].
     ///
     /// # Errors
-    /// [`BooksError::NoSuchBudget`], [`BooksError::Fenced`], [`BooksError::Unavailable`].
+    /// [`BooksError::NoSuchBudget`], [`BooksError::Unavailable`].
     async fn lease(&self, ask: LeaseAsk) -> Result<LeaseGrant, BooksError>;
 
-    /// Gives a part of a lease back. More than the lease holds gives back the lease.
+    /// Gives a part of a lease back. The rule is [`crate::lease::take_back`].
     ///
     /// # Errors
     /// [`BooksError::Unavailable`].
     async fn give_back(&self, lease: LeaseReturn) -> Result<(), BooksError>;
+
+    /// What other nodes have more need of than this one. The rule is [`crate::lease::recalled`].
+    ///
+    /// # Errors
+    /// [`BooksError::Unavailable`].
+    async fn recalls(&self, node: NodeId) -> Result<Vec<Recall>, BooksError>;
 
     /// Settles a call. Answers when its charge is durable, together with all that waited.
     ///
@@ -124,56 +129,6 @@ pub struct NodeJoin {
 pub struct Joined {
     /// How many leases of dead nodes were taken back.
     pub leases_reclaimed: u64,
-}
-
-/// A node's wish for a slice of a budget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseAsk {
-    /// Who wants it.
-    pub node: NodeId,
-    /// Whose budget.
-    pub account: AccountId,
-    /// Which budget.
-    pub scope: BudgetScope,
-    /// Less than this is of no use.
-    pub at_least: Amount,
-    /// More than this is not wanted.
-    pub at_most: Amount,
-}
-
-/// The answer to a [`LeaseAsk`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseGrant {
-    /// What was reserved; zero when too little is available.
-    pub granted: Amount,
-    /// What is still available to any node after it.
-    pub available: Amount,
-}
-
-/// The rule of [`Books::lease`].
-pub fn grant(available: Amount, at_least: Amount, at_most: Amount) -> LeaseGrant {
-    let granted = if available < at_least {
-        Amount::ZERO
-    } else {
-        available.min(at_most)
-    };
-    LeaseGrant {
-        granted,
-        available: available.less(granted),
-    }
-}
-
-/// A part of a lease that a node does not need.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseReturn {
-    /// Who had it.
-    pub node: NodeId,
-    /// Whose budget.
-    pub account: AccountId,
-    /// Which budget.
-    pub scope: BudgetScope,
-    /// How much is given back.
-    pub amount: Amount,
 }
 
 /// The answer to a settlement.
