@@ -14,10 +14,10 @@ use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::{Basis, CallFacts, Settlement, UsageBounds, UsageSource};
 use billing_core::charge::rate;
 use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, NodeId, PriceVersionId};
-use billing_core::lease_book::{Decision, HoldAsk, LeaseBook, LeasePolicy};
+use billing_core::lease::LeaseGrant;
+use billing_core::lease_book::{Decision, HoldAsk, LeaseBook, LeasePolicy, Order};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Currency;
-use billing_core::port::books::LeaseGrant;
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::settlement::{AccountState, Booking, BudgetUse, settle};
 use billing_core::wallet::{AccountStatus, Lot, LotKind, Wallet};
@@ -170,19 +170,13 @@ fn usage() -> Usage {
 /// Calls that come and go, each at another of so many accounts with large leases.
 fn visits(accounts: i64) -> impl FnMut() {
     let mut book = LeaseBook::new(LeasePolicy::default());
-    let grant = LeaseGrant {
-        granted: Amount::new(u64::MAX / 2),
-        available: Amount::ZERO,
-    };
-    for n in 0..accounts {
-        for scope in [BudgetScope::Wallet, LIMIT] {
-            book.granted(AccountId::new(n), scope, grant, NOW);
-        }
-    }
     let parts = [
         (BudgetScope::Wallet, Amount::new(9_000)),
         (LIMIT, Amount::new(9_000)),
     ];
+    for n in 0..accounts {
+        lease_plenty(&mut book, AccountId::new(n), &parts);
+    }
     let used = parts.map(|(scope, _)| (scope, Amount::new(1)));
     let mut n = 0_i64;
     move || {
@@ -199,6 +193,29 @@ fn visits(accounts: i64) -> impl FnMut() {
         assert_eq!(book.authorize(ask, NOW), Decision::Held);
         book.settled(account, call, &parts, &used, NOW);
     }
+}
+
+/// Lets the book ask for these budgets and have more of each than will ever be used.
+fn lease_plenty(book: &mut LeaseBook, account: AccountId, parts: &[(BudgetScope, Amount)]) {
+    let grant = LeaseGrant {
+        granted: Amount::new(u64::MAX / 2),
+        ..LeaseGrant::default()
+    };
+    let call = CallId::new(0);
+    let ask = HoldAsk {
+        account,
+        call,
+        demands: parts.to_vec(),
+        wait_until: NOW,
+    };
+    assert_eq!(book.authorize(ask, NOW), Decision::Waiting);
+    for order in book.take_orders() {
+        if let Order::Lease { scope, seq, .. } = order {
+            book.granted(account, scope, seq, grant, NOW);
+        }
+    }
+    book.released(account, call, NOW);
+    book.take_orders();
 }
 
 type Batch = (AccountState, Vec<Settlement>);

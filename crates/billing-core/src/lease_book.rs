@@ -130,15 +130,18 @@ impl LeaseBook {
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
         };
-        account.end_hold(call);
+        // A hold that was cut short by a fence had its parts of leases that are gone: what was
+        // drawn since did not come out of those of now.
+        let hold = account.end_hold(call);
+        let covered = |scope: BudgetScope, part: Amount| {
+            let still = hold.as_ref().map(|parts| part_of(parts, scope));
+            still.map_or(part, |still| still.min(part))
+        };
         account.waiting.retain(|ask| ask.call != call);
         for (scope, part) in held {
-            let taken = used
-                .iter()
-                .find(|(s, _)| s == scope)
-                .map(|(_, amount)| *amount);
+            let taken = part_of(used, *scope).min(covered(*scope, *part));
             if let Some(slice) = account.slices.get_mut(scope) {
-                slice.spend(taken.unwrap_or_default().min(*part), policy, now);
+                slice.spend(taken, policy, now);
             }
         }
         self.serve(id, now);
@@ -436,6 +439,11 @@ impl LeaseBook {
         }
         self.agenda.insert((at, id));
     }
+}
+
+fn part_of(parts: &[(BudgetScope, Amount)], scope: BudgetScope) -> Amount {
+    let part = parts.iter().find(|(s, _)| *s == scope);
+    part.map_or(Amount::ZERO, |(_, amount)| *amount)
 }
 
 /// How much a book keeps in memory.

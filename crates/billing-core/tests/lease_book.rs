@@ -1,167 +1,449 @@
-//! The lease book against a store, under any order of events: promises P1, P3 and P8 in small.
+//! What a lease book decides: readable examples, one sentence a test.
 //!
-//! Real books, the real rules of lease and settlement, and a store of maps. A run that breaks a
-//! promise shrinks to the shortest script that does.
-#![expect(clippy::unwrap_used, reason = "a test may fall over")]
+//! That no order of events breaks a promise is shown by the simulation beside it.
+#![expect(clippy::panic, reason = "a test may fall over")]
 
-#[path = "lease_book/cases.rs"]
-mod cases;
-#[path = "lease_book/script.rs"]
-mod script;
-#[path = "lease_book/store.rs"]
-mod store;
-#[path = "lease_book/world.rs"]
-mod world;
+use billing_core::budget::{Amount, BudgetScope};
+use billing_core::id::{AccountId, CallId, KeyId};
+use billing_core::lease::{LeaseGrant, LeaseSeq};
+use billing_core::lease_book::{
+    Decision, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause, Sizing, StaleRule,
+    Staleness,
+};
+use time::{Duration, OffsetDateTime};
 
-use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+const ACCOUNT: AccountId = AccountId::new(1);
+const WALLET: BudgetScope = BudgetScope::Wallet;
+const LIMIT: BudgetScope = BudgetScope::KeyLimit {
+    key: KeyId::new(1),
+    window_start: 0,
+};
+const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-use script::{Opening, Script, Step, scripts};
-use store::Flaw;
-use world::{World, run};
-
-/// The same runs each time, unless `PROPTEST_RNG_SEED` or `PROPTEST_CASES` says otherwise.
-fn runner() -> TestRunner {
-    let mut config = Config {
-        failure_persistence: None,
-        ..Config::default()
-    };
-    config.cases = config.cases.max(1_000);
-    if config.rng_seed == RngSeed::Random {
-        config.rng_seed = RngSeed::Fixed(7);
+fn ask(call: i64, demands: &[(BudgetScope, u64)], patience_s: i64) -> HoldAsk {
+    HoldAsk {
+        account: ACCOUNT,
+        call: CallId::new(call),
+        demands: demands.iter().map(|(s, n)| (*s, Amount::new(*n))).collect(),
+        wait_until: START + Duration::seconds(patience_s),
     }
-    TestRunner::new(config)
 }
 
-fn broken(lapses: bool, flaw: Flaw, mut runner: TestRunner) -> Option<(String, Script)> {
-    let outcome = runner.run(&scripts(lapses), |script| {
-        run(&script, flaw).map_err(TestCaseError::fail)
-    });
-    match outcome {
-        Ok(()) => None,
-        Err(TestError::Fail(why, script)) => Some((why.to_string(), script)),
-        Err(TestError::Abort(why)) => Some((
-            why.to_string(),
-            Script {
-                seats: 0,
-                slice: 0,
-                lapses,
-                accounts: Vec::new(),
-                steps: Vec::new(),
+const fn grant(granted: u64, available: u64, elsewhere: u64) -> LeaseGrant {
+    LeaseGrant {
+        granted: Amount::new(granted),
+        available: Amount::new(available),
+        elsewhere: Amount::new(elsewhere),
+    }
+}
+
+/// The number, need and wish of the only order there is, which asks for a lease of the wallet.
+fn asked(book: &mut LeaseBook) -> (LeaseSeq, u64, u64) {
+    match book.take_orders()[..] {
+        [
+            Order::Lease {
+                seq,
+                needed,
+                wanted,
+                scope: WALLET,
+                ..
             },
-        )),
+        ] => (seq, needed.get(), wanted.get()),
+        ref other => panic!("{other:?}"),
+    }
+}
+
+/// The number and amount of the only order there is, which gives a part of the wallet back.
+fn given_back(book: &mut LeaseBook) -> (LeaseSeq, u64) {
+    match book.take_orders()[..] {
+        [
+            Order::GiveBack {
+                seq,
+                amount,
+                scope: WALLET,
+                ..
+            },
+        ] => (seq, amount.get()),
+        ref other => panic!("{other:?}"),
+    }
+}
+
+/// A book that has these leases, and a store that has this much more of each.
+fn leased(policy: LeasePolicy, leases: &[(BudgetScope, u64)], more: u64) -> LeaseBook {
+    let mut book = LeaseBook::new(policy);
+    book.confirmed(START);
+    for (scope, amount) in leases {
+        let call = ask(-1, &[(*scope, (*amount).max(1))], 0);
+        assert_eq!(book.authorize(call, START), Decision::Waiting);
+        let seq = match book.take_orders()[..] {
+            [Order::Lease { seq, .. }] => seq,
+            ref other => panic!("{other:?}"),
+        };
+        book.granted(ACCOUNT, *scope, seq, grant(*amount, more, 0), START);
+        book.released(ACCOUNT, CallId::new(-1), START);
+        book.take_orders();
+    }
+    book
+}
+
+fn plain(leases: &[(BudgetScope, u64)], more: u64) -> LeaseBook {
+    leased(LeasePolicy::default(), leases, more)
+}
+
+fn refused(cause: RefusalCause, needed: u64, left: u64) -> Decision {
+    Decision::Refused(Refusal {
+        scope: WALLET,
+        needed: Amount::new(needed),
+        left: Amount::new(left),
+        cause,
+    })
+}
+
+fn decided(call: i64, decision: Decision) -> Order {
+    let call = CallId::new(call);
+    Order::Decided { call, decision }
+}
+
+#[test]
+fn a_hold_is_taken_on_every_budget_or_on_none() {
+    let mut book = plain(&[(WALLET, 10), (LIMIT, 5)], 0);
+    let both = [(WALLET, 6), (LIMIT, 6)];
+    let decision = book.authorize(ask(1, &both, 0), START);
+    assert!(matches!(decision, Decision::Refused(_)));
+    assert_eq!(book.leased(ACCOUNT, WALLET).1, Amount::ZERO);
+}
+
+#[test]
+fn a_budget_named_twice_counts_with_the_sum() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    let twice = [(WALLET, 6), (WALLET, 6)];
+    let decision = book.authorize(ask(1, &twice, 0), START);
+    assert_eq!(decision, refused(RefusalCause::Insufficient, 12, 10));
+    let decision = book.authorize(ask(2, &[(WALLET, 4), (WALLET, 6)], 0), START);
+    assert_eq!(decision, Decision::Held);
+    assert_eq!(book.broken_invariant(), None);
+}
+
+#[test]
+fn what_other_calls_hold_is_worth_waiting_for() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    let first = book.authorize(ask(1, &[(WALLET, 8)], 0), START);
+    assert_eq!(first, Decision::Held);
+    let busy = book.authorize(ask(2, &[(WALLET, 8)], 0), START);
+    assert_eq!(busy, refused(RefusalCause::Busy, 8, 10));
+    let third = book.authorize(ask(3, &[(WALLET, 8)], 5), START);
+    assert_eq!(third, Decision::Waiting);
+    let (held, used) = ([(WALLET, Amount::new(8))], [(WALLET, Amount::new(2))]);
+    book.settled(ACCOUNT, CallId::new(1), &held, &used, START);
+    assert_eq!(book.take_orders(), [decided(3, Decision::Held)]);
+}
+
+#[test]
+fn what_a_call_holds_itself_is_not_worth_waiting_for() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    let first = book.authorize(ask(1, &[(WALLET, 8)], 0), START);
+    assert_eq!(first, Decision::Held);
+    let more = book.authorize(ask(1, &[(WALLET, 4)], 60), START);
+    assert_eq!(more, refused(RefusalCause::Insufficient, 4, 2));
+    let less = book.authorize(ask(1, &[(WALLET, 2)], 0), START);
+    assert_eq!(less, Decision::Held);
+}
+
+#[test]
+fn a_stream_that_asks_for_more_stands_before_calls_that_have_not_begun() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    for call in [1, 2] {
+        let decision = book.authorize(ask(call, &[(WALLET, 5)], 0), START);
+        assert_eq!(decision, Decision::Held);
+    }
+    let new = book.authorize(ask(3, &[(WALLET, 4)], 60), START);
+    assert_eq!(new, Decision::Waiting);
+    let more = book.authorize(ask(2, &[(WALLET, 4)], 60), START);
+    assert_eq!(more, Decision::Waiting);
+    book.released(ACCOUNT, CallId::new(1), START);
+    assert_eq!(book.take_orders(), [decided(2, Decision::Held)]);
+}
+
+#[test]
+fn what_other_nodes_have_on_lease_is_worth_waiting_for() {
+    let mut book = LeaseBook::new(LeasePolicy::default());
+    let call = ask(1, &[(WALLET, 8)], 5);
+    assert_eq!(book.authorize(call, START), Decision::Waiting);
+    let (seq, ..) = asked(&mut book);
+    book.granted(ACCOUNT, WALLET, seq, grant(3, 0, 7), START);
+    assert_eq!(book.take_orders(), []);
+    // It is asked for again soon, by a call that still waits.
+    let later = START + Duration::milliseconds(50);
+    book.tick(later);
+    let (seq, needed, _) = asked(&mut book);
+    assert_eq!(needed, 5);
+    book.granted(ACCOUNT, WALLET, seq, grant(5, 0, 2), later);
+    assert_eq!(book.take_orders(), [decided(1, Decision::Held)]);
+}
+
+#[test]
+fn what_others_have_too_little_of_is_not_worth_waiting_for() {
+    let mut book = LeaseBook::new(LeasePolicy::default());
+    let call = ask(1, &[(WALLET, 8)], 5);
+    assert_eq!(book.authorize(call, START), Decision::Waiting);
+    let (seq, ..) = asked(&mut book);
+    book.granted(ACCOUNT, WALLET, seq, grant(3, 0, 4), START);
+    let decision = refused(RefusalCause::Insufficient, 8, 7);
+    assert_eq!(book.take_orders(), [decided(1, decision)]);
+}
+
+#[test]
+fn a_lease_given_back_may_be_asked_for_again_once_the_store_has_it() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    book.recall(ACCOUNT, WALLET, Amount::MAX, START);
+    let (seq, amount) = given_back(&mut book);
+    assert_eq!(amount, 10);
+    let call = ask(1, &[(WALLET, 8)], 0);
+    assert_eq!(book.authorize(call, START), Decision::Waiting);
+    assert_eq!(book.take_orders(), []);
+    book.returned(ACCOUNT, WALLET, seq, START);
+    assert_eq!(asked(&mut book).1, 8);
+}
+
+#[test]
+fn a_recall_takes_what_is_not_held_and_no_more_than_is_wanted() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    let first = book.authorize(ask(1, &[(WALLET, 7)], 0), START);
+    assert_eq!(first, Decision::Held);
+    book.recall(ACCOUNT, WALLET, Amount::new(2), START);
+    let (seq, amount) = given_back(&mut book);
+    assert_eq!(amount, 2);
+    book.returned(ACCOUNT, WALLET, seq, START);
+    book.recall(ACCOUNT, WALLET, Amount::new(9), START);
+    assert_eq!(given_back(&mut book).1, 1);
+    let (leased, held) = book.leased(ACCOUNT, WALLET);
+    assert_eq!((leased.get(), held.get()), (7, 7));
+}
+
+#[test]
+fn a_budget_known_to_be_empty_is_asked_again_after_a_while_or_after_news() {
+    let mut book = plain(&[(WALLET, 0)], 0);
+    let wish = || ask(1, &[(WALLET, 1)], 0);
+    let decision = book.authorize(wish(), START);
+    assert_eq!(decision, refused(RefusalCause::Insufficient, 1, 0));
+    let later = START + Duration::seconds(1);
+    assert_eq!(book.authorize(wish(), later), Decision::Waiting);
+
+    let mut book = plain(&[(WALLET, 0)], 0);
+    book.changed(ACCOUNT, START);
+    assert_eq!(book.authorize(wish(), START), Decision::Waiting);
+}
+
+#[test]
+fn an_answer_counts_once_and_only_when_it_is_the_one_awaited() {
+    let mut book = LeaseBook::new(LeasePolicy::default());
+    let call = ask(1, &[(WALLET, 8)], 5);
+    assert_eq!(book.authorize(call, START), Decision::Waiting);
+    let (seq, ..) = asked(&mut book);
+    book.granted(ACCOUNT, WALLET, seq.next(), grant(8, 0, 0), START);
+    assert_eq!(book.leased(ACCOUNT, WALLET).0, Amount::ZERO);
+    for _ in 0..2 {
+        book.granted(ACCOUNT, WALLET, seq, grant(8, 0, 0), START);
+        assert_eq!(book.leased(ACCOUNT, WALLET).0, Amount::new(8));
     }
 }
 
 #[test]
-fn every_promise_holds_after_every_event() {
-    if let Some((why, script)) = broken(false, Flaw::None, runner()) {
-        panic!("{why}\n{script:?}");
+fn what_was_not_answered_is_repeated_under_its_number_at_longer_and_longer_pauses() {
+    let mut book = LeaseBook::new(LeasePolicy::default());
+    let call = ask(1, &[(WALLET, 8)], 5);
+    assert_eq!(book.authorize(call, START), Decision::Waiting);
+    let first = asked(&mut book);
+    let mut now = START;
+    for pause_ms in [100, 200, 400] {
+        book.unanswered(ACCOUNT, WALLET, first.0, now);
+        book.take_orders();
+        book.tick(now + Duration::milliseconds(pause_ms - 1));
+        assert_eq!(book.take_orders(), []);
+        now += Duration::milliseconds(pause_ms);
+        book.tick(now);
+        assert_eq!(asked(&mut book), first);
     }
+    // An answer that comes late is as good as any, and ends it.
+    book.granted(ACCOUNT, WALLET, first.0, grant(8, 0, 0), now);
+    let next = book.authorize(ask(2, &[(WALLET, 8)], 5), now);
+    assert_eq!(next, Decision::Held);
 }
 
 #[test]
-fn the_books_hold_when_holds_lapse_under_their_calls() {
-    if let Some((why, script)) = broken(true, Flaw::None, runner()) {
-        panic!("{why}\n{script:?}");
-    }
-}
-
-/// The checks can fail: each flaw is found, and the script that shows it is short.
-#[test]
-fn every_flaw_is_caught() {
-    for flaw in [
-        Flaw::GrantsBlindly,
-        Flaw::SettlesAgain,
-        Flaw::FreesTwice,
-        Flaw::GivesBackTwice,
-        Flaw::DropsTheFence,
-        Flaw::IgnoresTheFence,
-        Flaw::CountsOnTwoNodes,
-        Flaw::KeepsDeadLeases,
-        Flaw::ForgetsToRelease,
-    ] {
-        let caught = broken(false, flaw, runner());
-        let (_, script) = caught.unwrap_or_else(|| panic!("{flaw:?} was not caught"));
-        assert!(script.steps.len() <= 8, "{flaw:?}: {script:?}");
-    }
-}
-
-/// Every order of events of two small calls on one and two budgets, to a depth of six.
-#[test]
-fn every_short_history_keeps_every_promise() {
-    let authorize = |on, amount, patience| Step::Authorize {
-        seat: 0,
-        account: 0,
-        on,
-        amount,
-        patience,
+fn a_store_that_cannot_be_asked_refuses_only_who_lacks_that_budget() {
+    let mut book = plain(&[(WALLET, 10)], 90);
+    let large = book.authorize(ask(1, &[(WALLET, 50)], 60), START);
+    assert_eq!(large, Decision::Waiting);
+    let wallet = asked(&mut book).0;
+    let limited = book.authorize(ask(2, &[(WALLET, 5), (LIMIT, 5)], 60), START);
+    assert_eq!(limited, Decision::Waiting);
+    let limit = match book.take_orders()[..] {
+        [Order::Lease { seq, .. }] => seq,
+        ref other => panic!("{other:?}"),
     };
-    let events = [
-        authorize(0, 2, 0),
-        authorize(1, 2, 3),
-        Step::Extend {
-            pick: 0,
-            amount: 1,
-            patience: 3,
-        },
-        Step::Hear { pick: 0 },
-        Step::Arrive { pick: 0 },
-        Step::Lose {
-            pick: 0,
-            answer: true,
-        },
-        Step::Settle {
-            pick: 0,
-            percent: 50,
-        },
-        Step::Settle {
-            pick: 0,
-            percent: 150,
-        },
-        Step::Acknowledge { pick: 0 },
-        Step::Void { pick: 1 },
-        Step::Recall {
-            seat: 0,
-            account: 0,
-            limit: false,
-            amount: 1,
-        },
-        Step::Crash { seat: 0 },
-    ];
-    let opening = Opening {
-        paid: 2,
-        promo: 1,
-        credit: 0,
-        limit: 2,
-    };
-    let start = Script {
-        seats: 1,
-        slice: 1,
-        lapses: false,
-        accounts: vec![opening],
-        steps: Vec::new(),
-    };
-    let mut seen = 0_u32;
-    explore(&start, &events, 6, &mut seen);
-    assert!(seen > 10_000, "only {seen} histories");
+    book.unanswered(ACCOUNT, WALLET, wallet, START);
+    let decision = refused(RefusalCause::Unavailable, 50, 10);
+    assert_eq!(book.take_orders(), [decided(1, decision)]);
+    // While the store is away nobody waits for it, and what fits goes on.
+    let next = book.authorize(ask(3, &[(WALLET, 50)], 60), START);
+    assert_eq!(next, refused(RefusalCause::Unavailable, 50, 10));
+    let small = book.authorize(ask(4, &[(WALLET, 1)], 0), START);
+    assert_eq!(small, Decision::Held);
+    book.granted(ACCOUNT, LIMIT, limit, grant(5, 0, 0), START);
+    assert_eq!(book.take_orders(), [decided(2, Decision::Held)]);
 }
 
-fn explore(past: &Script, events: &[Step], depth: u32, seen: &mut u32) {
-    for event in events {
-        let mut world = World::new(past, Flaw::None);
-        for step in &past.steps {
-            world.apply(*step);
-        }
-        if !world.apply(*event) {
-            continue;
-        }
-        *seen += 1;
-        let mut history = past.clone();
-        history.steps.push(*event);
-        let kept = world.check().and_then(|()| world.end());
-        assert_eq!(kept, Ok(()), "{history:?}");
-        if depth > 1 {
-            explore(&history, events, depth - 1, seen);
-        }
-    }
+#[test]
+fn a_call_without_patience_still_hears_what_the_store_says() {
+    let mut book = LeaseBook::new(LeasePolicy::default());
+    let call = ask(1, &[(WALLET, 8)], 0);
+    assert_eq!(book.authorize(call, START), Decision::Waiting);
+    let (seq, ..) = asked(&mut book);
+    book.tick(START + Duration::seconds(1));
+    assert_eq!(book.take_orders(), []);
+    book.granted(ACCOUNT, WALLET, seq, grant(8, 0, 0), START);
+    assert_eq!(book.take_orders(), [decided(1, Decision::Held)]);
+}
+
+#[test]
+fn a_call_that_leaves_while_it_waits_is_forgotten() {
+    let mut book = LeaseBook::new(LeasePolicy::default());
+    let call = ask(1, &[(WALLET, 8)], 5);
+    assert_eq!(book.authorize(call, START), Decision::Waiting);
+    let (seq, ..) = asked(&mut book);
+    book.released(ACCOUNT, CallId::new(1), START);
+    book.granted(ACCOUNT, WALLET, seq, grant(8, 0, 0), START);
+    assert_eq!(book.take_orders(), []);
+    assert_eq!(book.leased(ACCOUNT, WALLET), (Amount::new(8), Amount::ZERO));
+}
+
+#[test]
+fn a_node_that_is_alone_asks_for_everything_and_one_of_many_for_what_it_is_likely_to_use() {
+    let mut book = LeaseBook::new(LeasePolicy::default());
+    book.authorize(ask(1, &[(WALLET, 8)], 0), START);
+    let (_, needed, wanted) = asked(&mut book);
+    assert_eq!((needed, wanted), (8, u64::MAX));
+
+    let horizon = Duration::seconds(10);
+    let policy = LeasePolicy {
+        sizing: Sizing::Demand { horizon },
+        ..LeasePolicy::default()
+    };
+    let mut book = LeaseBook::new(policy);
+    book.authorize(ask(1, &[(WALLET, 8)], 0), START);
+    let (seq, needed, wanted) = asked(&mut book);
+    // A few calls of this size.
+    assert_eq!((needed, wanted), (8, 32));
+    book.granted(ACCOUNT, WALLET, seq, grant(8, 900, 0), START);
+    book.take_orders();
+    let parts = [(WALLET, Amount::new(8))];
+    book.settled(ACCOUNT, CallId::new(1), &parts, &parts, START);
+    book.authorize(ask(2, &[(WALLET, 8)], 0), START);
+    // And what was used in the time ahead's length.
+    assert_eq!(asked(&mut book).2, 40);
+}
+
+#[test]
+fn a_fenced_node_asks_again_for_the_calls_that_wait() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    let first = book.authorize(ask(1, &[(WALLET, 8)], 0), START);
+    assert_eq!(first, Decision::Held);
+    let second = book.authorize(ask(2, &[(WALLET, 8)], 60), START);
+    assert_eq!(second, Decision::Waiting);
+    book.fenced(START);
+    assert_eq!(asked(&mut book).1, 8);
+    assert_eq!(book.leased(ACCOUNT, WALLET), (Amount::ZERO, Amount::ZERO));
+    assert_eq!(book.held_by(ACCOUNT, CallId::new(1)), Some(&[][..]));
+    assert_eq!(book.broken_invariant(), None);
+}
+
+#[test]
+fn what_settles_after_a_fence_is_not_taken_from_the_leases_of_now() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    let first = book.authorize(ask(1, &[(WALLET, 8)], 0), START);
+    assert_eq!(first, Decision::Held);
+    book.fenced(START);
+    let second = book.authorize(ask(2, &[(WALLET, 5)], 0), START);
+    assert_eq!(second, Decision::Waiting);
+    let (seq, ..) = asked(&mut book);
+    book.granted(ACCOUNT, WALLET, seq, grant(9, 0, 0), START);
+    // It was handed in before the fence, and its answer comes after it.
+    let parts = [(WALLET, Amount::new(8))];
+    book.settled(ACCOUNT, CallId::new(1), &parts, &parts, START);
+    let (leased, held) = book.leased(ACCOUNT, WALLET);
+    assert_eq!((leased.get(), held.get()), (9, 5));
+}
+
+#[test]
+fn a_node_that_is_cut_off_admits_what_the_rule_of_each_budget_allows() {
+    let staleness = Staleness {
+        fresh_for: Duration::seconds(3),
+        wallet: StaleRule::UpTo(Amount::new(5)),
+        limits: StaleRule::Refuse,
+        quotas: StaleRule::Refuse,
+    };
+    let policy = LeasePolicy {
+        staleness: Some(staleness),
+        ..LeasePolicy::default()
+    };
+    let mut book = leased(policy, &[(WALLET, 10), (LIMIT, 10)], 0);
+    let late = START + Duration::seconds(3);
+    let small = book.authorize(ask(1, &[(WALLET, 4)], 0), late);
+    assert_eq!(small, Decision::Held);
+    let more = book.authorize(ask(2, &[(WALLET, 2)], 60), late);
+    assert_eq!(more, refused(RefusalCause::Unavailable, 2, 10));
+    let limited = book.authorize(ask(3, &[(LIMIT, 1)], 60), late);
+    assert!(matches!(
+        limited,
+        Decision::Refused(Refusal {
+            cause: RefusalCause::Unavailable,
+            scope: LIMIT,
+            ..
+        })
+    ));
+    book.confirmed(late);
+    let again = book.authorize(ask(4, &[(WALLET, 2), (LIMIT, 1)], 0), late);
+    assert_eq!(again, Decision::Held);
+}
+
+#[test]
+fn a_quiet_account_is_given_back_and_then_forgotten() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    let idle = START + Duration::minutes(10);
+    book.tick(idle);
+    let (seq, amount) = given_back(&mut book);
+    assert_eq!(amount, 10);
+    // Not before the store has it: it may have to be said again.
+    book.unanswered(ACCOUNT, WALLET, seq, idle);
+    book.tick(idle + Duration::seconds(1));
+    assert_eq!(given_back(&mut book), (seq, 10));
+    book.returned(ACCOUNT, WALLET, seq, idle);
+    book.tick(idle + Duration::seconds(2));
+    assert_eq!(book.size().accounts, 0);
+}
+
+#[test]
+fn a_node_that_stops_gives_back_what_is_not_held_and_the_rest_when_it_is() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    let first = book.authorize(ask(1, &[(WALLET, 4)], 0), START);
+    assert_eq!(first, Decision::Held);
+    book.give_all_back(START);
+    let (seq, amount) = given_back(&mut book);
+    assert_eq!(amount, 6);
+    book.returned(ACCOUNT, WALLET, seq, START);
+    book.released(ACCOUNT, CallId::new(1), START);
+    book.give_all_back(START);
+    assert_eq!(given_back(&mut book).1, 4);
+}
+
+#[test]
+fn a_hold_that_nobody_ends_lapses_and_a_waiting_call_gets_it() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    let first = book.authorize(ask(1, &[(WALLET, 8)], 0), START);
+    assert_eq!(first, Decision::Held);
+    let second = book.authorize(ask(2, &[(WALLET, 8)], 9_000), START);
+    assert_eq!(second, Decision::Waiting);
+    book.tick(START + Duration::hours(2));
+    assert_eq!(book.take_orders().last(), Some(&decided(2, Decision::Held)));
 }

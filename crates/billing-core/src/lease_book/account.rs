@@ -236,15 +236,15 @@ impl Account {
         }
     }
 
-    pub(super) fn end_hold(&mut self, call: CallId) {
-        let Some(hold) = self.holds.remove(&call) else {
-            return;
-        };
-        for (scope, amount) in hold.parts {
-            if let Some(slice) = self.slices.get_mut(&scope) {
-                slice.free_up(amount);
+    /// Ends a call's hold: its parts, as far as their leases still stand. `None` when it has none.
+    pub(super) fn end_hold(&mut self, call: CallId) -> Option<Vec<(BudgetScope, Amount)>> {
+        let hold = self.holds.remove(&call)?;
+        for (scope, amount) in &hold.parts {
+            if let Some(slice) = self.slices.get_mut(scope) {
+                slice.free_up(*amount);
             }
         }
+        Some(hold.parts)
     }
 
     /// Repeats what the store has not answered and gives back what others want.

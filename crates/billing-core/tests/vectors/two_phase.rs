@@ -13,11 +13,11 @@ use std::sync::Arc;
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::{Basis, CallFacts, Settlement, UsageBounds, UsageSource};
 use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, NodeId, PriceVersionId};
-use billing_core::lease_book::{Decision, HoldAsk, LeaseBook, LeasePolicy};
+use billing_core::lease::LeaseGrant;
+use billing_core::lease_book::{Decision, HoldAsk, LeaseBook, LeasePolicy, Order};
 use billing_core::ledger::LedgerCode;
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Nanos};
-use billing_core::port::books::grant;
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::settlement::{AccountState, Booking, Changes, settle};
 use billing_core::wallet::{AccountStatus, Lot, LotKind, Wallet};
@@ -84,10 +84,8 @@ impl Ledger {
             granted: FUNDS,
             remaining: FUNDS,
         };
-        let mut book = LeaseBook::new(LeasePolicy::default());
-        book.granted(ACCOUNT, WALLET, grant(FUNDS, FUNDS, FUNDS), START);
         Self {
-            book,
+            book: book_of_all(),
             opening: AccountState {
                 account: ACCOUNT,
                 wallet,
@@ -238,4 +236,29 @@ fn settlement(call: CallId, held: Vec<(BudgetScope, Amount)>, units: Amount) -> 
             idempotency_key: None,
         },
     }
+}
+
+/// A book that has all funds on lease.
+fn book_of_all() -> LeaseBook {
+    let mut book = LeaseBook::new(LeasePolicy::default());
+    let call = CallId::new(-1);
+    let ask = HoldAsk {
+        account: ACCOUNT,
+        call,
+        demands: vec![(WALLET, FUNDS)],
+        wait_until: START,
+    };
+    assert_eq!(book.authorize(ask, START), Decision::Waiting);
+    let grant = LeaseGrant {
+        granted: FUNDS,
+        ..LeaseGrant::default()
+    };
+    for order in book.take_orders() {
+        if let Order::Lease { scope, seq, .. } = order {
+            book.granted(ACCOUNT, scope, seq, grant, START);
+        }
+    }
+    book.released(ACCOUNT, call, START);
+    book.take_orders();
+    book
 }
