@@ -1,5 +1,7 @@
 //! Configuration: defaults, then `tollgate.toml`, then `TOLLGATE__SECTION__KEY`, then flags.
 
+pub(crate) mod lease;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +10,8 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use lease::Lease;
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) database: Database,
     /// This process among others.
     pub(crate) node: Node,
+    /// How this process takes leases.
+    pub(crate) lease: Lease,
     /// Bounds of a call.
     pub(crate) limits: Limits,
     /// The upstreams.
@@ -156,6 +162,9 @@ pub(crate) enum ConfigError {
     /// A key is unknown or a value is not what it should be.
     #[error("the configuration cannot be read: {0}")]
     Unreadable(#[from] Box<figment::Error>),
+    /// Settings contradict each other.
+    #[error("{0}")]
+    Contradiction(String),
     /// A channel lacks something.
     #[error("channel {channel}: {why}")]
     Channel {
@@ -177,6 +186,7 @@ impl Default for Config {
             workers: cores,
             database: Database::default(),
             node: Node::default(),
+            lease: Lease::default(),
             limits: Limits::default(),
             channel: Vec::new(),
         }
@@ -240,6 +250,9 @@ impl Config {
 
     /// Whether the parts fit together.
     fn check(&self) -> Result<(), ConfigError> {
+        if let Some(fault) = self.lease.fault(self.node.silence_s) {
+            return Err(ConfigError::Contradiction(fault));
+        }
         for (number, channel) in self.channel.iter().enumerate() {
             let wrong = |why: &str| ConfigError::Channel {
                 channel: channel.label(number),
@@ -301,6 +314,7 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use billing_core::lease_book::StaleRule;
 
     fn read(toml: &str) -> Result<Config, ConfigError> {
         let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
@@ -335,6 +349,21 @@ mod tests {
         assert!(read("lisen = \"x\"\n").is_err());
         assert!(read("[[channel]]\nbase_url = \"ftp://x\"\n").is_err());
         assert!(Config::load(Some(Path::new("/no/such/file.toml"))).is_err());
+    }
+
+    #[test]
+    fn what_is_admitted_while_cut_off_is_refuse_or_an_amount() {
+        let config = read("[lease]\nstale_wallet = \"0.50\"\nfresh_s = 4\n").unwrap();
+        let staleness = config
+            .lease
+            .shared(config.node.silence_s)
+            .staleness
+            .unwrap();
+        let half = billing_core::budget::Amount::new(500_000_000);
+        assert_eq!(staleness.wallet, StaleRule::UpTo(half));
+        assert_eq!(staleness.limits, StaleRule::Refuse);
+        assert!(read("[lease]\nstale_wallet = \"-1\"\n").is_err());
+        assert!(read("[lease]\nfresh_s = 10\n").is_err());
     }
 
     #[test]

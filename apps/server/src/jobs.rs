@@ -11,7 +11,9 @@ use crate::config::Config;
 use crate::wiring::{House, join};
 
 /// How often time passes in the lease book.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(20);
+/// How often a node looks whether others lack what it has on lease, where nobody tells it.
+const RECALLS: Duration = Duration::from_millis(250);
 /// How often news is looked for. Half of it is what a change takes to arrive, on average.
 const NEWS: Duration = Duration::from_millis(250);
 /// How often settled calls are entered into the accounts' lists.
@@ -32,6 +34,12 @@ pub(crate) fn start(house: &House, config: Config, stop: &CancellationToken) -> 
         std::future::ready(())
     }));
     tracker.spawn(follow_news(house.clone(), stop.clone()));
+    if house.is_shared() {
+        let holder = house.clone();
+        tracker.spawn(every(RECALLS, stop.clone(), move || {
+            heed_recalls(holder.clone())
+        }));
+    }
     let listing = house.clone();
     tracker.spawn(every(LISTING, stop.clone(), move || {
         list_calls(listing.clone())
@@ -126,6 +134,14 @@ async fn hear(house: &House, from: i64) -> Result<News, DirectoryError> {
     }
 }
 
+/// Gives back what other nodes lack and this one does not need.
+async fn heed_recalls(house: House) {
+    match house.ports.books.recalls(house.leases.node()).await {
+        Ok(recalls) => house.leases.recall(&recalls),
+        Err(error) => tracing::warn!(%error, "what other nodes lack is not known"),
+    }
+}
+
 async fn list_calls(house: House) {
     loop {
         match house.list_pending_calls(LISTING_BATCH).await {
@@ -148,9 +164,9 @@ async fn purge(house: House) {
 }
 
 async fn show_life(house: &House, config: &Config) {
-    let (books, clock) = (&house.ports.books, &house.ports.clock);
-    match books.beat(house.leases.node(), clock.now()).await {
-        Ok(true) => {}
+    let (books, sent_at) = (&house.ports.books, house.ports.clock.now());
+    match books.beat(house.leases.node(), sent_at).await {
+        Ok(true) => house.leases.confirmed(sent_at),
         Ok(false) => match join(config, &house.ports).await {
             Ok(node) => {
                 tracing::warn!(node = %node, "was taken for dead; joined again");

@@ -106,14 +106,21 @@ pub(crate) struct House {
 /// Joins the other nodes and puts everything together.
 pub(crate) async fn open_house(config: &Config, ports: Ports) -> Result<House, WiringError> {
     let tracker = TaskTracker::new();
+    let joined_at = ports.clock.now();
     let node = join(config, &ports).await?;
+    let policy = if ports.store.is_embedded() {
+        LeasePolicy::default()
+    } else {
+        config.lease.shared(config.node.silence_s)
+    };
     let leases = Arc::new(Leases::new(
         Arc::clone(&ports.books),
         Arc::clone(&ports.clock),
         tracker.clone(),
         node,
-        LeasePolicy::default(),
+        policy,
     ));
+    leases.confirmed(joined_at);
     // Before anything is kept in memory, so that no change of it goes unheard.
     let news_from = ports.directory.newest_change().await?;
     let prices = Arc::new(Prices::load(Arc::clone(&ports.catalogue)).await?);
@@ -148,6 +155,11 @@ pub(crate) async fn open_house(config: &Config, ports: Ports) -> Result<House, W
 }
 
 impl House {
+    /// Whether other nodes may use the same database.
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.ports.store.is_embedded()
+    }
+
     /// The connections of one worker thread. Each worker has its own, so that none is handed from
     /// thread to thread.
     pub(crate) fn upstreams(&self) -> Result<Upstreams, WiringError> {

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use billing_core::call::Settlement;
 use billing_core::id::{AccountId, NodeId};
+use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use billing_core::port::books::{
-    AccountProof, Books, BooksError, Credited, Joined, LeaseAsk, LeaseGrant, LeaseReturn, NodeJoin,
-    Settled,
+    AccountProof, Books, BooksError, Credited, Joined, NodeJoin, Settled,
 };
 use billing_core::wallet::{Credit, Wallet};
 use time::OffsetDateTime;
@@ -40,7 +40,7 @@ impl Books for Store {
             return self.committer.lease(ask).await;
         }
         let tx = self.db.begin().await?;
-        let result = lease::lease(&tx, &ask).await;
+        let result = lease::lease(&tx, &ask, self.clock.now()).await;
         db::finish(tx, result.map_err(BooksError::from)).await?
     }
 
@@ -49,8 +49,12 @@ impl Books for Store {
             return self.committer.give_back(back).await;
         }
         let tx = self.db.begin().await?;
-        let result = lease::give_back(&tx, &back).await;
+        let result = lease::give_back(&tx, &back, self.clock.now()).await;
         Ok(db::finish(tx, result).await?)
+    }
+
+    async fn recalls(&self, node: NodeId) -> Result<Vec<Recall>, BooksError> {
+        Ok(lease::recalls(&self.db.reader, node, self.clock.now()).await?)
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, BooksError> {

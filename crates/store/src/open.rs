@@ -47,6 +47,7 @@ pub struct Store {
     pub(crate) db: Db,
     pub(crate) committer: Committer,
     pub(crate) ids: TxnIds,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Store {
@@ -80,6 +81,7 @@ impl Store {
             },
             committer,
             ids,
+            clock: config.clock,
         })
     }
 

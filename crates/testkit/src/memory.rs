@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::Settlement;
 use billing_core::id::{AccountId, CallId, IdSequence, KeyId, LedgerTxnId, NodeId, UserId};
+use billing_core::lease::{Claim, LeaseSeq};
 use billing_core::ledger::LedgerTxn;
 use billing_core::money::Nanos;
 use billing_core::port::clock::Clock;
@@ -56,6 +57,9 @@ struct Page {
     lots: Vec<Lot>,
     uses: BTreeMap<BudgetScope, BudgetUse>,
     leases: BTreeMap<(NodeId, BudgetScope), Amount>,
+    /// The last ask or return that was heard of a lease, and what it granted.
+    heard: BTreeMap<(NodeId, BudgetScope), (LeaseSeq, Amount)>,
+    claims: BTreeMap<(NodeId, BudgetScope), Claim>,
     calls: BTreeMap<CallId, Recorded>,
     journal: Vec<Booked>,
     keys: BTreeMap<String, (String, LedgerTxnId, Nanos)>,

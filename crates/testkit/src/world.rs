@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use billing_core::budget::{Amount, BudgetScope, LimitWindow};
 use billing_core::call::{Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource};
 use billing_core::id::{AccountId, CallId, KeyId, LotId, NodeId, PriceVersionId, UserId};
+use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseSeq};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Nanos};
-use billing_core::port::books::{Books, BooksError, LeaseAsk, LeaseGrant, NodeJoin, Settled};
+use billing_core::port::books::{Books, BooksError, NodeJoin, Settled};
 use billing_core::port::catalogue::{Catalogue, PriceEdition};
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{
@@ -180,14 +181,20 @@ impl World {
     }
 
     /// A wish of the node for a slice of the account's budget.
-    pub fn ask(&self, scope: BudgetScope, at_least: u64, at_most: u64) -> LeaseAsk {
+    pub fn ask(&self, scope: BudgetScope, needed: u64, wanted: u64) -> LeaseAsk {
         LeaseAsk {
             node: self.node,
             account: self.account,
             scope,
-            at_least: Amount::new(at_least),
-            at_most: Amount::new(at_most),
+            seq: self.seq(),
+            needed: Amount::new(needed),
+            wanted: Amount::new(wanted),
         }
+    }
+
+    /// The number of the next ask or return.
+    pub fn seq(&self) -> LeaseSeq {
+        LeaseSeq::new(self.number().unsigned_abs())
     }
 
     /// A call of the account that is over: so many nanos held of the wallet, so many due.

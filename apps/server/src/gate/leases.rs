@@ -6,23 +6,21 @@ use std::time::Duration;
 
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::{AccountId, CallId, NodeId};
+use billing_core::lease::{LeaseAsk, LeaseReturn, Recall};
 use billing_core::lease_book::{
     Decision, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause,
 };
-use billing_core::port::books::{Books, BooksError, LeaseAsk, LeaseGrant, LeaseReturn};
+use billing_core::port::books::{Books, BooksError};
 use billing_core::port::clock::Clock;
+use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 /// How many books the accounts are spread over, so that workers seldom wait for one another.
 const SHARDS: usize = 16;
-/// How long the store may take to answer a wish for a lease, before calls are told it is away.
+/// How long the store may take to answer an ask or a return before it is repeated, and the calls
+/// that wait for it are told that the store is away.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What the store grants of a budget that does not exist.
-const NOTHING: LeaseGrant = LeaseGrant {
-    granted: Amount::ZERO,
-    available: Amount::ZERO,
-};
 
 /// This node's leases, shared by all workers.
 #[derive(Debug)]
@@ -142,6 +140,23 @@ impl Leases {
         });
     }
 
+    /// Other nodes want what this one has on lease.
+    pub(crate) fn recall(self: &Arc<Self>, recalls: &[Recall]) {
+        for recall in recalls {
+            self.with_shard(recall.account, |shard, now| {
+                let (scope, wanted) = (recall.scope, recall.wanted);
+                shard.book.recall(recall.account, scope, wanted, now);
+            });
+        }
+    }
+
+    /// The store confirmed that this node was alive, and had heard all news, at an instant.
+    pub(crate) fn confirmed(self: &Arc<Self>, at: OffsetDateTime) {
+        for shard in &self.shards {
+            self.apply(shard, |shard, _| shard.book.confirmed(at));
+        }
+    }
+
     /// Something about an account changed in the store.
     pub(crate) fn changed(self: &Arc<Self>, account: AccountId) {
         self.with_shard(account, |shard, now| shard.book.changed(account, now));
@@ -157,9 +172,9 @@ impl Leases {
     /// The node was fenced and has joined again under another id.
     pub(crate) fn rejoined(self: &Arc<Self>, node: NodeId) {
         for shard in &self.shards {
-            self.apply(shard, |shard, _| {
+            self.apply(shard, |shard, now| {
                 shard.node = node;
-                shard.book.fenced();
+                shard.book.fenced(now);
             });
         }
     }
@@ -167,7 +182,7 @@ impl Leases {
     /// Gives back what is not held, for a node that stops.
     pub(crate) fn give_all_back(self: &Arc<Self>) {
         for shard in &self.shards {
-            self.apply(shard, |shard, _| shard.book.give_all_back());
+            self.apply(shard, |shard, now| shard.book.give_all_back(now));
         }
     }
 
@@ -191,7 +206,7 @@ impl Leases {
     fn with_shard<T>(
         self: &Arc<Self>,
         account: AccountId,
-        event: impl FnOnce(&mut Shard, time::OffsetDateTime) -> T,
+        event: impl FnOnce(&mut Shard, OffsetDateTime) -> T,
     ) -> T {
         self.apply(self.shard_of(account), event)
     }
@@ -200,7 +215,7 @@ impl Leases {
     fn apply<T>(
         self: &Arc<Self>,
         shard: &Mutex<Shard>,
-        event: impl FnOnce(&mut Shard, time::OffsetDateTime) -> T,
+        event: impl FnOnce(&mut Shard, OffsetDateTime) -> T,
     ) -> T {
         let now = self.clock.now();
         let (answer, orders, node) = {
@@ -228,45 +243,48 @@ impl Leases {
         answer
     }
 
+    /// Does what the book ordered and tells it what came of it.
     async fn carry_out(self: &Arc<Self>, node: NodeId, order: Order) {
         match order {
             Order::Lease {
                 account,
                 scope,
-                at_least,
-                at_most,
+                seq,
+                needed,
+                wanted,
             } => {
                 let ask = LeaseAsk {
                     node,
                     account,
                     scope,
-                    at_least,
-                    at_most,
+                    seq,
+                    needed,
+                    wanted,
                 };
-                let mut asked = std::pin::pin!(self.books.lease(ask));
-                let answer = tokio::time::timeout(PATIENCE, &mut asked).await;
-                let answer = if let Ok(answer) = answer {
-                    answer
-                } else {
-                    tracing::warn!(account = %account, budget = %scope, "no lease in time");
-                    self.tell(node, account, scope, None);
-                    // The store may grant it all the same, and then it is this node's.
-                    asked.await
-                };
-                self.tell(node, account, scope, granted(account, scope, answer));
+                let answer = in_time(self.books.lease(ask)).await;
+                self.tell(node, account, |book, now| match answered(scope, answer) {
+                    Some(grant) => book.granted(account, scope, seq, grant, now),
+                    None => book.unanswered(account, scope, seq, now),
+                });
             }
             Order::GiveBack {
                 account,
                 scope,
+                seq,
                 amount,
             } => {
-                let lease = LeaseReturn {
+                let back = LeaseReturn {
                     node,
                     account,
                     scope,
+                    seq,
                     amount,
                 };
-                self.give_back(lease).await;
+                let answer = in_time(self.books.give_back(back)).await;
+                self.tell(node, account, |book, now| match answered(scope, answer) {
+                    Some(()) => book.returned(account, scope, seq, now),
+                    None => book.unanswered(account, scope, seq, now),
+                });
             }
             Order::Decided { .. } => {}
         }
@@ -277,32 +295,13 @@ impl Leases {
         self: &Arc<Self>,
         node: NodeId,
         account: AccountId,
-        scope: BudgetScope,
-        grant: Option<LeaseGrant>,
+        event: impl FnOnce(&mut LeaseBook, OffsetDateTime),
     ) {
         self.with_shard(account, |shard, now| {
-            if shard.node != node {
-                return;
-            }
-            match grant {
-                Some(grant) => shard.book.granted(account, scope, grant, now),
-                None => shard.book.lease_failed(account, scope),
+            if shard.node == node {
+                event(&mut shard.book, now);
             }
         });
-    }
-
-    /// Gives a lease back, as often as it takes: the book has forgotten it already.
-    async fn give_back(&self, lease: LeaseReturn) {
-        let mut pause = Duration::from_millis(100);
-        while let Err(error) = self.books.give_back(lease).await {
-            tracing::warn!(account = %lease.account, budget = %lease.scope, %error,
-                "a lease is not given back yet");
-            if !matches!(error, BooksError::Unavailable(_)) {
-                return;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
-        }
     }
 }
 
@@ -310,18 +309,26 @@ fn locked(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What an answer of the store grants; `None` when it could not say.
-fn granted(
-    account: AccountId,
-    scope: BudgetScope,
-    answer: Result<LeaseGrant, BooksError>,
-) -> Option<LeaseGrant> {
+/// What the store answers, unless it takes too long.
+async fn in_time<T>(
+    asking: impl Future<Output = Result<T, BooksError>>,
+) -> Option<Result<T, BooksError>> {
+    tokio::time::timeout(PATIENCE, asking).await.ok()
+}
+
+/// What an answer of the store means to the book; `None` when it did not say, and must be asked
+/// again.
+fn answered<T: Default>(scope: BudgetScope, answer: Option<Result<T, BooksError>>) -> Option<T> {
     match answer {
-        Ok(grant) => Some(grant),
-        // Nothing is available in a budget that is not there.
-        Err(BooksError::NoSuchBudget) => Some(NOTHING),
-        Err(error) => {
-            tracing::warn!(account = %account, budget = %scope, %error, "no lease");
+        Some(Ok(answer)) => Some(answer),
+        // Nothing is available in a budget that is not there, and nothing goes back to it.
+        Some(Err(BooksError::NoSuchBudget)) => Some(T::default()),
+        Some(Err(error)) => {
+            tracing::warn!(budget = %scope, %error, "the store did not answer about a lease");
+            None
+        }
+        None => {
+            tracing::warn!(budget = %scope, "the store did not answer about a lease in time");
             None
         }
     }

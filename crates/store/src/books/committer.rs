@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use billing_core::call::Settlement;
 use billing_core::id::AccountId;
-use billing_core::port::books::{BooksError, LeaseAsk, LeaseGrant, LeaseReturn, Settled};
+use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn};
+use billing_core::port::books::{BooksError, Settled};
 use billing_core::port::clock::Clock;
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection};
 use tokio::sync::{mpsc, oneshot};
@@ -329,13 +330,14 @@ impl Desk {
         tx: &C,
         ops: &[Op],
     ) -> Result<Vec<Answer>, StoreError> {
+        let now = self.clock.now();
         for op in ops {
             if let Op::GiveBack(back, _) = op {
-                lease::give_back(tx, back).await?;
+                lease::give_back(tx, back, now).await?;
             }
         }
         let settlements: Vec<&Settlement> = ops.iter().filter_map(Op::settlement).collect();
-        let settled = settle::settle_all(tx, &settlements, &self.ids, self.clock.now()).await?;
+        let settled = settle::settle_all(tx, &settlements, &self.ids, now).await?;
         let mut settled = settled.into_iter();
         let mut answers = Vec::with_capacity(ops.len());
         for op in ops {
@@ -343,7 +345,7 @@ impl Desk {
                 Op::Settle(..) => {
                     Answer::Settled(settled.next().unwrap_or(Err(StoreError::Closed.into())))
                 }
-                Op::Lease(ask, _) => Answer::Granted(lease::lease(tx, ask).await?),
+                Op::Lease(ask, _) => Answer::Granted(lease::lease(tx, ask, now).await?),
                 Op::GiveBack(..) => Answer::Returned,
             });
         }

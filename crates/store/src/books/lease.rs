@@ -2,47 +2,56 @@
 
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::{AccountId, NodeId};
-use billing_core::port::books::{BooksError, LeaseAsk, LeaseGrant, LeaseReturn, grant};
+use billing_core::lease::{
+    Claim, ClaimChange, Lease, LeaseAsk, LeaseGrant, LeaseReturn, LeaseSeq, LeasedBudget, Recall,
+    grant, recalled, take_back,
+};
+use billing_core::port::books::BooksError;
 use billing_core::wallet::{AccountStatus, Wallet};
-use sea_orm::{ConnectionTrait, Value};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Value};
+use time::OffsetDateTime;
 
 use super::load;
 use crate::db;
 use crate::error::StoreError;
-use crate::instant::{amount, get, stored};
-
-const NONE: LeaseGrant = LeaseGrant {
-    granted: Amount::ZERO,
-    available: Amount::ZERO,
-};
+use crate::instant::{amount, get, instant, micros, stored};
 
 /// The most that can be stored of a budget.
 const LARGEST: u64 = i64::MAX.unsigned_abs();
 
-/// Reserves a slice of a budget inside a transaction. A refusal has written nothing.
+const OF_BUDGET: &str =
+    "account_id = ? AND kind = ? AND subject = ? AND unit = ? AND window_start = ?";
+
+/// Reserves a slice of a budget inside a transaction.
 pub(crate) async fn lease<C: ConnectionTrait>(
     tx: &C,
     ask: &LeaseAsk,
+    now: OffsetDateTime,
 ) -> Result<Result<LeaseGrant, BooksError>, StoreError> {
-    if !is_live(tx, ask.node).await? {
-        return Ok(Err(BooksError::Fenced));
-    }
     let Some(wallet) = load::locked_wallet(tx, ask.account).await? else {
         return Ok(Err(BooksError::NoSuchBudget));
     };
     if wallet.status != AccountStatus::Active {
-        return Ok(Ok(NONE));
+        return Ok(Ok(LeaseGrant::default()));
     }
     let Some((available, leased)) = available(tx, ask, &wallet).await? else {
         return Ok(Err(BooksError::NoSuchBudget));
     };
     let room = Amount::new(LARGEST).less(leased);
-    let given = grant(available.min(room), ask.at_least, ask.at_most);
-    if !given.granted.is_zero() {
-        add(tx, ask.account, ask.scope, given.granted).await?;
-        add_to_lease(tx, ask, given.granted).await?;
+    let budget = LeasedBudget {
+        available: available.min(room),
+        leases: leases(tx, ask.account, ask.scope).await?,
+        claims: claims(tx, ask.account, ask.scope).await?,
+    };
+    let granting = grant(&budget, ask, now);
+    if let Some(lease) = granting.lease {
+        if !lease.granted.is_zero() {
+            add(tx, ask.account, ask.scope, lease.granted).await?;
+        }
+        write(tx, ask.account, ask.scope, &lease, now).await?;
     }
-    Ok(Ok(given))
+    write_claim(tx, ask, granting.claim).await?;
+    Ok(Ok(granting.answer))
 }
 
 /// What may still be leased of a budget, and what is leased already; `None` when there is no such.
@@ -64,13 +73,44 @@ async fn available<C: ConnectionTrait>(
         }))
 }
 
-/// Whether a node may take leases; while the transaction lasts it stays so.
-async fn is_live<C: ConnectionTrait>(tx: &C, node: NodeId) -> Result<bool, StoreError> {
-    let text = "SELECT fenced_at FROM node WHERE id = ?{share}";
-    let Some(row) = db::one(tx, text, vec![node.get().into()]).await? else {
-        return Ok(false);
-    };
-    Ok(get::<Option<i64>>(&row, "fenced_at")?.is_none())
+async fn leases<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+    scope: BudgetScope,
+) -> Result<Vec<Lease>, StoreError> {
+    let text = format!("SELECT node_id, amount, seq, granted FROM lease WHERE {OF_BUDGET}");
+    let rows = db::all(tx, &text, key(account, None, scope)).await?;
+    rows.iter().map(lease_of).collect()
+}
+
+fn lease_of(row: &QueryResult) -> Result<Lease, StoreError> {
+    Ok(Lease {
+        node: NodeId::new(get(row, "node_id")?),
+        amount: amount(get(row, "amount")?),
+        seq: LeaseSeq::new(amount(get(row, "seq")?).get()),
+        granted: amount(get(row, "granted")?),
+    })
+}
+
+async fn claims<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+    scope: BudgetScope,
+) -> Result<Vec<Claim>, StoreError> {
+    let text = format!(
+        "SELECT node_id AS claimant, since, wanted, expires_at FROM lease_claim WHERE {OF_BUDGET}"
+    );
+    let rows = db::all(tx, &text, key(account, None, scope)).await?;
+    rows.iter().map(claim_of).collect()
+}
+
+fn claim_of(row: &QueryResult) -> Result<Claim, StoreError> {
+    Ok(Claim {
+        node: NodeId::new(get(row, "claimant")?),
+        since: instant("lease_claim", get(row, "since")?)?,
+        wanted: amount(get(row, "wanted")?),
+        expires_at: instant("lease_claim", get(row, "expires_at")?)?,
+    })
 }
 
 fn key(account: AccountId, node: Option<NodeId>, scope: BudgetScope) -> Vec<Value> {
@@ -109,46 +149,123 @@ async fn add<C: ConnectionTrait>(
     Ok(())
 }
 
-async fn add_to_lease<C: ConnectionTrait>(
+async fn write<C: ConnectionTrait>(
     tx: &C,
-    ask: &LeaseAsk,
-    more: Amount,
+    account: AccountId,
+    scope: BudgetScope,
+    lease: &Lease,
+    now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let mut values = key(ask.account, Some(ask.node), ask.scope);
-    values.push(stored(more).into());
-    let text = "INSERT INTO lease \
-        (account_id, node_id, kind, subject, unit, window_start, amount) \
-        VALUES (?, ?, ?, ?, ?, ?, ?) \
+    let mut values = key(account, Some(lease.node), scope);
+    values.extend([
+        stored(lease.amount).into(),
+        stored(Amount::new(lease.seq.get())).into(),
+        stored(lease.granted).into(),
+        micros(now).into(),
+    ]);
+    let text = "INSERT INTO lease (account_id, node_id, kind, subject, unit, window_start, \
+                amount, seq, granted, asked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
         ON CONFLICT (account_id, node_id, kind, subject, unit, window_start) \
-        DO UPDATE SET amount = lease.amount + excluded.amount";
+        DO UPDATE SET amount = excluded.amount, seq = excluded.seq, granted = excluded.granted, \
+                asked_at = excluded.asked_at";
     db::run(tx, text, values).await?;
     Ok(())
 }
 
-/// Takes a part of a lease back inside a transaction; at most what it holds.
+/// Enters or deletes a claim. Whoever has the funds on lease is told at once, where the database
+/// can tell; else when it next looks.
+async fn write_claim<C: ConnectionTrait>(
+    tx: &C,
+    ask: &LeaseAsk,
+    change: ClaimChange,
+) -> Result<(), StoreError> {
+    let mut values = key(ask.account, None, ask.scope);
+    values.push(ask.node.get().into());
+    match change {
+        ClaimChange::Keep => Ok(()),
+        ClaimChange::Drop => {
+            let text = format!("DELETE FROM lease_claim WHERE {OF_BUDGET} AND node_id = ?");
+            db::run(tx, &text, values).await?;
+            Ok(())
+        }
+        ClaimChange::Put(claim) => {
+            values.extend([
+                micros(claim.since).into(),
+                stored(claim.wanted).into(),
+                micros(claim.expires_at).into(),
+            ]);
+            let text = "INSERT INTO lease_claim (account_id, kind, subject, unit, window_start, \
+                        node_id, since, wanted, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) \
+                ON CONFLICT (account_id, kind, subject, unit, window_start, node_id) DO UPDATE SET \
+                        since = excluded.since, wanted = excluded.wanted, \
+                        expires_at = excluded.expires_at";
+            db::run(tx, text, values).await?;
+            if tx.get_database_backend() == DbBackend::Postgres {
+                let text = "SELECT pg_notify('tollgate_recall', ?)";
+                db::one(tx, text, vec![ask.account.get().to_string().into()]).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// What others have more need of than a node.
+pub(crate) async fn recalls<C: ConnectionTrait>(
+    db: &C,
+    node: NodeId,
+    now: OffsetDateTime,
+) -> Result<Vec<Recall>, StoreError> {
+    let text = "SELECT l.account_id, l.kind, l.subject, l.unit, l.window_start, l.node_id, \
+                l.amount, l.seq, l.granted, c.node_id AS claimant, c.since, c.wanted, c.expires_at \
+                FROM lease_claim c JOIN lease l ON l.account_id = c.account_id \
+                AND l.kind = c.kind AND l.subject = c.subject AND l.unit = c.unit \
+                AND l.window_start = c.window_start \
+                WHERE l.node_id = ? AND l.amount > 0 AND c.expires_at > ? \
+                ORDER BY l.account_id, l.kind, l.subject, l.unit, l.window_start";
+    let values = vec![node.get().into(), micros(now).into()];
+    let mut budgets: Vec<(AccountId, BudgetScope, Lease, Vec<Claim>)> = Vec::new();
+    for row in db::all(db, text, values).await? {
+        let account = AccountId::new(get(&row, "account_id")?);
+        let scope = load::scope(&row)?;
+        let claim = claim_of(&row)?;
+        match budgets.last_mut() {
+            Some((of, in_scope, _, claims)) if (*of, *in_scope) == (account, scope) => {
+                claims.push(claim);
+            }
+            _ => budgets.push((account, scope, lease_of(&row)?, vec![claim])),
+        }
+    }
+    let wanted = budgets
+        .into_iter()
+        .map(|(account, scope, lease, claims)| Recall {
+            account,
+            scope,
+            wanted: recalled(&lease, &claims, now),
+        });
+    Ok(wanted.filter(|recall| !recall.wanted.is_zero()).collect())
+}
+
+/// Takes a part of a lease back inside a transaction; at most what it holds, and once.
 pub(crate) async fn give_back<C: ConnectionTrait>(
     tx: &C,
     back: &LeaseReturn,
+    now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     if load::locked_wallet(tx, back.account).await?.is_none() {
         return Ok(());
     }
-    let of_lease = "account_id = ? AND node_id = ? AND kind = ? AND subject = ? AND unit = ? \
-                    AND window_start = ?";
-    let text = format!("SELECT amount FROM lease WHERE {of_lease}");
-    let values = key(back.account, Some(back.node), back.scope);
-    let Some(row) = db::one(tx, &text, values.clone()).await? else {
+    let text = format!(
+        "SELECT node_id, amount, seq, granted FROM lease WHERE {OF_BUDGET} AND node_id = ?"
+    );
+    let mut values = key(back.account, None, back.scope);
+    values.push(back.node.get().into());
+    let Some(row) = db::one(tx, &text, values).await? else {
         return Ok(());
     };
-    let held = amount(get(&row, "amount")?);
-    let freed = held.min(back.amount);
-    let text = if freed == held {
-        format!("DELETE FROM lease WHERE {of_lease}")
-    } else {
-        let left = stored(held.less(freed));
-        format!("UPDATE lease SET amount = {left} WHERE {of_lease}")
+    let Some((lease, freed)) = take_back(&lease_of(&row)?, back) else {
+        return Ok(());
     };
-    db::run(tx, &text, values).await?;
+    write(tx, back.account, back.scope, &lease, now).await?;
     free(tx, back.account, back.scope, freed).await
 }
 

@@ -6,13 +6,16 @@ use async_trait::async_trait;
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::Settlement;
 use billing_core::id::{AccountId, NodeId};
+use billing_core::lease::{
+    Claim, ClaimChange, Lease, LeaseAsk, LeaseGrant, LeaseReturn, LeasedBudget, Recall, grant,
+    recalled, take_back,
+};
 use billing_core::ledger::{
     Entry, LedgerCode, LedgerHead, LedgerKind, LedgerTxn, replayed_balance,
 };
 use billing_core::money::{MoneyError, Nanos};
 use billing_core::port::books::{
-    AccountProof, Books, BooksError, Credited, Joined, LeaseAsk, LeaseGrant, LeaseReturn, NodeJoin,
-    Settled, grant,
+    AccountProof, Books, BooksError, Credited, Joined, NodeJoin, Settled,
 };
 use billing_core::port::directory::ChangeSubject;
 use billing_core::settlement::{AccountState, Booking, BudgetUse, code_of, settle};
@@ -55,13 +58,10 @@ impl Books for Memory {
 
     async fn lease(&self, ask: LeaseAsk) -> Result<LeaseGrant, BooksError> {
         let mut state = self.state();
-        if state.nodes.get(&ask.node).is_none_or(|n| n.is_fenced) {
-            return Err(BooksError::Fenced);
-        }
         let limit = state.limit(ask.account, ask.scope)?;
         let page = state.page(ask.account)?;
         if page.wallet.status != AccountStatus::Active {
-            return Ok(grant(Amount::ZERO, ask.at_least, Amount::ZERO));
+            return Ok(LeaseGrant::default());
         }
         let available = match ask.scope {
             BudgetScope::Wallet => page.wallet.available(),
@@ -69,22 +69,59 @@ impl Books for Memory {
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. } => page.in_use(ask.scope, limit).available(),
         };
-        let given = grant(available, ask.at_least, ask.at_most);
-        page.add_lease(ask.scope, given.granted);
-        let lease = page.leases.entry((ask.node, ask.scope)).or_default();
-        *lease = lease.plus(given.granted);
-        Ok(given)
+        let budget = LeasedBudget {
+            available,
+            leases: page.leases_of(ask.scope),
+            claims: page.claims_of(ask.scope),
+        };
+        let granting = grant(&budget, &ask, self.clock.now());
+        if let Some(lease) = granting.lease {
+            page.add_lease(ask.scope, lease.granted);
+            page.write_lease(ask.scope, lease);
+        }
+        match granting.claim {
+            ClaimChange::Keep => {}
+            ClaimChange::Put(claim) => {
+                page.claims.insert((ask.node, ask.scope), claim);
+            }
+            ClaimChange::Drop => {
+                page.claims.remove(&(ask.node, ask.scope));
+            }
+        }
+        Ok(granting.answer)
     }
 
     async fn give_back(&self, back: LeaseReturn) -> Result<(), BooksError> {
         let mut state = self.state();
         let page = state.page(back.account)?;
-        if let Some(lease) = page.leases.get_mut(&(back.node, back.scope)) {
-            let freed = back.amount.min(*lease);
-            *lease = lease.less(freed);
+        let leases = page.leases_of(back.scope);
+        let own = leases.iter().find(|lease| lease.node == back.node);
+        if let Some((lease, freed)) = own.and_then(|own| take_back(own, &back)) {
+            page.write_lease(back.scope, lease);
             page.free(back.scope, freed);
         }
         Ok(())
+    }
+
+    async fn recalls(&self, node: NodeId) -> Result<Vec<Recall>, BooksError> {
+        let now = self.clock.now();
+        let state = self.state();
+        let mut recalls = Vec::new();
+        for (account, page) in &state.books {
+            let scopes = page.leases.keys().filter(|(of, _)| *of == node);
+            for (_, scope) in scopes {
+                let leases = page.leases_of(*scope);
+                let own = leases.iter().find(|lease| lease.node == node);
+                let wanted = own.map(|own| recalled(own, &page.claims_of(*scope), now));
+                recalls.push(Recall {
+                    account: *account,
+                    scope: *scope,
+                    wanted: wanted.unwrap_or_default(),
+                });
+            }
+        }
+        recalls.retain(|recall| !recall.wanted.is_zero());
+        Ok(recalls)
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, BooksError> {
@@ -178,6 +215,7 @@ impl State {
                 .collect();
             for ((node, scope), amount) in dead {
                 page.leases.remove(&(node, scope));
+                page.heard.remove(&(node, scope));
                 page.free(scope, amount);
                 reclaimed += u64::from(!amount.is_zero());
             }
@@ -193,6 +231,8 @@ impl Page {
             lots: Vec::new(),
             uses: BTreeMap::new(),
             leases: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            claims: BTreeMap::new(),
             calls: BTreeMap::new(),
             journal: Vec::new(),
             keys: BTreeMap::new(),
@@ -202,6 +242,32 @@ impl Page {
     fn in_use(&self, scope: BudgetScope, limit: Option<Amount>) -> BudgetUse {
         let known = self.uses.get(&scope).copied().unwrap_or_default();
         BudgetUse { limit, ..known }
+    }
+
+    fn leases_of(&self, scope: BudgetScope) -> Vec<Lease> {
+        let of_scope = self.leases.iter().filter(|((_, s), _)| *s == scope);
+        let lease = |((node, _), amount): (&(NodeId, BudgetScope), &Amount)| {
+            let heard = self.heard.get(&(*node, scope)).copied();
+            let (seq, granted) = heard.unwrap_or_default();
+            Lease {
+                node: *node,
+                amount: *amount,
+                seq,
+                granted,
+            }
+        };
+        of_scope.map(lease).collect()
+    }
+
+    fn write_lease(&mut self, scope: BudgetScope, lease: Lease) {
+        self.leases.insert((lease.node, scope), lease.amount);
+        self.heard
+            .insert((lease.node, scope), (lease.seq, lease.granted));
+    }
+
+    fn claims_of(&self, scope: BudgetScope) -> Vec<Claim> {
+        let of_scope = self.claims.iter().filter(|((_, s), _)| *s == scope);
+        of_scope.map(|(_, claim)| *claim).collect()
     }
 
     fn add_lease(&mut self, scope: BudgetScope, more: Amount) {
