@@ -101,6 +101,8 @@ pub enum Ending {
     Open,
     /// The connection broke.
     Lost(String),
+    /// There was no connection, so nothing was asked.
+    Unsent(String),
 }
 
 /// What a caller got.
@@ -127,7 +129,11 @@ impl Answer {
             id: None,
             headers: HeaderMap::new(),
             body: String::new(),
-            ending: Ending::Lost(error.to_string()),
+            ending: if error.is_connect() {
+                Ending::Unsent(error.to_string())
+            } else {
+                Ending::Lost(error.to_string())
+            },
             took: start.elapsed(),
         }
     }
@@ -208,7 +214,15 @@ impl Caller {
     /// # Errors
     /// The client cannot be made.
     pub fn new(origin: &str, key: &str) -> Result<Self, Failure> {
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        Self::patient(origin, key, PATIENCE)
+    }
+
+    /// A caller that takes an answer for lost when it has not ended in this time.
+    ///
+    /// # Errors
+    /// The client cannot be made.
+    pub fn patient(origin: &str, key: &str, patience: Duration) -> Result<Self, Failure> {
+        let client = Client::builder().no_proxy().timeout(patience).build()?;
         Ok(Self {
             client,
             origin: origin.to_owned(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::figure::{nanos, text};
-use crate::gate::Gate;
+use crate::gate::{Credentials, Gate};
 
 /// An operator who is signed in.
 #[derive(Debug, Clone)]
@@ -31,6 +31,14 @@ impl Control {
     /// # Errors
     /// It was refused.
     pub async fn sign_in(gate: &Gate) -> Result<Self, Failure> {
+        Self::sign_in_at(gate.origin(), gate.credentials()).await
+    }
+
+    /// Signs in at an address with the operator's password.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub async fn sign_in_at(origin: &str, credentials: &Credentials) -> Result<Self, Failure> {
         let client = Client::builder()
             .no_proxy()
             .cookie_store(true)
@@ -38,12 +46,9 @@ impl Control {
             .build()?;
         let control = Self {
             client,
-            origin: gate.origin().to_owned(),
+            origin: origin.to_owned(),
         };
-        let (email, password) = (
-            &gate.credentials().operator_email,
-            &gate.credentials().operator_password,
-        );
+        let (email, password) = (&credentials.operator_email, &credentials.operator_password);
         control
             .send(
                 "session",

@@ -346,7 +346,7 @@ fn written_at(file: &Path) -> Option<std::time::SystemTime> {
 }
 
 /// The binary of the same profile as the running executable.
-fn binary() -> Result<PathBuf, Failure> {
+pub(crate) fn binary() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe()?;
     let folder = own.parent().ok_or("the running executable has no folder")?;
     let profile = if folder.ends_with("deps") {
@@ -371,13 +371,14 @@ fn binary() -> Result<PathBuf, Failure> {
 }
 
 /// A port that nobody listens on now.
-fn free_port() -> Result<u16, Failure> {
+pub(crate) fn free_port() -> Result<u16, Failure> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?
         .local_addr()?
         .port())
 }
 
-fn signal(child: &Child, name: &str) -> Result<ExitStatus, Failure> {
+/// Sends a signal to a process.
+pub(crate) fn signal(child: &Child, name: &str) -> Result<ExitStatus, Failure> {
     Ok(Command::new("kill")
         .arg(format!("-{name}"))
         .arg(child.id().to_string())

@@ -3,17 +3,22 @@
 
 use std::error::Error;
 
+pub mod arguments;
 pub mod audit;
 pub mod call;
+pub mod cluster;
 pub mod control;
 pub mod crash;
+pub mod crash_nodes;
 pub mod figure;
 pub mod gate;
 pub mod lock;
 pub mod postgres;
 pub mod proof;
 pub mod race;
+pub mod race_nodes;
 pub mod seeded;
+pub mod seen;
 pub mod served;
 
 /// Whatever keeps a suite from going on, told in a sentence.

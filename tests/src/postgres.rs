@@ -128,7 +128,7 @@ impl Drop for Postgres {
 }
 
 /// A client program of PostgreSQL, on the path or where distributions keep it.
-fn program(name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn program(name: &str) -> Result<PathBuf, Failure> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let versions = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()

@@ -1,6 +1,6 @@
 //! The race: more demand than funds, all at once, and what must hold of every answer.
 
-mod checks;
+pub(crate) mod checks;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +21,7 @@ use crate::seeded::Seeded;
 use checks::{check_refused, check_served, edge, largest_hold};
 
 /// What an output token of a simulated model costs, in nanos.
-const OUTPUT: i128 = 4_000;
+pub(crate) const OUTPUT: i128 = 4_000;
 
 /// How much is asked of how little.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ impl Plan {
     }
 
     /// Calls whose costs differ to the nano, and are far below what they hold.
-    fn asks(&self, stream: bool) -> Vec<Ask> {
+    pub(crate) fn asks(&self, stream: bool) -> Vec<Ask> {
         let mut seeded = Seeded::new(self.seed);
         (0..self.calls)
             .map(|number| {
@@ -120,7 +120,7 @@ pub struct Run {
 }
 
 /// An answer, and when it was there.
-type Timed = (Answer, OffsetDateTime);
+pub(crate) type Timed = (Answer, OffsetDateTime);
 
 impl Race {
     /// A demo on a database of its own.
@@ -238,6 +238,6 @@ async fn at_once(caller: &Caller, asks: Vec<Ask>) -> Result<Vec<Timed>, Failure>
     clippy::disallowed_methods,
     reason = "compared with the times on receipts"
 )]
-fn now() -> OffsetDateTime {
+pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }

@@ -12,7 +12,7 @@ use crate::figure::{nanos, text};
 use crate::proof::Findings;
 
 /// Everybody who holds a complete answer was charged what it says; nobody else was.
-pub(super) fn check_served(
+pub(crate) fn check_served(
     answers: &[Timed],
     books: &Books,
     receipts: &[Value],
@@ -49,7 +49,7 @@ pub(super) fn check_served(
 
 /// The most that a call of the run held or would have held: the same for all but a digit or two of
 /// the model's name.
-pub(super) fn largest_hold(answers: &[Timed], receipts: &[Value]) -> Result<i128, Failure> {
+pub(crate) fn largest_hold(answers: &[Timed], receipts: &[Value]) -> Result<i128, Failure> {
     let wanted = answers
         .iter()
         .map(|(answer, _)| answer.error()["metadata"]["needed"].take());
@@ -64,7 +64,7 @@ pub(super) fn largest_hold(answers: &[Timed], receipts: &[Value]) -> Result<i128
 /// A refusal says what was left, the holds of running calls included. That must be less than what
 /// the call needed; and it must be true: the wallet had no more than that left when the refusal
 /// arrived, as told by the calls that were settled until then.
-pub(super) fn check_refused(
+pub(crate) fn check_refused(
     answers: &[Timed],
     funds: i128,
     receipts: &[Value],
@@ -111,7 +111,7 @@ pub(super) fn check_refused(
     Ok((insufficient, busy))
 }
 
-fn settled_at(receipts: &[Value]) -> Result<Vec<(OffsetDateTime, i128)>, Failure> {
+pub(crate) fn settled_at(receipts: &[Value]) -> Result<Vec<(OffsetDateTime, i128)>, Failure> {
     let one = |call: &Value| {
         let at = call["settled_at"]
             .as_str()
@@ -123,7 +123,7 @@ fn settled_at(receipts: &[Value]) -> Result<Vec<(OffsetDateTime, i128)>, Failure
 
 /// With nothing running, the edge is sharp: a call that needs all but less than one token's price
 /// of what is left is served, and one that needs a token more is refused, with true figures.
-pub(super) async fn edge(
+pub(crate) async fn edge(
     caller: &Caller,
     balance: i128,
     stream: bool,
