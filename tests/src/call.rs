@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use reqwest::header::HeaderMap;
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -12,6 +12,8 @@ use crate::figure::written;
 
 /// How long any answer may take.
 const PATIENCE: Duration = Duration::from_mins(3);
+/// How long a connection may take that a caller makes for one call.
+const CONNECT: Duration = Duration::from_secs(1);
 
 /// A chat completion or an embedding to ask for.
 #[derive(Debug, Clone)]
@@ -222,7 +224,20 @@ impl Caller {
     /// # Errors
     /// The client cannot be made.
     pub fn patient(origin: &str, key: &str, patience: Duration) -> Result<Self, Failure> {
-        let client = Client::builder().no_proxy().timeout(patience).build()?;
+        Self::with(Client::builder().timeout(patience), origin, key)
+    }
+
+    /// The same, with a connection of its own for each call, which must be there in a moment.
+    ///
+    /// # Errors
+    /// The client cannot be made.
+    pub fn afresh(origin: &str, key: &str, patience: Duration) -> Result<Self, Failure> {
+        let client = Client::builder().timeout(patience).connect_timeout(CONNECT);
+        Self::with(client.pool_max_idle_per_host(0), origin, key)
+    }
+
+    fn with(client: ClientBuilder, origin: &str, key: &str) -> Result<Self, Failure> {
+        let client = client.no_proxy().build()?;
         Ok(Self {
             client,
             origin: origin.to_owned(),

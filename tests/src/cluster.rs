@@ -3,6 +3,7 @@
 pub mod books;
 pub mod database;
 pub mod forwarder;
+pub mod network;
 pub mod node;
 pub mod place;
 pub mod traffic;
@@ -222,12 +223,21 @@ impl Payer {
     }
 
     /// Somebody who calls a node with the key, and takes an answer for lost that has not ended in
-    /// this time.
+    /// this time. It may have a connection of its own for each call.
     ///
     /// # Errors
     /// The client cannot be made.
-    pub fn patient_caller(&self, node: &Node, patience: Duration) -> Result<Caller, Failure> {
-        Caller::patient(&node.origin(), &self.secret, patience)
+    pub fn patient_caller(
+        &self,
+        node: &Node,
+        patience: Duration,
+        connect_anew: bool,
+    ) -> Result<Caller, Failure> {
+        if connect_anew {
+            Caller::afresh(&node.origin(), &self.secret, patience)
+        } else {
+            Caller::patient(&node.origin(), &self.secret, patience)
+        }
     }
 
     /// Somebody who calls a node with the key.

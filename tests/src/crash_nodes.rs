@@ -1,66 +1,26 @@
-//! The crash across nodes: nodes and their database are killed under load, in any order, and the
-//! books are compared with what clients hold.
-//!
-//! Each round has payers of its own: one that is rich, one whose wallet runs dry, one whose key's
-//! limit does. Callers of all three are at every node from the first moment of the round to the
-//! last. What must hold of every round:
-//!
-//! - a complete answer is charged once, with the figure that it showed; nothing is charged twice,
-//!   and nobody is charged who was refused;
-//! - no purse is overspent, the books balance, `tollgate ledger verify` finds nothing;
-//! - every node serves again within five seconds: of the moment when the database takes
-//!   connections, or when the node's process was started, whichever is later;
-//! - the funds that a dead node had on lease are not lost: once all is quiet, nearly the whole of a
-//!   purse can be held by one call.
+//! The crash across nodes: nodes and their database are killed under load, in any order, and come
+//! back in any order. What must hold of every round: see [`crate::rounds`].
 
-mod round;
+mod blow;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::Failure;
-use crate::cluster::books;
-use crate::cluster::traffic::{Client, Mix, Traffic};
-use crate::cluster::{Cluster, Payer, Shape};
-use crate::control::Control;
-use crate::figure::text;
-use crate::proof::{Findings, say};
-use crate::seeded::Seeded;
-use crate::seen::{Compared, Seen};
-use round::Blow;
-
-/// Enough that no call of a round is refused.
-const RICH: i128 = 50_000_000_000;
-/// So little that a round spends it.
-const TIGHT: i128 = 150_000_000;
-/// Callers of each payer at each node.
-const CALLERS: [usize; 3] = [4, 2, 2];
-/// How long a caller waits for the end of an answer.
-const PATIENCE: Duration = Duration::from_secs(40);
-/// How soon every node must serve again.
-const BACK: Duration = Duration::from_secs(5);
+use crate::cluster::node::Node;
+use crate::cluster::{Cluster, Shape};
+use crate::proof::Findings;
+use crate::rounds::Rounds;
+use blow::Blow;
 
 /// Several nodes that are killed again and again.
 #[derive(Debug)]
 pub struct CrashNodes {
-    cluster: Cluster,
-    seeded: Seeded,
-    round: u64,
-    tally: Tally,
-}
-
-/// The figures of a run.
-#[derive(Debug, Default)]
-struct Tally {
-    compared: Compared,
+    rounds: Rounds,
     node_kills: u64,
     database_kills: u64,
     promotions: u64,
-    restarts: u64,
-    /// How long each node took to serve again, in milliseconds.
-    back_ms: Vec<u128>,
-    reasons: std::collections::BTreeMap<String, u64>,
 }
 
 impl CrashNodes {
@@ -69,11 +29,12 @@ impl CrashNodes {
     /// # Errors
     /// They do not come up.
     pub async fn start(nodes: usize, standby: bool, seed: u64) -> Result<Self, Failure> {
+        let cluster = Cluster::start(Shape::local(nodes, standby)?).await?;
         Ok(Self {
-            cluster: Cluster::start(Shape::local(nodes, standby)?).await?,
-            seeded: Seeded::new(seed),
-            round: 0,
-            tally: Tally::default(),
+            rounds: Rounds::new("crash-nodes", cluster, seed),
+            node_kills: 0,
+            database_kills: 0,
+            promotions: 0,
         })
     }
 
@@ -83,118 +44,91 @@ impl CrashNodes {
     /// # Errors
     /// Something does not come up again, or cannot be asked.
     pub async fn round(&mut self, promote: bool, findings: &mut Findings) -> Result<(), Failure> {
-        self.round += 1;
-        let control = self.cluster.control(0).await?;
-        let payers = self.payers(&control).await?;
-        let blow = Blow::drawn(&mut self.seeded, self.cluster.nodes.len(), promote);
-        say(&format!("crash-nodes: round {}: {blow}", self.round));
-        let traffic = self.load(&payers)?;
-        let back = self.strike(&blow, &traffic, findings).await?;
-        // The load goes on for a while after all is back.
-        tokio::time::sleep(Duration::from_millis(self.seeded.between(100, 500))).await;
-        let seen = traffic.end().await?;
-        let control = self.cluster.control(0).await?;
-        let round = self.check(&control, &payers, &seen, findings).await?;
-        say(&format!(
-            "crash-nodes: round {}: back after {back:?} ms; {round:?}",
-            self.round
-        ));
-        self.tally.compared.add(round);
-        self.tally.back_ms.extend(back);
-        if let Err(error) = self.cluster.verify_ledger() {
-            findings.check(false, || error.to_string());
-        }
-        self.cluster.replenish_if_alone().await
+        let nodes = self.rounds.cluster.nodes.len();
+        let blow = Blow::drawn(&mut self.rounds.seeded, nodes, promote);
+        let round = self.rounds.begin(&blow.to_string()).await?;
+        tokio::time::sleep(blow.after).await;
+        self.strike(&blow)?;
+        let there = self.bring_back(&blow).await?;
+        // A node could serve when it had a database and, if it was killed, a process.
+        let started = |number: usize| {
+            let killed = blow.nodes.iter().any(|(node, _)| *node == number);
+            let node = self.rounds.cluster.nodes.get(number).filter(|_| killed);
+            node.and_then(Node::started)
+        };
+        let since: Vec<_> = (0..nodes).map(|node| there.max(started(node))).collect();
+        self.rounds.until_served(&round, &since, findings).await?;
+        self.rounds.finish(round, findings).await?;
+        self.rounds.cluster.replenish_if_alone().await
     }
 
     /// The figures of all rounds.
     pub fn line(&self) -> Value {
-        let Tally {
-            compared,
-            node_kills,
-            database_kills,
-            promotions,
-            restarts,
-            back_ms,
-            reasons,
-        } = &self.tally;
-        json!({
-            "rounds": self.round,
-            "node_kills": node_kills,
-            "database_kills": database_kills,
-            "promotions": promotions,
-            "restarts_by_supervisor": restarts,
-            "completed": compared.completed,
-            "lost": compared.lost,
-            "double": compared.double,
-            "interrupted": compared.interrupted,
-            "interrupted_charged": compared.interrupted_charged,
-            "refused": reasons,
-            "back_ms": percentiles(back_ms.clone()),
-        })
+        let mut line = self.rounds.line();
+        line["node_kills"] = self.node_kills.into();
+        line["database_kills"] = self.database_kills.into();
+        line["promotions"] = self.promotions.into();
+        line
     }
 
-    async fn payers(&self, control: &Control) -> Result<Vec<Payer>, Failure> {
-        let name = |kind: &str| format!("crash-{}-{kind}", self.round);
-        let rich = Payer::new(control, &name("rich"), RICH).await?;
-        let tight = Payer::new(control, &name("tight"), TIGHT).await?;
-        let limited = Payer::limited(control, &name("limited"), (RICH, TIGHT)).await?;
-        Ok(vec![rich, tight, limited])
-    }
-
-    fn load(&mut self, payers: &[Payer]) -> Result<Traffic, Failure> {
-        let mut clients = Vec::new();
-        for (number, node) in self.cluster.nodes.iter().enumerate() {
-            for (payer, callers) in CALLERS.iter().enumerate() {
-                let of = payers.get(payer).ok_or("there is no such payer")?;
-                for _ in 0..*callers {
-                    clients.push(Client {
-                        node: number,
-                        payer,
-                        caller: of.patient_caller(node, PATIENCE)?,
-                    });
-                }
-            }
+    fn strike(&mut self, blow: &Blow) -> Result<(), Failure> {
+        if blow.database_first {
+            self.kill_database(blow)?;
         }
-        Ok(Traffic::start(clients, &Mix::SHORT, &mut self.seeded))
-    }
-
-    /// Every payer's books against what its callers saw, and whether its funds are free again.
-    async fn check(
-        &mut self,
-        control: &Control,
-        payers: &[Payer],
-        seen: &[Seen],
-        findings: &mut Findings,
-    ) -> Result<Compared, Failure> {
-        let mut sum = Compared::default();
-        for (number, (payer, seen)) in payers.iter().zip(seen).enumerate() {
-            let (compared, books) = books::compare(control, payer, seen, findings).await?;
-            sum.add(compared);
-            for (reason, count) in seen.reasons() {
-                *self.tally.reasons.entry(reason.clone()).or_default() += count;
-            }
-            if number == 0 {
-                let told = seen.reasons().get("402 insufficient_quota").copied();
-                findings.check(told.is_none(), || {
-                    format!("the rich payer was told {told:?} times that its funds are gone")
-                });
-            }
-            let purse = if number == 2 { TIGHT } else { payer.funds };
-            let left = purse - books.charged;
-            findings.check(left >= 0, || format!("overspent by {}", text(-left)));
-            let node = usize::try_from(self.seeded.next() % 1_000)? % self.cluster.nodes.len();
-            books::nearly_all_is_free(&self.cluster, node, payer, left, findings).await?;
+        for (number, _) in &blow.nodes {
+            self.node(*number)?.kill()?;
+            self.node_kills += 1;
         }
-        Ok(sum)
+        if !blow.database_first {
+            self.kill_database(blow)?;
+        }
+        Ok(())
     }
-}
 
-fn percentiles(mut figures: Vec<u128>) -> Value {
-    figures.sort_unstable();
-    let at = |share: usize| {
-        let place = (figures.len() * share / 100).min(figures.len().saturating_sub(1));
-        figures.get(place).copied()
-    };
-    json!({ "count": figures.len(), "p50": at(50), "p95": at(95), "most": at(100) })
+    fn kill_database(&mut self, blow: &Blow) -> Result<(), Failure> {
+        if blow.database.is_some() {
+            self.rounds.cluster.primary.kill()?;
+            self.database_kills += 1;
+        }
+        Ok(())
+    }
+
+    /// Starts what is down when its time has come; says since when the database is there again.
+    async fn bring_back(&mut self, blow: &Blow) -> Result<Option<Instant>, Failure> {
+        let struck = Instant::now();
+        let mut nodes = blow.nodes.clone();
+        nodes.sort_by_key(|(_, down)| *down);
+        let mut nodes = nodes.into_iter().peekable();
+        let mut database = blow.database;
+        let mut there = None;
+        while nodes.peek().is_some() || database.is_some() {
+            if database.is_some_and(|down| struck.elapsed() >= down) {
+                database = None;
+                there = Some(self.database_back(blow.promote).await?);
+            }
+            while let Some((number, _)) = nodes.next_if(|(_, down)| struck.elapsed() >= *down) {
+                self.node(number)?.start()?;
+            }
+            self.rounds.look_after().await?;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(there)
+    }
+
+    async fn database_back(&mut self, promote: bool) -> Result<Instant, Failure> {
+        let cluster = &mut self.rounds.cluster;
+        if promote {
+            cluster.promote().await?;
+            self.promotions += 1;
+        } else {
+            cluster.primary.start()?;
+            cluster.primary.takes_connections().await?;
+        }
+        Ok(Instant::now())
+    }
+
+    fn node(&mut self, number: usize) -> Result<&mut Node, Failure> {
+        let node = self.rounds.cluster.nodes.get_mut(number);
+        Ok(node.ok_or("there is no such node")?)
+    }
 }
