@@ -33,6 +33,27 @@ race *ARGS: release
 crash *ARGS: release
     scripts/postgres.sh --durable cargo run --release --locked -p acceptance --bin crash -- {{ ARGS }}
 
+# Race 3,000 calls through three nodes against one purse of $1, streaming and not
+race-nodes *ARGS: release
+    scripts/tools.sh postgres
+    cargo run --release --locked -p acceptance --bin race_nodes -- {{ ARGS }}
+
+# Kill nodes and their PostgreSQL under load, 100 times over; promote a standby 10 times
+crash-nodes *ARGS: release
+    scripts/tools.sh postgres
+    cargo run --release --locked -p acceptance --bin crash_nodes -- {{ ARGS }}
+
+# Cut and heal the links between callers, three nodes and their database (needs root)
+partition *ARGS: release
+    scripts/tools.sh postgres
+    cargo build --release --locked -p acceptance --bin partition
+    scripts/namespace.sh cargo run --release --locked -p acceptance --bin partition -- {{ ARGS }}
+
+# Restart three nodes in turn behind nginx and behind a balancer that asks for /readyz, under load
+rolling *ARGS: release
+    scripts/tools.sh postgres nginx
+    cargo run --release --locked -p acceptance --bin rolling -- {{ ARGS }}
+
 # Time the rules of money: rate, authorize, settle
 bench-core *ARGS:
     cargo bench --locked -p billing-core --bench per_call -- {{ ARGS }}

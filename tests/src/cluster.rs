@@ -1,9 +1,11 @@
 //! Several nodes on one PostgreSQL, each a process, all of them killed, cut off and started again.
 
+pub mod balancer;
 pub mod books;
 pub mod database;
 pub mod forwarder;
 pub mod network;
+pub mod nginx;
 pub mod node;
 pub mod place;
 pub mod traffic;

@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod proof;
 pub mod race;
 pub mod race_nodes;
+pub mod rolling;
 pub mod rounds;
 pub mod seeded;
 pub mod seen;

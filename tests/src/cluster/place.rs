@@ -143,7 +143,8 @@ fn is_running(process: u32) -> bool {
     state_of(&process.to_string()).is_some_and(|(state, _)| state != 'Z')
 }
 
-fn children_of(parent: u32) -> Vec<u32> {
+/// The processes that a process has started and that run.
+pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
         .filter_map(|entry| {
