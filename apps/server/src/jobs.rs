@@ -34,12 +34,10 @@ pub(crate) fn start(house: &House, config: Config, stop: &CancellationToken) -> 
         std::future::ready(())
     }));
     tracker.spawn(follow_news(house.clone(), stop.clone()));
-    if house.is_shared() {
-        let holder = house.clone();
-        tracker.spawn(every(RECALLS, stop.clone(), move || {
-            heed_recalls(holder.clone())
-        }));
-    }
+    let holder = house.clone();
+    tracker.spawn(every(RECALLS, stop.clone(), move || {
+        heed_recalls(holder.clone())
+    }));
     let listing = house.clone();
     tracker.spawn(every(LISTING, stop.clone(), move || {
         list_calls(listing.clone())

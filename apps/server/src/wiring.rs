@@ -155,11 +155,6 @@ pub(crate) async fn open_house(config: &Config, ports: Ports) -> Result<House, W
 }
 
 impl House {
-    /// Whether other nodes may use the same database.
-    pub(crate) fn is_shared(&self) -> bool {
-        !self.ports.store.is_embedded()
-    }
-
     /// The connections of one worker thread. Each worker has its own, so that none is handed from
     /// thread to thread.
     pub(crate) fn upstreams(&self) -> Result<Upstreams, WiringError> {

@@ -18,6 +18,9 @@ use crate::id::{AccountId, NodeId};
 /// meanwhile; who died does not.
 pub const CLAIM_FOR: Duration = Duration::seconds(2);
 
+/// The name under which the house itself claims what nodes have on lease.
+pub const HOUSE: NodeId = NodeId::new(0);
+
 /// The number of an ask or a return: of one node, later is larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LeaseSeq(u64);

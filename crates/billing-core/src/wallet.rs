@@ -52,7 +52,37 @@ impl AccountStatus {
     }
 }
 
+/// Why a credit limit cannot be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CreditLimitFault {
+    /// More is owed already, or it is more than can be stored.
+    OutOfRange,
+    /// So much of what it would take away is on lease. It can be recalled.
+    OnLease(Amount),
+}
+
 impl Wallet {
+    /// Whether the account may be given this credit limit: neither what is owed nor what nodes
+    /// have on lease may pass it.
+    ///
+    /// # Errors
+    /// [`CreditLimitFault`].
+    pub fn check_credit_limit(&self, limit: Amount) -> Result<(), CreditLimitFault> {
+        let Ok(limit) = i64::try_from(limit.get()) else {
+            return Err(CreditLimitFault::OutOfRange);
+        };
+        let funds = i128::from(self.posted.get()).saturating_add(i128::from(limit));
+        let Ok(funds) = u64::try_from(funds) else {
+            return Err(CreditLimitFault::OutOfRange);
+        };
+        let missing = self.leased.less(Amount::new(funds));
+        if missing.is_zero() {
+            Ok(())
+        } else {
+            Err(CreditLimitFault::OnLease(missing))
+        }
+    }
+
     /// What may still be leased: balance plus credit less what is leased already.
     pub fn available(&self) -> Amount {
         let credit = i128::from(self.credit_limit.get());

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 pub(crate) mod committer;
 mod credit;
-mod lease;
+pub(crate) mod lease;
 pub(crate) mod load;
 mod node;
 pub(crate) mod save;

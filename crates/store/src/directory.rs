@@ -8,7 +8,7 @@ use billing_core::port::directory::{
     Account, AccountTerms, ApiKey, Caller, Change, ChangeSubject, Directory, DirectoryError,
     KeyLimit, Role, SecretHash, User,
 };
-use billing_core::wallet::AccountStatus;
+use billing_core::wallet::{AccountStatus, CreditLimitFault};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
@@ -16,7 +16,7 @@ use sea_orm::{
 };
 use time::OffsetDateTime;
 
-use crate::books::load;
+use crate::books::{lease, load};
 use crate::db;
 use crate::entity::{account, api_key, change_feed, membership, session, user, wallet};
 use crate::error::StoreError;
@@ -132,7 +132,9 @@ impl Directory for Store {
     ) -> Result<Account> {
         let tx = self.db.begin().await?;
         let result = update(&tx, id, expected, terms, now).await;
-        db::finish(tx, result).await
+        // A claim to what is on lease is committed too.
+        let updated = db::finish(tx, result).await?;
+        updated.ok_or(DirectoryError::OnLease)
     }
 
     async fn create_key(&self, key: ApiKey, hash: SecretHash) -> Result<()> {
@@ -325,13 +327,15 @@ impl Directory for Store {
     }
 }
 
+/// Sets the terms of an account; `None` when nodes have on lease what this would take away, which
+/// is then recalled from them.
 async fn update(
     tx: &sea_orm::DatabaseTransaction,
     id: AccountId,
     expected: AccountTerms,
     terms: AccountTerms,
     now: OffsetDateTime,
-) -> Result<Account> {
+) -> Result<Option<Account>> {
     let locked = load::locked_wallet(tx, id).await?;
     let before = locked.ok_or(DirectoryError::NotFound)?;
     if (before.status, before.credit_limit) != (expected.status, expected.credit_limit) {
@@ -342,12 +346,16 @@ async fn update(
         status,
         credit_limit,
     } = terms;
-    let (posted, leased) = (before.posted.get(), before.leased.get());
-    let funds = i128::from(posted).saturating_add(i128::from(credit_limit.get()));
-    if funds < i128::from(leased) || credit_limit.money().get().unsigned_abs() != credit_limit.get()
-    {
-        let why = "the credit limit would be below what is owed or on lease";
-        return Err(DirectoryError::Conflict(why.to_owned()));
+    match before.check_credit_limit(credit_limit) {
+        Ok(()) => lease::drop_claim_of_house(tx, id).await?,
+        Err(CreditLimitFault::OutOfRange) => {
+            let why = "the credit limit is below what is owed, or too large to be stored";
+            return Err(DirectoryError::Conflict(why.to_owned()));
+        }
+        Err(CreditLimitFault::OnLease(missing)) => {
+            lease::claim_for_house(tx, id, missing, now).await?;
+            return Ok(None);
+        }
     }
     let limit = stored(credit_limit);
     let wallet = wallet::ActiveModel {
@@ -365,7 +373,7 @@ async fn update(
     };
     let row = row.update(tx).await.map_err(db_error)?;
     db::note_change(tx, "account", Some(id.get()), micros(now)).await?;
-    read_account(row)
+    read_account(row).map(Some)
 }
 
 fn unreadable(table: &'static str, what: &str) -> DirectoryError {

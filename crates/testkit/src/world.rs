@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use billing_core::budget::{Amount, BudgetScope, LimitWindow};
 use billing_core::call::{Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource};
 use billing_core::id::{AccountId, CallId, KeyId, LotId, NodeId, PriceVersionId, UserId};
-use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseSeq};
+use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, LeaseSeq};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Nanos};
 use billing_core::port::books::{Books, BooksError, NodeJoin, Settled};
@@ -178,6 +178,18 @@ impl World {
     /// Asks for exactly this much of a budget for the node.
     pub async fn lease(&self, scope: BudgetScope, nanos: u64) -> Result<LeaseGrant, BooksError> {
         self.books().lease(self.ask(scope, nanos, nanos)).await
+    }
+
+    /// Gives a part of the node's lease back.
+    pub async fn give_back(&self, scope: BudgetScope, nanos: u64) {
+        let back = LeaseReturn {
+            node: self.node,
+            account: self.account,
+            scope,
+            seq: self.seq(),
+            amount: Amount::new(nanos),
+        };
+        self.books().give_back(back).await.unwrap();
     }
 
     /// A wish of the node for a slice of the account's budget.

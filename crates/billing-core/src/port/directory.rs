@@ -181,6 +181,10 @@ pub enum DirectoryError {
     /// It contradicts what is there.
     #[error("{0}")]
     Conflict(String),
+    /// Nodes have on lease what the change would take away. It is recalled from them: the same
+    /// change may go through a moment later.
+    #[error("calls under way hold what this would take away; try again in a moment")]
+    OnLease,
     /// A stored row is not what it should be.
     #[error("a stored {table} cannot be read: {why}")]
     Unreadable {

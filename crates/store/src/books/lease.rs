@@ -3,8 +3,8 @@
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::{AccountId, NodeId};
 use billing_core::lease::{
-    Claim, ClaimChange, Lease, LeaseAsk, LeaseGrant, LeaseReturn, LeaseSeq, LeasedBudget, Recall,
-    grant, recalled, take_back,
+    CLAIM_FOR, Claim, ClaimChange, HOUSE, Lease, LeaseAsk, LeaseGrant, LeaseReturn, LeaseSeq,
+    LeasedBudget, Recall, grant, recalled, take_back,
 };
 use billing_core::port::books::BooksError;
 use billing_core::wallet::{AccountStatus, Wallet};
@@ -50,7 +50,7 @@ pub(crate) async fn lease<C: ConnectionTrait>(
         }
         write(tx, ask.account, ask.scope, &lease, now).await?;
     }
-    write_claim(tx, ask, granting.claim).await?;
+    write_claim(tx, ask.account, ask.scope, ask.node, granting.claim).await?;
     Ok(Ok(granting.answer))
 }
 
@@ -176,11 +176,13 @@ async fn write<C: ConnectionTrait>(
 /// can tell; else when it next looks.
 async fn write_claim<C: ConnectionTrait>(
     tx: &C,
-    ask: &LeaseAsk,
+    account: AccountId,
+    scope: BudgetScope,
+    node: NodeId,
     change: ClaimChange,
 ) -> Result<(), StoreError> {
-    let mut values = key(ask.account, None, ask.scope);
-    values.push(ask.node.get().into());
+    let mut values = key(account, None, scope);
+    values.push(node.get().into());
     match change {
         ClaimChange::Keep => Ok(()),
         ClaimChange::Drop => {
@@ -202,11 +204,46 @@ async fn write_claim<C: ConnectionTrait>(
             db::run(tx, text, values).await?;
             if tx.get_database_backend() == DbBackend::Postgres {
                 let text = "SELECT pg_notify('tollgate_recall', ?)";
-                db::one(tx, text, vec![ask.account.get().to_string().into()]).await?;
+                db::one(tx, text, vec![account.get().to_string().into()]).await?;
             }
             Ok(())
         }
     }
+}
+
+/// Recalls so much of a wallet from the nodes that have it on lease.
+pub(crate) async fn claim_for_house<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+    wanted: Amount,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let standing = claims(tx, account, BudgetScope::Wallet).await?;
+    let standing = standing
+        .iter()
+        .find(|claim| claim.node == HOUSE && claim.expires_at > now);
+    let claim = Claim {
+        node: HOUSE,
+        since: standing.map_or(now, |claim| claim.since),
+        wanted,
+        expires_at: now.saturating_add(CLAIM_FOR),
+    };
+    write_claim(
+        tx,
+        account,
+        BudgetScope::Wallet,
+        HOUSE,
+        ClaimChange::Put(claim),
+    )
+    .await
+}
+
+/// Ends what [`claim_for_house`] began.
+pub(crate) async fn drop_claim_of_house<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+) -> Result<(), StoreError> {
+    write_claim(tx, account, BudgetScope::Wallet, HOUSE, ClaimChange::Drop).await
 }
 
 /// What others have more need of than a node.

@@ -140,18 +140,33 @@ pub async fn a_stopped_account_stops_its_callers(world: World) {
     assert!(matches!(refused, Err(DirectoryError::NotFound)));
 }
 
-/// Or on lease.
+/// What is on lease is recalled for it, and kept for it when it comes back.
 pub async fn a_credit_limit_below_what_is_owed_is_refused(mut world: World) {
     world.account = world.new_account(100).await;
     world.lease_and_settle(90, 50).await;
     let to = |limit| world.set_terms(AccountStatus::Active, Amount::new(limit));
-    for low in [0, 89, u64::MAX] {
+    for low in [0, u64::MAX] {
         let refused = to(low).await;
         assert!(
             matches!(refused, Err(DirectoryError::Conflict(_))),
             "{refused:?}"
         );
     }
+    let refused = to(60).await;
+    assert!(
+        matches!(refused, Err(DirectoryError::OnLease)),
+        "{refused:?}"
+    );
+    let recalls = world.books().recalls(world.node).await.unwrap();
+    let wanted: Vec<u64> = recalls.iter().map(|r| r.wanted.get()).collect();
+    assert_eq!(wanted, [30]);
+    world.give_back(BudgetScope::Wallet, 30).await;
+    let kept = world.lease(BudgetScope::Wallet, 15).await.unwrap();
+    assert_eq!(kept.granted.get(), 10);
+    world.give_back(BudgetScope::Wallet, 10).await;
+    assert_eq!(to(60).await.unwrap().credit_limit, Amount::new(60));
+    assert_eq!(to(100).await.unwrap().credit_limit, Amount::new(100));
+    world.lease(BudgetScope::Wallet, 30).await.unwrap();
     assert_eq!(to(90).await.unwrap().credit_limit, Amount::new(90));
     assert!(
         world

@@ -1,14 +1,15 @@
 //! The directory in memory.
 
 use async_trait::async_trait;
-use billing_core::budget::Amount;
+use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::{AccountId, KeyId, UserId};
+use billing_core::lease::{CLAIM_FOR, Claim, HOUSE};
 use billing_core::money::Nanos;
 use billing_core::port::directory::{
     Account, AccountTerms, ApiKey, Caller, Change, ChangeSubject, Directory, DirectoryError, Role,
     SecretHash, User,
 };
-use billing_core::wallet::Wallet;
+use billing_core::wallet::{CreditLimitFault, Wallet};
 use time::OffsetDateTime;
 
 use super::{Memory, Page};
@@ -70,7 +71,7 @@ impl Directory for Memory {
         id: AccountId,
         expected: AccountTerms,
         terms: AccountTerms,
-        _: OffsetDateTime,
+        now: OffsetDateTime,
     ) -> Result<Account> {
         let mut state = self.state();
         let page = state.books.get_mut(&id).ok_or(DirectoryError::NotFound)?;
@@ -84,10 +85,23 @@ impl Directory for Memory {
             return Err(DirectoryError::Stale);
         }
         terms.check_after(page.wallet.status)?;
-        let (posted, leased) = (page.wallet.posted.get(), page.wallet.leased.get());
-        let funds = i128::from(posted) + i128::from(credit_limit.get());
-        if funds < i128::from(leased) || i64::try_from(credit_limit.get()).is_err() {
-            return Err(DirectoryError::Conflict("too low".to_owned()));
+        match page.wallet.check_credit_limit(credit_limit) {
+            Ok(()) => {
+                page.claims.remove(&(HOUSE, BudgetScope::Wallet));
+            }
+            Err(CreditLimitFault::OutOfRange) => {
+                return Err(DirectoryError::Conflict("too low".to_owned()));
+            }
+            Err(CreditLimitFault::OnLease(wanted)) => {
+                let claim = Claim {
+                    node: HOUSE,
+                    since: now,
+                    wanted,
+                    expires_at: now + CLAIM_FOR,
+                };
+                page.claims.insert((HOUSE, BudgetScope::Wallet), claim);
+                return Err(DirectoryError::OnLease);
+            }
         }
         page.wallet.status = status;
         page.wallet.credit_limit = credit_limit;

@@ -1,5 +1,7 @@
 //! Accounts: who pays.
 
+use std::time::Duration;
+
 use actix_web::http::header::{ETAG, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use billing_core::budget::Amount;
@@ -7,7 +9,7 @@ use billing_core::id::AccountId;
 use billing_core::money::Currency;
 use billing_core::port::books::Books;
 use billing_core::port::clock::Clock;
-use billing_core::port::directory::{Account, AccountTerms, Directory, Role};
+use billing_core::port::directory::{Account, AccountTerms, Directory, DirectoryError, Role};
 use billing_core::wallet::AccountStatus;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -20,6 +22,11 @@ use super::wallet::WalletDto;
 use super::wire::{self, MoneyDto, Page, PageOf, PageParams, instant};
 use crate::gate::Callers;
 use crate::ids::Ids;
+
+/// How long a change waits for what nodes give back for it.
+const RECALLED_WITHIN: Duration = Duration::from_secs(3);
+/// How often it is tried meanwhile.
+const RECALLED_AGAIN: Duration = Duration::from_millis(100);
 
 /// An account.
 #[derive(Debug, Serialize, ToSchema)]
@@ -347,13 +354,31 @@ pub(crate) async fn change(
         credit_limit,
     };
     // Compared again where it is written: of two who read the same tag one is refused.
-    let account = directory
-        .update_account(id, account.terms(), terms, clock.now())
-        .await?;
+    let account = change_terms(&**directory, &account, terms, &**clock).await?;
     // Other nodes hear of it within a second; this one at once.
     shared.forget(id);
     let tag = tag_of(&account);
     Ok(HttpResponse::Ok()
         .insert_header((ETAG, tag))
         .json(AccountDto::of(account)))
+}
+
+/// Changes the terms of an account, waiting a little for what nodes give back for it.
+async fn change_terms(
+    directory: &dyn Directory,
+    account: &Account,
+    terms: AccountTerms,
+    clock: &dyn Clock,
+) -> Result<Account, DirectoryError> {
+    let until = tokio::time::Instant::now() + RECALLED_WITHIN;
+    loop {
+        let changed = directory
+            .update_account(account.id, account.terms(), terms, clock.now())
+            .await;
+        if !matches!(changed, Err(DirectoryError::OnLease)) || tokio::time::Instant::now() >= until
+        {
+            return changed;
+        }
+        tokio::time::sleep(RECALLED_AGAIN).await;
+    }
 }

@@ -240,6 +240,7 @@ impl From<DirectoryError> for ApiError {
             DirectoryError::NotFound => Self::NotFound("account, key or user"),
             DirectoryError::Stale => Self::Stale,
             DirectoryError::Conflict(why) => Self::Conflict(why),
+            DirectoryError::OnLease => Self::Conflict(error.to_string()),
             DirectoryError::Unreadable { .. } => broken(&error),
             DirectoryError::Unavailable(_) => away(&error),
         }

@@ -318,6 +318,7 @@ pub(crate) async fn revoke(
         DirectoryError::NotFound => ApiError::NotFound("key"),
         other @ (DirectoryError::Stale
         | DirectoryError::Conflict(_)
+        | DirectoryError::OnLease
         | DirectoryError::Unreadable { .. }
         | DirectoryError::Unavailable(_)) => other.into(),
     })?;

@@ -195,6 +195,7 @@ pub(crate) async fn set_member(
             DirectoryError::NotFound => ApiError::NotFound("user"),
             other @ (DirectoryError::Stale
             | DirectoryError::Conflict(_)
+            | DirectoryError::OnLease
             | DirectoryError::Unreadable { .. }
             | DirectoryError::Unavailable(_)) => other.into(),
         })?;
