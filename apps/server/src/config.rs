@@ -101,6 +101,10 @@ pub(crate) struct Channel {
     /// `env:NAME` or `file:/path`; the credential itself is never written here.
     #[serde(default)]
     pub(crate) credential: Option<CredentialSource>,
+    /// A file of certificates (PEM) whose authorities sign the upstream's, instead of those that
+    /// this machine trusts.
+    #[serde(default)]
+    pub(crate) ca_file: Option<PathBuf>,
     /// The models it serves, as names or prefixes with `*`.
     #[serde(default = "every_model")]
     pub(crate) models: Vec<String>,
@@ -283,6 +287,17 @@ impl Channel {
             .clone()
             .or_else(host)
             .unwrap_or_else(|| format!("channel-{}", number + 1))
+    }
+
+    /// The certificates of `ca_file`, read now.
+    pub(crate) fn authorities(&self, number: usize) -> Result<Option<Vec<u8>>, ConfigError> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|error| ConfigError::Channel {
+                channel: self.label(number),
+                why: format!("cannot read ca_file {}: {error}", path.display()),
+            })
+        };
+        self.ca_file.as_ref().map(read).transpose()
     }
 
     /// The credential, read now.

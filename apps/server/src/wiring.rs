@@ -245,6 +245,7 @@ fn provider_of(
                 base_url: channel.base_url.clone().unwrap_or_default(),
                 credential: channel.credential(number)?,
                 headers: Vec::new(),
+                authorities: channel.authorities(number)?,
                 timeouts: Timeouts {
                     connect: Duration::from_secs(10),
                     head: Duration::from_millis(config.limits.upstream_head_ms),

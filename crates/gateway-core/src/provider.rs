@@ -29,12 +29,8 @@ pub type ReplyBody = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>
 pub struct UpstreamReply {
     /// The HTTP status.
     pub status: u16,
-    /// The upstream's own name of the call.
-    pub request_id: Option<String>,
     /// How long the upstream asks to be left alone.
     pub retry_after: Option<Duration>,
-    /// The type of the body.
-    pub content_type: Option<String>,
     /// The body. Dropping it cancels the call.
     pub body: ReplyBody,
 }
@@ -43,9 +39,7 @@ impl fmt::Debug for UpstreamReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UpstreamReply")
             .field("status", &self.status)
-            .field("request_id", &self.request_id)
             .field("retry_after", &self.retry_after)
-            .field("content_type", &self.content_type)
             .finish_non_exhaustive()
     }
 }
@@ -59,9 +53,6 @@ pub enum SendError {
     /// The reply did not begin in time.
     #[error("the upstream did not answer within {0:?}")]
     Timeout(Duration),
-    /// The call cannot be sent at all, to this upstream or as it is configured.
-    #[error("the call cannot be sent: {0}")]
-    Unsendable(String),
 }
 
 /// Why a reply's body ended early.

@@ -40,8 +40,9 @@ pub fn judge(attempt: &Attempt) -> Verdict {
         }
         Attempt::Answered(status) => Verdict::Reject(Outcome::UpstreamRejected { status: *status }),
         Attempt::Failed(SendError::Timeout(_)) => Verdict::TryNext(Outcome::UpstreamTimeout),
-        Attempt::Failed(SendError::Unavailable(_) | SendError::Unsendable(_))
-        | Attempt::Spoiled => Verdict::TryNext(Outcome::UpstreamFailed { status: None }),
+        Attempt::Failed(SendError::Unavailable(_)) | Attempt::Spoiled => {
+            Verdict::TryNext(Outcome::UpstreamFailed { status: None })
+        }
     }
 }
 

@@ -77,9 +77,7 @@ impl ModelProvider for SimulatedProvider {
         }
         Ok(UpstreamReply {
             status: answer.status,
-            request_id: Some(answer.id()),
             retry_after: answer.retry_after.map(Duration::from_secs),
-            content_type: Some(answer.content_type().to_owned()),
             body: body(answer),
         })
     }

@@ -1,35 +1,33 @@
 //! The one place that holds an HTTP client: connections, time-outs, the credential.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use gateway_core::endpoint::Endpoint;
 use gateway_core::provider::{ModelProvider, SendError, UpstreamCall, UpstreamReply, collect};
 use http_body_util::Full;
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use hyper::{Method, Request, Response, Uri};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use thiserror::Error;
 
+use body::Received;
+use dial::Dialer;
+use pool::{Pool, Target};
+
 mod body;
+mod dial;
+mod line;
+mod pool;
 
 /// A list of models is not larger.
 const MODELS_LIMIT: usize = 8 << 20;
-/// Connections kept to one host. Streams take one each.
-const IDLE_PER_HOST: usize = 256;
-/// Shorter than what servers allow: a connection they are about to close would fail a call.
-const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +61,9 @@ pub struct HttpProviderConfig {
     pub headers: Vec<(String, SecretString)>,
     /// How long to wait.
     pub timeouts: Timeouts,
+    /// The authorities (certificates in PEM) that sign the upstream's certificate, instead of those
+    /// that the machine trusts.
+    pub authorities: Option<Vec<u8>>,
 }
 
 /// Why a transport cannot be made. Never holds a secret.
@@ -74,39 +75,30 @@ pub enum TransportError {
     /// A header's name or value has bytes that no header may have.
     #[error("the header {0} cannot be sent")]
     Header(String),
+    /// The authorities are no certificates.
+    #[error("the certificates of the authorities cannot be used: {0}")]
+    Authorities(String),
     /// TLS cannot be set up.
     #[error("no TLS: {0}")]
     Tls(String),
-}
-
-type Body = Full<Bytes>;
-
-#[derive(Clone)]
-enum Pool {
-    Plain(Client<HttpConnector, Body>),
-    Tls(Client<HttpsConnector<HttpConnector>, Body>),
-}
-
-impl Pool {
-    async fn request(
-        &self,
-        request: Request<Body>,
-    ) -> Result<Response<hyper::body::Incoming>, ClientError> {
-        match self {
-            Self::Plain(client) => client.request(request).await,
-            Self::Tls(client) => client.request(request).await,
-        }
-    }
 }
 
 /// An upstream over HTTP/1.1 or HTTP/2. Clones share the connections.
 #[derive(Clone)]
 pub struct HttpProvider {
     pool: Pool,
-    tls: Option<Arc<ClientConfig>>,
-    base: Arc<str>,
+    base: Uri,
+    targets: Targets,
     headers: HeaderMap,
     timeouts: Timeouts,
+}
+
+/// Where calls of each kind go.
+#[derive(Clone)]
+struct Targets {
+    chat: Target,
+    embeddings: Target,
+    models: Target,
 }
 
 impl fmt::Debug for HttpProvider {
@@ -125,22 +117,30 @@ impl HttpProvider {
     /// When the configuration cannot work.
     pub fn new(config: &HttpProviderConfig) -> Result<Self, TransportError> {
         let base = config.base_url.trim_end_matches('/');
-        let uri: Uri = base
-            .parse()
-            .map_err(|_| TransportError::BaseUrl(without_user(base).to_owned()))?;
+        let refused = || TransportError::BaseUrl(without_user(base).to_owned());
+        let uri: Uri = base.parse().map_err(|_| refused())?;
         let tls = match (uri.scheme_str(), uri.host()) {
-            (Some("http"), Some(_)) => None,
-            (Some("https"), Some(_)) => Some(Arc::new(tls_config()?)),
-            _ => return Err(TransportError::BaseUrl(without_user(base).to_owned())),
+            (Some("http"), Some(_)) => dial::no_tls()?,
+            (Some("https"), Some(_)) => dial::tls(config.authorities.as_deref())?,
+            _ => return Err(refused()),
         };
         if uri.query().is_some() || base.contains('@') {
-            return Err(TransportError::BaseUrl(without_user(base).to_owned()));
+            return Err(refused());
         }
+        let target = |path: &str| {
+            let whole: Uri = format!("{base}{path}").parse().map_err(|_| refused())?;
+            let path = whole.path().parse().map_err(|_| refused())?;
+            Ok::<_, TransportError>(Target { path, whole })
+        };
         Ok(Self {
-            pool: pool(tls.as_deref(), &config.timeouts),
-            tls,
-            base: base.into(),
-            headers: headers(config)?,
+            targets: Targets {
+                chat: target(Endpoint::ChatCompletions.path())?,
+                embeddings: target(Endpoint::Embeddings.path())?,
+                models: target("/models")?,
+            },
+            headers: headers(config, &uri)?,
+            pool: Pool::new(Dialer::new(uri.clone(), tls, config.timeouts.connect)),
+            base: uri,
             timeouts: config.timeouts,
         })
     }
@@ -149,31 +149,36 @@ impl HttpProvider {
     #[must_use]
     pub fn fresh(&self) -> Self {
         Self {
-            pool: pool(self.tls.as_deref(), &self.timeouts),
+            pool: self.pool.fresh(),
             ..self.clone()
         }
     }
 
     async fn exchange(
         &self,
-        request: Request<Body>,
-    ) -> Result<Response<hyper::body::Incoming>, SendError> {
+        method: Method,
+        target: &Target,
+        body: Bytes,
+    ) -> Result<Response<Received>, SendError> {
+        let request = || {
+            let mut request = Request::new(Full::new(body.clone()));
+            *request.method_mut() = method.clone();
+            request.headers_mut().clone_from(&self.headers);
+            request
+        };
         let wait = self.timeouts.head;
-        match tokio::time::timeout(wait, self.pool.request(request)).await {
+        match tokio::time::timeout(wait, self.pool.request(target, request)).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(SendError::Unavailable(reason(&error))),
+            Ok(Err(error)) => Err(SendError::Unavailable(reason(&*error))),
             Err(_) => Err(SendError::Timeout(wait)),
         }
     }
 
-    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Body>, SendError> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base))
-            .body(Full::new(body))
-            .map_err(|error| SendError::Unsendable(error.to_string()))?;
-        request.headers_mut().clone_from(&self.headers);
-        Ok(request)
+    fn target(&self, endpoint: Endpoint) -> &Target {
+        match endpoint {
+            Endpoint::ChatCompletions => &self.targets.chat,
+            Endpoint::Embeddings => &self.targets.embeddings,
+        }
     }
 }
 
@@ -182,43 +187,10 @@ fn without_user(url: &str) -> &str {
     url.rsplit_once('@').map_or(url, |(_, rest)| rest)
 }
 
-fn tls_config() -> Result<ClientConfig, TransportError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| TransportError::Tls(error.to_string()))?
-        .with_native_roots()
-        .map_err(|error| TransportError::Tls(error.to_string()))?
-        .with_no_client_auth();
-    Ok(config)
-}
-
-fn pool(tls: Option<&ClientConfig>, timeouts: &Timeouts) -> Pool {
-    let mut tcp = HttpConnector::new();
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(timeouts.connect));
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder
-        .pool_max_idle_per_host(IDLE_PER_HOST)
-        .pool_idle_timeout(IDLE_CONNECTION)
-        .pool_timer(TokioTimer::new());
-    match tls {
-        None => Pool::Plain(builder.build(tcp)),
-        Some(config) => {
-            tcp.enforce_http(false);
-            let connector = HttpsConnectorBuilder::new()
-                .with_tls_config(config.clone())
-                .https_or_http()
-                .enable_http1()
-                .enable_http2()
-                .wrap_connector(tcp);
-            Pool::Tls(builder.build(connector))
-        }
-    }
-}
-
-fn headers(config: &HttpProviderConfig) -> Result<HeaderMap, TransportError> {
+/// What every request says of itself, to the host of `base`.
+fn headers(config: &HttpProviderConfig, base: &Uri) -> Result<HeaderMap, TransportError> {
     let mut headers = HeaderMap::new();
+    headers.insert(HOST, host(base)?);
     let json = HeaderValue::from_static("application/json");
     headers.insert(CONTENT_TYPE, json);
     headers.insert(
@@ -238,6 +210,20 @@ fn headers(config: &HttpProviderConfig) -> Result<HeaderMap, TransportError> {
     Ok(headers)
 }
 
+/// The host as requests name it: without the port that goes without saying.
+fn host(base: &Uri) -> Result<HeaderValue, TransportError> {
+    let usual = match base.scheme_str() {
+        Some("https") => 443,
+        _ => 80,
+    };
+    let name = base.host().unwrap_or_default();
+    let text = match base.port_u16().filter(|port| *port != usual) {
+        Some(port) => format!("{name}:{port}"),
+        None => name.to_owned(),
+    };
+    HeaderValue::from_str(&text).map_err(|_| TransportError::BaseUrl(text))
+}
+
 fn hidden(name: &str, value: &str) -> Result<HeaderValue, TransportError> {
     let mut value =
         HeaderValue::from_str(value).map_err(|_| TransportError::Header(name.to_owned()))?;
@@ -246,7 +232,7 @@ fn hidden(name: &str, value: &str) -> Result<HeaderValue, TransportError> {
 }
 
 /// An error with its causes: hyper's own text says only where it happened.
-fn reason(error: &ClientError) -> String {
+fn reason(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -257,28 +243,19 @@ fn reason(error: &ClientError) -> String {
     text
 }
 
-fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned)
-}
-
 /// `retry-after-ms`, else `retry-after` in seconds. Dates are rare and not worth a calendar here.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| header(headers, name)?.trim().parse::<u64>().ok();
-    number("retry-after-ms")
+    let number = |name| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    number(&HeaderName::from_static("retry-after-ms"))
         .map(Duration::from_millis)
-        .or_else(|| number(RETRY_AFTER.as_str()).map(Duration::from_secs))
+        .or_else(|| number(&RETRY_AFTER).map(Duration::from_secs))
 }
 
-fn reply(response: Response<hyper::body::Incoming>, idle: Duration) -> UpstreamReply {
+fn reply(response: Response<Received>, idle: Duration) -> UpstreamReply {
     let (head, body) = response.into_parts();
     UpstreamReply {
         status: head.status.as_u16(),
-        request_id: header(&head.headers, "x-request-id"),
         retry_after: retry_after(&head.headers),
-        content_type: header(&head.headers, CONTENT_TYPE.as_str()),
         body: Box::pin(body::Patient::new(body, idle)),
     }
 }
@@ -296,13 +273,15 @@ struct Model {
 #[async_trait]
 impl ModelProvider for HttpProvider {
     async fn send(&self, call: UpstreamCall) -> Result<UpstreamReply, SendError> {
-        let request = self.request(Method::POST, call.endpoint.path(), call.body)?;
-        Ok(reply(self.exchange(request).await?, self.timeouts.idle))
+        let target = self.target(call.endpoint);
+        let response = self.exchange(Method::POST, target, call.body).await?;
+        Ok(reply(response, self.timeouts.idle))
     }
 
     async fn models(&self) -> Result<Vec<String>, SendError> {
-        let request = self.request(Method::GET, "/models", Bytes::new())?;
-        let reply = reply(self.exchange(request).await?, self.timeouts.idle);
+        let target = &self.targets.models;
+        let response = self.exchange(Method::GET, target, Bytes::new()).await?;
+        let reply = reply(response, self.timeouts.idle);
         if reply.status != 200 {
             return Err(SendError::Unavailable(format!("status {}", reply.status)));
         }

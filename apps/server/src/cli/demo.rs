@@ -92,6 +92,7 @@ fn simulated() -> Channel {
         protocol: Protocol::Simulated,
         base_url: None,
         credential: None,
+        ca_file: None,
         models: vec!["sim/*".to_owned()],
         strip_prefix: None,
         priority: 0,

@@ -1,7 +1,8 @@
 //! A body that is waited for, but not for ever.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Weak;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,17 +11,91 @@ use gateway_core::provider::BodyError;
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::line::Line;
+use super::pool::Connections;
+
+/// The body of a response, on whatever it is received.
+pub(super) enum Received {
+    /// Over HTTP/1, with the connection that brings it and goes back to its pool at the end.
+    Line(Incoming, Option<Box<Line>>, Weak<Connections>),
+    /// Over HTTP/2.
+    Shared(Incoming),
+}
+
+impl Received {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, hyper::Error>>> {
+        let mut driven = false;
+        loop {
+            let incoming = match self {
+                Self::Line(incoming, ..) | Self::Shared(incoming) => incoming,
+            };
+            match Pin::new(incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers say nothing that is needed.
+                    if let Ok(data) = frame.into_data() {
+                        self.free_at_end();
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.close();
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => {
+                    self.free();
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => match self {
+                    // What is there is passed on at once; the connection is asked for more then.
+                    Self::Line(_, Some(line), _) if !driven && !line.is_over() => {
+                        driven = true;
+                        line.drive(cx);
+                    }
+                    // A connection that has ended tells its body so when it is dropped.
+                    Self::Line(_, Some(line), _) if line.is_over() => self.close(),
+                    Self::Line(..) | Self::Shared(_) => return Poll::Pending,
+                },
+            }
+        }
+    }
+
+    /// Frees the connection when the body's announced length has been read.
+    fn free_at_end(&mut self) {
+        if let Self::Line(incoming, ..) = self
+            && incoming.is_end_stream()
+        {
+            self.free();
+        }
+    }
+
+    /// The connection may be used by another call, if it is whole.
+    fn free(&mut self) {
+        if let Self::Line(_, line, pool) = self
+            && let Some(mut line) = line.take()
+            && line.is_free()
+            && let Some(pool) = pool.upgrade()
+        {
+            pool.keep(line);
+        }
+    }
+
+    fn close(&mut self) {
+        if let Self::Line(_, line, _) = self {
+            drop(line.take());
+        }
+    }
+}
+
 /// The data of a body. The clock runs only while nothing is there.
-#[derive(Debug)]
 pub(super) struct Patient {
-    body: Incoming,
+    body: Received,
     idle: Duration,
     clock: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
 impl Patient {
-    pub(super) fn new(body: Incoming, idle: Duration) -> Self {
+    pub(super) fn new(body: Received, idle: Duration) -> Self {
         Self {
             body,
             idle,
@@ -45,24 +120,18 @@ impl Stream for Patient {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        loop {
-            match Pin::new(&mut this.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    this.waiting = false;
-                    // Trailers say nothing that is needed.
-                    if let Ok(data) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(data)));
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Some(Err(BodyError::Broken(error.to_string()))));
-                }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => {
-                    return this
-                        .wait(cx)
-                        .map(|()| Some(Err(BodyError::Idle(this.idle))));
-                }
+        match this.body.poll_data(cx) {
+            Poll::Ready(Some(Ok(data))) => {
+                this.waiting = false;
+                Poll::Ready(Some(Ok(data)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                Poll::Ready(Some(Err(BodyError::Broken(error.to_string()))))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                ready!(this.wait(cx));
+                Poll::Ready(Some(Err(BodyError::Idle(this.idle))))
             }
         }
     }
