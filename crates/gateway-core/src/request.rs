@@ -1,9 +1,10 @@
 //! Reads of a request what the gateway needs, once, and leaves the rest to the upstream.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
-use memchr::{memchr2, memchr2_iter, memmem};
+use memchr::{memchr, memchr2, memchr2_iter, memmem};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -320,26 +321,56 @@ fn embedding_inputs(raw: Option<&RawValue>) -> Result<u64, RequestError> {
 /// A quote inside a text is escaped, so a quoted name is a real one; at worst a text that consists
 /// of just that word raises the bound. A name can be hidden by escaping its letters, which no
 /// client does: then the bound is the model's own.
+///
+/// Parts stand in an array inside a message, and say their type. Most prompts have neither, and are
+/// then not searched for each kind.
 fn media(raw: &Raw<'_>) -> Media {
     let prompt = given(raw.messages).unwrap_or_default().as_bytes();
     let answer = given(raw.modalities).unwrap_or_default().as_bytes();
-    let has = |text: &[u8], name: &[u8]| memmem::find(text, name).is_some();
-    let hidden = [&b"\\u005"[..], b"\\u006", b"\\u007"]
-        .iter()
-        .any(|escape| has(prompt, escape));
-    let named = memmem::find_iter(prompt, b"\"image_url\"").count();
+    let inside = prompt.get(1..).unwrap_or_default();
+    let may_have_parts = memchr(b'[', inside).is_some() || TYPE.is_in(inside);
+    let parts = may_have_parts.then_some(inside);
+    let has = |name: &Name| parts.is_some_and(|parts| name.is_in(parts));
+    let hidden = HIDDEN.is_in(prompt) && LETTERS.iter().any(|letter| letter.is_in(prompt));
+    let named = parts.map_or(0, |parts| IMAGE.0.find_iter(parts).count());
     Media {
-        audio: has(prompt, b"\"input_audio\"") || hidden,
+        audio: has(&INPUT_AUDIO) || hidden,
         // A part names itself twice: as its type and as its member.
         images: u64::try_from(named.div_ceil(2)).unwrap_or(u64::MAX),
-        by_reference: has(prompt, b"\"file\"") || has(prompt, b"\"audio\"") || hidden,
-        audio_answer: has(answer, b"audio") || has(answer, b"\\u"),
+        by_reference: has(&FILE) || AUDIO.is_in(prompt) || hidden,
+        audio_answer: memmem::find(answer, b"audio").is_some()
+            || memmem::find(answer, b"\\u").is_some(),
     }
 }
 
+/// Bytes to look for, prepared once.
+#[derive(Debug)]
+struct Name(memmem::Finder<'static>);
+
+impl Name {
+    fn new(name: &'static [u8]) -> Self {
+        Self(memmem::Finder::new(name))
+    }
+
+    fn is_in(&self, text: &[u8]) -> bool {
+        self.0.find(text).is_some()
+    }
+}
+
+static TYPE: LazyLock<Name> = LazyLock::new(|| Name::new(b"\"type\""));
+static IMAGE: LazyLock<Name> = LazyLock::new(|| Name::new(b"\"image_url\""));
+static INPUT_AUDIO: LazyLock<Name> = LazyLock::new(|| Name::new(b"\"input_audio\""));
+static FILE: LazyLock<Name> = LazyLock::new(|| Name::new(b"\"file\""));
+/// An earlier answer, by its id. It stands in the message itself.
+static AUDIO: LazyLock<Name> = LazyLock::new(|| Name::new(b"\"audio\""));
+/// What every escaped letter begins with.
+static HIDDEN: LazyLock<Name> = LazyLock::new(|| Name::new(b"\\u00"));
+static LETTERS: LazyLock<[Name; 3]> =
+    LazyLock::new(|| [&b"\\u005"[..], b"\\u006", b"\\u007"].map(Name::new));
+
 fn spans(body: &Bytes, raw: &Raw<'_>) -> Spans {
     let span = |value: Option<&RawValue>| value.and_then(|v| span_of(body, v.get().as_bytes()));
-    let open = memchr::memchr(b'{', body).map_or(0, |at| at.saturating_add(1));
+    let open = memchr(b'{', body).map_or(0, |at| at.saturating_add(1));
     Spans {
         open,
         model: span(raw.model).unwrap_or_default(),

@@ -84,6 +84,12 @@ impl Pool {
         Self::new(self.0.dialer.clone())
     }
 
+    /// How many connections wait for a call.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        locked(&self.0.idle).lines.len()
+    }
+
     /// Sends a request and waits for the head of the response. A request of which nothing was sent
     /// goes to the next connection; one that may have arrived is never repeated.
     pub(super) async fn request(

@@ -9,6 +9,8 @@ use super::*;
 use crate::openai::OpenAi;
 use crate::simulated::{self, SimulatedProvider};
 
+mod connections;
+
 fn config(base_url: String) -> HttpProviderConfig {
     HttpProviderConfig {
         base_url,
