@@ -83,6 +83,8 @@ pub(crate) struct Limits {
     /// milliseconds. 0 cancels it at once and counts what was delivered. Reasoning that the
     /// provider does not show is only charged when this is long enough for its count to come.
     pub(crate) drain_ms: u64,
+    /// How many calls may be under way at once. Whoever comes beyond is asked to try again.
+    pub(crate) calls_in_flight: usize,
 }
 
 /// One upstream.
@@ -224,6 +226,7 @@ impl Default for Limits {
             upstream_head_ms: 120_000,
             upstream_idle_ms: 60_000,
             drain_ms: 0,
+            calls_in_flight: 20_000,
         }
     }
 }

@@ -3,7 +3,8 @@
 //! [`Gate`] is what all worker threads share. A request is let in by [`admit`], tried at the
 //! channels by [`attempt`], passed on by [`deliver`] and [`stream`] and paid for by [`settle`]. The shell around
 //! the lease book is in [`leases`]; what is kept in memory of callers and prices, and forgotten when
-//! it changes, is in [`callers`] and [`prices`].
+//! it changes, is in [`callers`] and [`prices`]. How many calls there may be at once is kept by
+//! [`places`].
 
 pub(crate) mod admit;
 pub(crate) mod attempt;
@@ -11,6 +12,7 @@ pub(crate) mod callers;
 pub(crate) mod deliver;
 pub(crate) mod idempotency;
 pub(crate) mod leases;
+pub(crate) mod places;
 pub(crate) mod prices;
 pub(crate) mod routes;
 pub(crate) mod settle;
@@ -34,6 +36,7 @@ pub(crate) use routes::Routes;
 use crate::config::Limits;
 use crate::ids::Ids;
 use idempotency::InFlight;
+use places::Places;
 
 /// What every call passes through, shared by all workers.
 #[derive(Debug)]
@@ -49,6 +52,7 @@ pub(crate) struct Gate {
     pub(crate) tracker: TaskTracker,
     pub(crate) routes: Arc<Routes>,
     pub(crate) in_flight: InFlight,
+    pub(crate) places: Places,
     /// Set when the process is told to stop: no call is let in any more.
     pub(crate) closing: CancellationToken,
     /// Set when running calls have had their time: what they delivered is settled now.

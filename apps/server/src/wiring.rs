@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::SystemClock;
 use crate::config::{Channel, Config, ConfigError, Protocol};
 use crate::gate::idempotency::InFlight;
+use crate::gate::places::Places;
 use crate::gate::{Callers, Gate, Leases, Prices, Routes, Upstream, Upstreams};
 use crate::http::v1::models::ServedModels;
 use crate::ids::Ids;
@@ -136,6 +137,7 @@ pub(crate) async fn open_house(config: &Config, ports: Ports) -> Result<House, W
         tracker: tracker.clone(),
         routes: Arc::clone(&routes),
         in_flight: InFlight::default(),
+        places: Places::new(config.limits.calls_in_flight),
         closing: CancellationToken::new(),
         cut: CancellationToken::new(),
     };

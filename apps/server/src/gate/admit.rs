@@ -19,6 +19,7 @@ use gateway_core::route::base_model;
 use time::{Duration, OffsetDateTime};
 
 use super::idempotency::KeyInUse;
+use super::places::Place;
 use super::{Gate, Leases};
 use crate::http::v1::error::{FundsError, V1Error};
 
@@ -34,6 +35,8 @@ pub(crate) struct Incoming {
     pub(crate) idempotency_key: Option<String>,
     pub(crate) started: Instant,
     pub(crate) started_at: OffsetDateTime,
+    #[expect(dead_code, reason = "it is held until the call is over")]
+    pub(crate) place: Place,
 }
 
 /// A call that holds its funds. Dropping it before it is settled frees them.

@@ -142,6 +142,8 @@ async fn serve(
     let (started, started_at) = (Instant::now(), gate.clock.now());
     let caller = identify(request, &callers, &*gate.clock).await?;
     let idempotency_key = idempotency_key(request)?;
+    // Before the body is read, which takes the most memory.
+    let place = gate.places.take().ok_or(V1Error::Crowded)?;
     let body = body::collect(request, payload, gate.limits.body_bytes).await?;
     let incoming = Incoming {
         id,
@@ -150,6 +152,7 @@ async fn serve(
         idempotency_key,
         started,
         started_at,
+        place,
     };
     let call = gate.admit(caller, incoming).await?;
     let (tell, delivery) = oneshot::channel();

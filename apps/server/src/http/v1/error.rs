@@ -67,6 +67,8 @@ pub(crate) enum V1Error {
     FundsMidStream,
     /// The books cannot be reached.
     StoreAway,
+    /// As many calls as may be are under way.
+    Crowded,
     /// This process was told to stop.
     Stopping,
 }
@@ -131,6 +133,7 @@ impl V1Error {
             Self::CutMidStream => (502, "upstream_error", Some("upstream_broke_off")),
             Self::FundsMidStream => (402, "insufficient_quota", Some("insufficient_quota")),
             Self::StoreAway => (503, SERVER, Some("books_unavailable")),
+            Self::Crowded => (503, SERVER, Some("overloaded")),
             Self::Stopping => (503, SERVER, Some("stopping")),
         }
     }
@@ -155,6 +158,7 @@ impl V1Error {
             | Self::CutMidStream
             | Self::FundsMidStream
             | Self::StoreAway
+            | Self::Crowded
             | Self::Stopping => None,
         }
     }
@@ -322,6 +326,9 @@ impl fmt::Display for V1Error {
                  had been delivered is charged.",
             ),
             Self::StoreAway => f.write_str("The books cannot be reached. Try again shortly."),
+            Self::Crowded => f.write_str(
+                "This server carries as many calls as it may. Nothing was charged; try again shortly.",
+            ),
             Self::Stopping => f.write_str("This server is stopping. Try again."),
         }
     }
