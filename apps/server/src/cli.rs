@@ -10,6 +10,7 @@ mod prices;
 mod screen;
 mod serve;
 mod simulate;
+mod spool;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,6 +56,9 @@ enum Command {
     /// Prove the books.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// Show or charge what waits on this node's disk for the books.
+    #[command(subcommand)]
+    Spool(spool::SpoolCommand),
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -102,6 +106,12 @@ pub(crate) enum CliError {
     /// The books.
     #[error("the books failed: {0}")]
     Books(#[from] billing_core::port::books::BooksError),
+    /// The spool.
+    #[error("the spool failed: {0}")]
+    Spool(#[from] billing_core::port::spool::SpoolError),
+    /// The spool's file.
+    #[error(transparent)]
+    SpoolOpen(#[from] crate::wiring::SpoolOpenError),
     /// The directory.
     #[error("{0}")]
     Directory(#[from] billing_core::port::directory::DirectoryError),
@@ -142,6 +152,25 @@ impl CliError {
         move |error| Self::Io { what, error }
     }
 
+    /// Whether it may go away by itself: the database cannot be reached.
+    fn is_away(&self) -> bool {
+        match self {
+            Self::Wiring(error) => error.is_away(),
+            Self::Store(error) => error.is_away(),
+            Self::Config(_)
+            | Self::Books(_)
+            | Self::Spool(_)
+            | Self::SpoolOpen(_)
+            | Self::Directory(_)
+            | Self::Catalogue(_)
+            | Self::Import { .. }
+            | Self::Secret(_)
+            | Self::Io { .. }
+            | Self::Argument(_)
+            | Self::Found(_) => false,
+        }
+    }
+
     const fn exit_code(&self) -> u8 {
         if matches!(self, Self::Found(_)) { 1 } else { 2 }
     }
@@ -172,6 +201,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Accounts(command) => accounts::run(command).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Ledger(command) => ledger::run(command).await,
+        Command::Spool(command) => spool::run(command).await,
         Command::Openapi => {
             let document = crate::http::docs::openapi().to_pretty_json();
             let document = document.map_err(|error| CliError::Argument(error.to_string()))?;

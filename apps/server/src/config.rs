@@ -1,6 +1,7 @@
 //! Configuration: defaults, then `tollgate.toml`, then `TOLLGATE__SECTION__KEY`, then flags.
 
 pub(crate) mod lease;
+mod spool;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use lease::Lease;
+use spool::Spool;
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     /// Where the books are kept.
     pub(crate) database: Database,
+    /// Where settlements are kept that the books cannot take.
+    pub(crate) spool: Spool,
     /// This process among others.
     pub(crate) node: Node,
     /// How this process takes leases.
@@ -39,6 +43,8 @@ pub(crate) struct Config {
 pub(crate) struct Database {
     /// `sqlite:///path/to/file.db` or `postgres://…`.
     pub(crate) url: DatabaseUrl,
+    /// For how many seconds a start waits for a database that cannot be reached. 0 fails at once.
+    pub(crate) wait_s: u32,
 }
 
 /// A database address. It may hold a password, so it is not shown.
@@ -85,6 +91,12 @@ pub(crate) struct Limits {
     pub(crate) drain_ms: u64,
     /// How many calls may be under way at once. Whoever comes beyond is asked to try again.
     pub(crate) calls_in_flight: usize,
+    /// For how many seconds a process that is told to stop still takes calls, after it has begun to
+    /// say that it is not ready: what a balancer needs to notice.
+    pub(crate) unready_s: u32,
+    /// For how many seconds calls that are running may go on then, before what they delivered is
+    /// settled.
+    pub(crate) drain_s: u32,
 }
 
 /// One upstream.
@@ -191,6 +203,7 @@ impl Default for Config {
             listen: "127.0.0.1:8080".into(),
             workers: cores,
             database: Database::default(),
+            spool: Spool::default(),
             node: Node::default(),
             lease: Lease::default(),
             limits: Limits::default(),
@@ -203,6 +216,7 @@ impl Default for Database {
     fn default() -> Self {
         Self {
             url: DatabaseUrl("sqlite://tollgate.db".into()),
+            wait_s: 60,
         }
     }
 }
@@ -227,6 +241,8 @@ impl Default for Limits {
             upstream_idle_ms: 60_000,
             drain_ms: 0,
             calls_in_flight: 20_000,
+            unready_s: 0,
+            drain_s: 20,
         }
     }
 }
@@ -255,9 +271,18 @@ impl Config {
         Ok(config)
     }
 
+    /// Where the spool is: what is configured, else beside the database's file, else in the working
+    /// folder.
+    pub(crate) fn spool_file(&self) -> PathBuf {
+        self.spool.file(&self.database.url.0)
+    }
+
     /// Whether the parts fit together.
     fn check(&self) -> Result<(), ConfigError> {
         if let Some(fault) = self.lease.fault(self.node.silence_s) {
+            return Err(ConfigError::Contradiction(fault));
+        }
+        if let Some(fault) = self.spool.fault() {
             return Err(ConfigError::Contradiction(fault));
         }
         for (number, channel) in self.channel.iter().enumerate() {

@@ -10,17 +10,18 @@ pub(crate) mod admit;
 pub(crate) mod attempt;
 pub(crate) mod callers;
 pub(crate) mod deliver;
+pub(crate) mod hand_in;
 pub(crate) mod idempotency;
 pub(crate) mod leases;
 pub(crate) mod places;
 pub(crate) mod prices;
+pub(crate) mod replay;
 pub(crate) mod routes;
 pub(crate) mod settle;
 mod stream;
 
 use std::sync::Arc;
 
-use billing_core::port::books::Books;
 use billing_core::port::clock::Clock;
 use billing_core::port::reports::Reports;
 use gateway_core::dialect::Dialect;
@@ -31,6 +32,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use callers::Callers;
 pub(crate) use leases::Leases;
 pub(crate) use prices::Prices;
+pub(crate) use replay::Replay;
 pub(crate) use routes::Routes;
 
 use crate::config::Limits;
@@ -43,7 +45,7 @@ use places::Places;
 pub(crate) struct Gate {
     pub(crate) prices: Arc<Prices>,
     pub(crate) leases: Arc<Leases>,
-    pub(crate) books: Arc<dyn Books>,
+    pub(crate) replay: Arc<Replay>,
     pub(crate) reports: Arc<dyn Reports>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -53,7 +55,10 @@ pub(crate) struct Gate {
     pub(crate) routes: Arc<Routes>,
     pub(crate) in_flight: InFlight,
     pub(crate) places: Places,
-    /// Set when the process is told to stop: no call is let in any more.
+    /// Set when the process is told to stop: who balances calls is told to turn away, and clients to
+    /// close their connections.
+    pub(crate) leaving: CancellationToken,
+    /// Set when it has had time to: no call is let in any more.
     pub(crate) closing: CancellationToken,
     /// Set when running calls have had their time: what they delivered is settled now.
     pub(crate) cut: CancellationToken,

@@ -34,6 +34,7 @@ pub(crate) fn start(house: &House, config: Config, stop: &CancellationToken) -> 
         std::future::ready(())
     }));
     tracker.spawn(follow_news(house.clone(), stop.clone()));
+    tracker.spawn(follow_spool(house.clone(), stop.clone()));
     let holder = house.clone();
     tracker.spawn(every(RECALLS, stop.clone(), move || {
         heed_recalls(holder.clone())
@@ -138,6 +139,10 @@ async fn heed_recalls(house: House) {
         Ok(recalls) => house.leases.recall(&recalls),
         Err(error) => tracing::warn!(%error, "what other nodes lack is not known"),
     }
+}
+
+async fn follow_spool(house: House, stop: CancellationToken) {
+    house.gate.replay.follow(&house.leases, &stop).await;
 }
 
 async fn list_calls(house: House) {

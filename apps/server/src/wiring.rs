@@ -12,9 +12,10 @@ use billing_core::port::catalogue::{Catalogue, CatalogueError};
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::reports::Reports;
+use billing_core::port::spool::{Backlog, Spool};
 use gateway_core::route::{Channel as Route, Router};
 use providers::{HttpProviderConfig, OpenError, ProviderConfig, Timeouts};
-use store::StoreConfig;
+use store::{EarlierLife, SpoolConfig, SpoolFile, StoreConfig};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,11 +24,11 @@ use crate::clock::SystemClock;
 use crate::config::{Channel, Config, ConfigError, Protocol};
 use crate::gate::idempotency::InFlight;
 use crate::gate::places::Places;
-use crate::gate::{Callers, Gate, Leases, Prices, Routes, Upstream, Upstreams};
+use crate::gate::{Callers, Gate, Leases, Prices, Replay, Routes, Upstream, Upstreams};
 use crate::http::v1::models::ServedModels;
 use crate::ids::Ids;
 
-pub(crate) use store::{Store, StoreError};
+pub(crate) use store::{SpoolOpenError, SpoolView, Store, StoreError};
 
 /// How long a commit waits for more settlements under load. With few calls in flight none waits.
 const LINGER: Duration = Duration::from_millis(3);
@@ -53,6 +54,9 @@ pub(crate) enum WiringError {
     /// The directory.
     #[error("the directory cannot be read: {0}")]
     Directory(#[from] DirectoryError),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolOpenError),
     /// The operating system gave no random bytes.
     #[error("the operating system gives no random bytes")]
     NoEntropy,
@@ -89,6 +93,100 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
     })
 }
 
+impl WiringError {
+    /// Whether it may go away by itself: the database cannot be reached.
+    pub(crate) fn is_away(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_away(),
+            Self::Books(error) => matches!(error, BooksError::Unavailable(_)),
+            Self::Catalogue(error) => matches!(error, CatalogueError::Unavailable(_)),
+            Self::Directory(error) => matches!(error, DirectoryError::Unavailable(_)),
+            Self::Config(_) | Self::Provider(_) | Self::Spool(_) | Self::NoEntropy => false,
+        }
+    }
+}
+
+/// This node's spool, which no other process has, and what was left in it.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnSpool {
+    file: Arc<SpoolFile>,
+    earlier_life: Option<EarlierLife>,
+}
+
+impl OwnSpool {
+    /// The id of the node that had it before, if its process has certainly ended.
+    pub(crate) fn ended_life(&self) -> Option<NodeId> {
+        let ended = self.earlier_life.as_ref().filter(|life| life.is_over);
+        ended.map(|life| life.node)
+    }
+
+    /// What is in it.
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.file.backlog()
+    }
+
+    /// The port.
+    pub(crate) fn port(&self) -> Arc<dyn Spool> {
+        self.file.clone()
+    }
+
+    /// Writes what waits and closes the file.
+    pub(crate) async fn close(&self) {
+        self.file.close().await;
+    }
+}
+
+/// Takes the spool for this process.
+pub(crate) async fn open_spool(config: &Config) -> Result<OwnSpool, WiringError> {
+    let opened = SpoolFile::open(spool_config(config)).await?;
+    let earlier_life = opened.earlier_life;
+    let file = Arc::new(opened.spool);
+    let backlog = file.backlog();
+    if backlog.entries > 0 || backlog.parked > 0 {
+        tracing::info!(
+            waiting = backlog.entries,
+            set_apart = backlog.parked,
+            spool = %file.path().display(),
+            "calls of an earlier life are in the spool"
+        );
+    }
+    let own = OwnSpool { file, earlier_life };
+    if let Some(node) = own.ended_life() {
+        tracing::debug!(%node, "the process that had this spool before has ended");
+    }
+    Ok(own)
+}
+
+/// Looks at the spool, whoever has it; `None` where there is none.
+pub(crate) async fn look_at_spool(config: &Config) -> Result<Option<SpoolView>, SpoolOpenError> {
+    SpoolView::of(&spool_config(config)).await
+}
+
+fn spool_config(config: &Config) -> SpoolConfig {
+    SpoolConfig {
+        path: config.spool_file(),
+        max_bytes: config.spool.max_mb.saturating_mul(1 << 20),
+    }
+}
+
+/// The way of settlements through a spool that is of this deployment.
+pub(crate) async fn open_replay(
+    config: &Config,
+    ports: &Ports,
+    spool: &OwnSpool,
+    prices: &Arc<Prices>,
+) -> Result<Arc<Replay>, WiringError> {
+    let deployment = ports.store.deployment(ports.clock.now()).await?;
+    spool.file.take_for(deployment, &config.node.name).await?;
+    Ok(Arc::new(Replay::new(
+        spool.port(),
+        Arc::clone(&ports.books),
+        Arc::clone(prices),
+        Arc::clone(&ports.clock),
+        Duration::from_millis(config.spool.settle_timeout_ms),
+    )))
+}
+
 /// Everything that serves calls.
 #[derive(Debug, Clone)]
 pub(crate) struct House {
@@ -98,15 +196,27 @@ pub(crate) struct House {
     pub(crate) prices: Arc<Prices>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) served: Arc<dyn ServedModels>,
-    pub(crate) tracker: TaskTracker,
+    /// Calls that are carried on.
+    pub(crate) calls: TaskTracker,
+    /// What the lease book has ordered.
+    pub(crate) orders: TaskTracker,
+    pub(crate) spool: OwnSpool,
     /// The position in the news up to which nothing is in memory that could be stale.
     pub(crate) news_from: i64,
     channels: Vec<ProviderConfig>,
 }
 
-/// Joins the other nodes and puts everything together.
-pub(crate) async fn open_house(config: &Config, ports: Ports) -> Result<House, WiringError> {
-    let tracker = TaskTracker::new();
+/// Charges what the spool holds, joins the other nodes, and puts everything together.
+pub(crate) async fn open_house(
+    config: &Config,
+    ports: Ports,
+    spool: OwnSpool,
+) -> Result<House, WiringError> {
+    let (calls, orders) = (TaskTracker::new(), TaskTracker::new());
+    let prices = Arc::new(Prices::load(Arc::clone(&ports.catalogue)).await?);
+    let replay = open_replay(config, &ports, &spool, &prices).await?;
+    // Before the leases of the earlier life are freed, which cover these calls.
+    replay.empty().await;
     let joined_at = ports.clock.now();
     let node = join(config, &ports).await?;
     let policy = if ports.store.is_embedded() {
@@ -117,27 +227,28 @@ pub(crate) async fn open_house(config: &Config, ports: Ports) -> Result<House, W
     let leases = Arc::new(Leases::new(
         Arc::clone(&ports.books),
         Arc::clone(&ports.clock),
-        tracker.clone(),
+        orders.clone(),
         node,
         policy,
     ));
     leases.confirmed(joined_at);
     // Before anything is kept in memory, so that no change of it goes unheard.
     let news_from = ports.directory.newest_change().await?;
-    let prices = Arc::new(Prices::load(Arc::clone(&ports.catalogue)).await?);
+    prices.reload().await?;
     let routes = Arc::new(Routes::new(Router::new(routes_of(config))));
     let gate = Gate {
         prices: Arc::clone(&prices),
         leases: Arc::clone(&leases),
-        books: Arc::clone(&ports.books),
+        replay,
         reports: Arc::clone(&ports.reports),
         ids: Arc::clone(&ports.ids),
         clock: Arc::clone(&ports.clock),
         limits: config.limits.clone(),
-        tracker: tracker.clone(),
+        tracker: calls.clone(),
         routes: Arc::clone(&routes),
         in_flight: InFlight::default(),
         places: Places::new(config.limits.calls_in_flight),
+        leaving: CancellationToken::new(),
         closing: CancellationToken::new(),
         cut: CancellationToken::new(),
     };
@@ -150,7 +261,9 @@ pub(crate) async fn open_house(config: &Config, ports: Ports) -> Result<House, W
         prices,
         leases,
         served: routes,
-        tracker,
+        calls,
+        orders,
+        spool,
         news_from,
         channels: channels.collect::<Result<_, _>>()?,
     })

@@ -141,6 +141,11 @@ impl CallRecord {
         self.account
     }
 
+    /// The model, by the name that the price is under.
+    pub const fn model(&self) -> &ModelName {
+        &self.model
+    }
+
     /// The price version that the settlement needs.
     pub const fn price(&self) -> PriceVersionId {
         self.price

@@ -72,6 +72,38 @@ impl StoreError {
 }
 
 impl StoreError {
+    /// Whether the database cannot be reached, so that asking again may help: no connection, or one
+    /// that is shutting down, starting up or taken.
+    pub fn is_away(&self) -> bool {
+        let error = match self {
+            Self::Database(DbErr::ConnectionAcquire(_)) => return true,
+            Self::Database(DbErr::Conn(error) | DbErr::Exec(error) | DbErr::Query(error)) => error,
+            Self::Shared(error) => return error.is_away(),
+            Self::Database(_)
+            | Self::Unreadable { .. }
+            | Self::UnknownUrl(_)
+            | Self::Folder { .. }
+            | Self::Start(_)
+            | Self::Closed => return false,
+        };
+        let RuntimeErr::SqlxError(error) = error else {
+            return false;
+        };
+        match error.as_database_error().and_then(DatabaseError::code) {
+            Some(code) if code.len() == 5 => ["08", "53", "57"]
+                .iter()
+                .any(|class| code.starts_with(class)),
+            // SQLite: busy, locked.
+            Some(code) => code
+                .parse::<u32>()
+                .is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
+            None => matches!(
+                **error,
+                sea_orm::sqlx::Error::Io(_) | sea_orm::sqlx::Error::PoolTimedOut
+            ),
+        }
+    }
+
     /// Whether SQLite found no room, within its bound or on the disk.
     pub(crate) fn is_full(&self) -> bool {
         let Self::Database(DbErr::Exec(error) | DbErr::Query(error)) = self else {

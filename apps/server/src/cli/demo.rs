@@ -11,10 +11,11 @@ use super::accounts::{add_funds, make_account, make_operator};
 use super::keys::{NewKey, make_key};
 use super::migrate::migrate;
 use super::prices::record;
+use super::serve::{Signals, Socket};
 use super::{CliError, say, serve};
 use crate::catalogue;
 use crate::config::{Channel, Config, DatabaseUrl, Protocol};
-use crate::wiring::{Ports, open_house, open_ports, sqlite_url};
+use crate::wiring::{Ports, open_house, open_ports, open_spool, sqlite_url};
 
 const OPERATOR: &str = "operator@demo.test";
 /// Enough for several hundred thousand calls of the simulated models.
@@ -64,6 +65,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), CliError> {
         .unwrap_or_else(|| sqlite_url(&database_file(&folder)));
     config.database.url = DatabaseUrl(url);
     config.channel = vec![simulated()];
+    config.spool.path = Some(folder.join("tollgate-spool.db"));
+    let socket = Socket::bind(&config.listen)?;
+    let spool = open_spool(&config).await?;
     let ports = open_ports(&config).await?;
     say("tollgate demo: preparing the database");
     migrate(&ports.store).await?;
@@ -72,9 +76,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), CliError> {
         Some(credentials) => credentials,
         None => seed(&ports).await?,
     };
-    let house = open_house(&config, ports).await?;
+    let house = open_house(&config, ports, spool).await?;
     let mut problem = None;
-    serve::serve(house, config, |address| {
+    let signals = Signals::hear()?;
+    serve::serve(house, config, (socket, signals), |address| {
         let credentials = Credentials {
             base_url: format!("http://{address}"),
             ..credentials

@@ -1,24 +1,33 @@
 //! `tollgate serve`: take requests until told to stop.
 
-use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use clap::Args;
+use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, Place, say};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::http::routes;
 use crate::jobs;
-use crate::wiring::{House, open_house, open_ports};
+use crate::wiring::{House, OwnSpool, open_house, open_ports, open_spool};
 
-/// How long calls that are running may take to end when the process is told to stop.
-const DRAIN: Duration = Duration::from_secs(20);
-/// How long settling and giving back may take then.
-const SETTLE: Duration = Duration::from_secs(4);
+mod signals;
+mod socket;
+
+pub(super) use signals::Signals;
+pub(super) use socket::Socket;
+
+/// How long settling what was cut, emptying the spool and giving leases back may take in all.
+const SETTLE: Duration = Duration::from_secs(5);
+/// How long clients may take to read what was sent to them.
+const READ: Duration = Duration::from_secs(4);
+/// How long it takes until a database that is away is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -36,9 +45,18 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
     if let Some(listen) = args.listen {
         config.listen = listen;
     }
-    let ports = open_ports(&config).await?;
-    super::migrate::migrate(&ports.store).await?;
-    let house = open_house(&config, ports).await?;
+    let mut signals = Signals::hear()?;
+    // Address and spool first: who cannot have them must not fence the node that has them.
+    let socket = Socket::bind(&config.listen)?;
+    let spool = open_spool(&config).await?;
+    let house = tokio::select! {
+        house = start(&config, &spool) => house?,
+        () = signals.next() => {
+            tracing::info!("told to stop during the start");
+            spool.close().await;
+            return Ok(());
+        }
+    };
     if config.channel.is_empty() {
         tracing::warn!("no channel is configured, so no model can be called; see README.md");
     }
@@ -46,25 +64,49 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
     if priced == 0 {
         tracing::warn!("no model has a price: run `tollgate prices import`, see README.md");
     }
-    serve(house, config, |address| {
+    serve(house, config, (socket, signals), |address| {
         say(&format!("tollgate: serving on http://{address}"));
     })
     .await
 }
 
+/// Opens everything; waits for a database that is away, as long as is configured.
+async fn start(config: &Config, spool: &OwnSpool) -> Result<House, CliError> {
+    let wait = Duration::from_secs(config.database.wait_s.into());
+    let begun = Instant::now();
+    loop {
+        let error = match try_start(config, spool).await {
+            Ok(house) => return Ok(house),
+            Err(error) if error.is_away() && begun.elapsed() < wait => error,
+            Err(error) => return Err(error),
+        };
+        tracing::warn!(
+            %error,
+            spooled = spool.backlog().entries,
+            "the database cannot be reached; trying again for {} s",
+            wait.saturating_sub(begun.elapsed()).as_secs()
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn try_start(config: &Config, spool: &OwnSpool) -> Result<House, CliError> {
+    let ports = open_ports(config).await?;
+    super::migrate::migrate(&ports.store).await?;
+    Ok(open_house(config, ports, spool.clone()).await?)
+}
+
 /// Serves until SIGTERM or Ctrl-C. `ready` is told the address as soon as connections are taken.
-pub(crate) async fn serve(
+pub(super) async fn serve(
     house: House,
     config: Config,
+    (socket, mut signals): (Socket, Signals),
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), CliError> {
-    let listener = TcpListener::bind(&config.listen)
-        .map_err(CliError::io(format!("cannot listen on {}", config.listen)))?;
-    let address = listener
-        .local_addr()
-        .map_err(CliError::io("the socket has no address"))?;
+    let limits = config.limits.clone();
     // Opened once here, so that a channel that cannot work stops the start and not a worker.
     let upstreams = house.upstreams()?;
+    let (listener, address) = socket.listen()?;
     let stop = CancellationToken::new();
     let background = jobs::start(&house, config.clone(), &stop);
     let shared = house.clone();
@@ -79,7 +121,7 @@ pub(crate) async fn serve(
     .tcp_nodelay(true)
     // A client that closes its side has left: its call is cancelled, not answered into the void.
     .h1_allow_half_closed(false)
-    .shutdown_timeout(SETTLE.as_secs())
+    .shutdown_timeout(READ.as_secs())
     .disable_signals()
     .listen(listener)
     .map_err(CliError::io("the socket cannot be used"))?
@@ -87,35 +129,64 @@ pub(crate) async fn serve(
     let handle = server.handle();
     ready(address);
     let stopping = async {
-        told_to_stop().await;
-        wind_down(&house, &handle).await;
+        signals.next().await;
+        wind_down(&house, &handle, &limits, &mut signals).await;
     };
     let (served, ()) = tokio::join!(server, stopping);
     stop.cancel();
     background.wait().await;
     house.ports.store.close().await;
+    house.spool.close().await;
     served.map_err(CliError::io("the server failed"))
 }
 
-/// Lets running calls end, then settles what is left of them, then gives the leases back.
-async fn wind_down(house: &House, server: &ServerHandle) {
+/// Turns calls away, lets running ones end, settles what is left of them, and gives the leases
+/// back. Whoever asks to stop again does not want to wait for running calls.
+async fn wind_down(house: &House, server: &ServerHandle, limits: &Limits, again: &mut Signals) {
     tracing::info!("stopping: no new calls; running ones may end");
-    // Connections are still taken, so that who comes is told to try elsewhere.
-    house.gate.closing.cancel();
-    let calls = &house.tracker;
+    let gate = &house.gate;
+    gate.leaving.cancel();
+    let unready = Duration::from_secs(limits.unready_s.into());
+    let drain = Duration::from_secs(limits.drain_s.into());
+    let calls = &house.calls;
+    let ended = async {
+        tokio::time::sleep(unready).await;
+        // Connections are still taken, so that who comes is told to try elsewhere.
+        gate.closing.cancel();
+        calls.close();
+        timeout(drain, calls.wait()).await.is_ok()
+    };
+    let ended = tokio::select! {
+        ended = ended => ended,
+        () = again.next() => {
+            tracing::info!("told to stop again: running calls end now");
+            false
+        }
+    };
+    gate.closing.cancel();
     calls.close();
-    if tokio::time::timeout(DRAIN, calls.wait()).await.is_err() {
+    let deadline = tokio::time::Instant::now() + SETTLE;
+    if !ended {
         tracing::warn!(
             left = calls.len(),
             "some calls take too long; settling what they delivered"
         );
-        house.gate.cut.cancel();
-        if tokio::time::timeout(SETTLE, calls.wait()).await.is_err() {
+        gate.cut.cancel();
+        if timeout_at(deadline, calls.wait()).await.is_err() {
             tracing::error!(left = calls.len(), "some calls are not settled");
         }
     }
+    let emptied = gate.replay.emptied();
+    if timeout_at(deadline, emptied).await.is_err() {
+        let waiting = house.spool.backlog().entries;
+        tracing::warn!(
+            waiting,
+            "calls are left in the spool; the next start on it charges them"
+        );
+    }
     house.leases.give_all_back();
-    if tokio::time::timeout(SETTLE, calls.wait()).await.is_err() {
+    house.orders.close();
+    if timeout_at(deadline, house.orders.wait()).await.is_err() {
         tracing::warn!("some leases were not given back; the next start takes them");
     }
     server.stop(true).await;
@@ -146,22 +217,4 @@ fn app(
         .app_data(Data::from(ports.clock.clone()))
         .app_data(Data::from(ports.ids.clone()))
         .configure(routes::configure)
-}
-
-/// Waits for SIGTERM or Ctrl-C.
-async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        },
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM is not heard");
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
 }

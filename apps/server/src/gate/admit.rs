@@ -87,6 +87,9 @@ impl Gate {
         if self.closing.is_cancelled() {
             return Err(V1Error::Stopping);
         }
+        if self.replay.has_no_room() {
+            return Err(V1Error::SpoolFull);
+        }
         let head = request::read(incoming.endpoint, &incoming.body).map_err(V1Error::BadRequest)?;
         let model = base_model(&head.model);
         if !caller.may_use(model) {

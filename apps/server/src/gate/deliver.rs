@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use billing_core::meter::{Meter, Usage};
-use billing_core::port::books::Settled;
 use bytes::Bytes;
 use gateway_core::count::{Delivered, estimate};
 use gateway_core::dialect::{Dialect, Reply};
@@ -16,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::admit::OpenCall;
 use super::attempt::{Answer, Unanswered};
+use super::hand_in::Paid;
 use super::settle::{Ending, cost_members};
 use super::stream::{CLIENT_PATIENCE, Flow, note};
 use super::{Gate, Upstreams};
@@ -31,8 +31,8 @@ pub(crate) enum Delivery {
     Whole {
         /// With the cost in it.
         body: Bytes,
-        /// What it was charged.
-        settled: Box<Settled>,
+        /// What it is charged.
+        paid: Paid,
     },
     /// A stream that has begun; it ends when this does.
     Stream(mpsc::Receiver<Bytes>),
@@ -139,13 +139,10 @@ impl Gate {
         };
         // An answer that is not streamed is delivered when it is paid for, however long that takes.
         let delivery = match self.settle(call, &metered, ending).await {
-            Ok(settled) => {
-                let members = cost_members(&settled);
+            Ok(paid) => {
+                let members = cost_members(paid);
                 let body = dialect.annotate(&body, &reply, &metered.usage, &members);
-                Delivery::Whole {
-                    body,
-                    settled: Box::new(settled),
-                }
+                Delivery::Whole { body, paid }
             }
             Err(error) => {
                 note(Err(error));

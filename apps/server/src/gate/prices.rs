@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use billing_core::id::PriceVersionId;
 use billing_core::port::catalogue::{Catalogue, CatalogueError};
-use billing_core::price_book::PriceBook;
+use billing_core::price::PriceVersion;
+use billing_core::price_book::{PriceBook, PricedModel};
 
 /// The present price book.
 #[derive(Debug)]
@@ -25,6 +27,14 @@ impl Prices {
     /// The book as it stands. A call keeps the one it began with.
     pub(crate) fn book(&self) -> Arc<PriceBook> {
         Arc::clone(&self.book.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A version, whether or not it holds now.
+    pub(crate) fn version(&self, model: &str, id: PriceVersionId) -> Option<Arc<PriceVersion>> {
+        let book = self.book();
+        let own = book.get(model).into_iter();
+        let mut versions = own.chain(book.models()).flat_map(PricedModel::versions);
+        versions.find(|version| version.id() == id).map(Arc::clone)
     }
 
     /// Reads the price book again.

@@ -1,24 +1,21 @@
 //! Paying for a call that is over.
 
-use std::time::Duration;
-
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::{
     Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource as Source,
 };
 use billing_core::charge::rate;
-use billing_core::port::books::{BooksError, Settled};
+use billing_core::port::books::BooksError;
 use billing_core::price::ServiceTier;
 use gateway_core::metering::{Anomaly, Metered, Reported, UsageSource};
 
 use super::Gate;
 use super::admit::OpenCall;
+use super::hand_in::Paid;
 use crate::clock::millis_since;
 
 /// How long a text of the upstream may be to be kept on record, in characters.
 const LONGEST_TEXT: usize = 200;
-/// The longest pause between two tries of a settlement.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How a call ended, as far as its record needs it.
 #[derive(Debug, Default)]
@@ -32,13 +29,14 @@ pub(crate) struct Ending {
 }
 
 impl Gate {
-    /// Settles a call. When this answers, its charge is durable.
+    /// Settles a call. When this answers, its charge is durable: in the books, or in the spool,
+    /// from where the books will take it as it stands.
     pub(crate) async fn settle(
         &self,
         call: &mut OpenCall,
         metered: &Metered,
         ending: Ending,
-    ) -> Result<Settled, BooksError> {
+    ) -> Result<Paid, BooksError> {
         let tier = ending.service_tier.as_deref().map(ServiceTier::of_provider);
         let tier = tier.unwrap_or_default();
         let basis = basis_of(metered);
@@ -58,30 +56,12 @@ impl Gate {
             promised: None,
             facts: facts(call, metered, ending),
         };
-        let held = settlement.held.clone();
         // From here on nothing but its settlement ends the hold: what was delivered is not freed.
         call.is_over();
         if metered.is_void() {
             self.leases.released(account, id);
         }
-        let settled = self.hand_in(settlement).await?;
-        self.leases.settled(account, id, &held, &settled.call.used);
-        Ok(settled)
-    }
-
-    /// Hands a settlement in until the store takes it: the call settles once all the same.
-    async fn hand_in(&self, settlement: Settlement) -> Result<Settled, BooksError> {
-        let mut pause = Duration::from_millis(100);
-        loop {
-            match self.books.settle(settlement.clone()).await {
-                Err(BooksError::Unavailable(error)) => {
-                    tracing::warn!(call = %settlement.call, %error, "a settlement waits");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                answer => return answer,
-            }
-        }
+        self.replay.hand_in(settlement, &self.leases).await
     }
 
     /// Extends the hold to what the call really cost, where it turned out dearer than its ceiling.
@@ -105,8 +85,10 @@ impl Gate {
         }
         let mut ask = self.ask(call, missing.money());
         ask.wait_until = self.clock.now();
-        if let Err(refusal) = self.leases.hold(ask).await {
-            tracing::warn!(call = %call.incoming.id, budget = %refusal.scope, missing = %missing,
+        // The store may have to be asked, and its client waits already.
+        let held = tokio::time::timeout(self.replay.patience(), self.leases.hold(ask)).await;
+        if !matches!(held, Ok(Ok(()))) {
+            tracing::warn!(call = %call.incoming.id, missing = %missing,
                 "a call outgrew its hold; the house bears the rest");
         }
     }
@@ -167,7 +149,7 @@ fn recordable(text: String) -> String {
 }
 
 /// The members that a settled call adds to the usage its caller sees.
-pub(crate) fn cost_members(settled: &Settled) -> String {
-    let charge = settled.call.charge;
+pub(crate) fn cost_members(paid: Paid) -> String {
+    let charge = paid.charge;
     format!("\"cost\":{charge},\"cost_nanos\":{}", charge.get())
 }

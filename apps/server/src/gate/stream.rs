@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use billing_core::meter::{Meter, Usage};
-use billing_core::port::books::{BooksError, Settled};
+use billing_core::port::books::BooksError;
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use gateway_core::dialect::{Dialect, Frames, StreamEnd};
@@ -16,6 +16,7 @@ use super::Gate;
 use super::admit::OpenCall;
 use super::attempt::StreamBody;
 use super::deliver::facts;
+use super::hand_in::Paid;
 use super::settle::{Ending, cost_members};
 use crate::clock::millis_since;
 use crate::http::v1::error::V1Error;
@@ -244,17 +245,17 @@ fn last_words(
     dialect: &dyn Dialect,
     end: &StreamEnd,
     metered: &Metered,
-    settled: Result<Settled, BooksError>,
+    paid: Result<Paid, BooksError>,
     include_usage: bool,
 ) -> Bytes {
-    let settled = match settled {
-        Ok(settled) => settled,
+    let paid = match paid {
+        Ok(paid) => paid,
         Err(error) => {
             note(Err(error));
             return dialect.stream_fault(&V1Error::StoreAway.fault());
         }
     };
-    let members = cost_members(&settled);
+    let members = cost_members(paid);
     if metered.outcome == Outcome::Completed {
         return dialect.closing(end, include_usage, &metered.usage, &members);
     }
@@ -284,8 +285,8 @@ async fn pass(send: &mpsc::Sender<Bytes>, piece: Bytes) -> bool {
 }
 
 /// Puts it in the log when a settlement cannot be made at all.
-pub(super) fn note(settled: Result<Settled, BooksError>) {
-    if let Err(error) = settled {
+pub(super) fn note(paid: Result<Paid, BooksError>) {
+    if let Err(error) = paid {
         tracing::error!(%error, "a call could not be settled; its hold stays");
     }
 }

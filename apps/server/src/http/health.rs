@@ -54,8 +54,9 @@ pub(crate) async fn ready(
     directory: web::Data<dyn Directory>,
     gate: Option<web::Data<Gate>>,
 ) -> impl Responder {
-    if gate.is_some_and(|gate| gate.closing.is_cancelled()) {
-        return HttpResponse::ServiceUnavailable().json(Health { status: "stopping" });
+    if gate.is_some_and(|gate| gate.leaving.is_cancelled()) {
+        let mut response = HttpResponse::ServiceUnavailable();
+        return response.force_close().json(Health { status: "stopping" });
     }
     let status = match timeout(PATIENCE, directory.newest_change()).await {
         Ok(Ok(_)) => return HttpResponse::Ok().json(Health { status: "ok" }),

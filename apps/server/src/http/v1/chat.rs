@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
@@ -120,10 +121,17 @@ async fn metered(
     shared: Shared,
 ) -> HttpResponse {
     let id = CallId::new(shared.0.ids.next());
+    let gate = Data::clone(&shared.0);
     let mut response = match serve(endpoint, id, &request, payload, shared).await {
         Ok(response) => response,
         Err(error) => error.error_response(),
     };
+    if gate.leaving.is_cancelled() {
+        // Its next call goes elsewhere.
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         let headers = response.headers_mut();
         headers.insert(HeaderName::from_static("x-request-id"), value.clone());
@@ -159,9 +167,9 @@ async fn serve(
     let carried = Arc::clone(&gate).carry(upstreams.into_inner(), call, tell);
     gate.tracker.spawn(carried);
     match delivery.await {
-        Ok(Delivery::Whole { body, settled }) => Ok(HttpResponse::Ok()
+        Ok(Delivery::Whole { body, paid }) => Ok(HttpResponse::Ok()
             .content_type("application/json")
-            .insert_header(("x-tollgate-cost", settled.call.charge.to_string()))
+            .insert_header(("x-tollgate-cost", paid.charge.to_string()))
             .body(body)),
         Ok(Delivery::Stream(pieces)) => Ok(event_stream(&mut HttpResponse::Ok(), pieces)),
         Ok(Delivery::Failed(error)) => Err(error),

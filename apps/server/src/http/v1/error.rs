@@ -69,6 +69,8 @@ pub(crate) enum V1Error {
     StoreAway,
     /// As many calls as may be are under way.
     Crowded,
+    /// The books cannot be reached, and the spool has no room for what the call will cost.
+    SpoolFull,
     /// This process was told to stop.
     Stopping,
 }
@@ -134,6 +136,7 @@ impl V1Error {
             Self::FundsMidStream => (402, "insufficient_quota", Some("insufficient_quota")),
             Self::StoreAway => (503, SERVER, Some("books_unavailable")),
             Self::Crowded => (503, SERVER, Some("overloaded")),
+            Self::SpoolFull => (503, SERVER, Some("spool_full")),
             Self::Stopping => (503, SERVER, Some("stopping")),
         }
     }
@@ -159,6 +162,7 @@ impl V1Error {
             | Self::FundsMidStream
             | Self::StoreAway
             | Self::Crowded
+            | Self::SpoolFull
             | Self::Stopping => None,
         }
     }
@@ -328,6 +332,10 @@ impl fmt::Display for V1Error {
             Self::StoreAway => f.write_str("The books cannot be reached. Try again shortly."),
             Self::Crowded => f.write_str(
                 "This server carries as many calls as it may. Nothing was charged; try again shortly.",
+            ),
+            Self::SpoolFull => f.write_str(
+                "The books cannot be reached, and this server has no room left to keep what a call \
+                 costs until they can. Try again shortly.",
             ),
             Self::Stopping => f.write_str("This server is stopping. Try again."),
         }
