@@ -1,12 +1,12 @@
-//! The database is away for a while: calls wait or are told so, and nothing is lost.
+//! The database is away for a while: calls that hold their funds are served, and nothing is lost.
 //!
 //! Away is a write lock that somebody else holds: reads work, no write does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acceptance::Failure;
 use acceptance::audit::charge_of;
-use acceptance::call::{Answer, Ask, Ending};
+use acceptance::call::{Answer, Ask};
 use acceptance::lock::WriteLock;
 use acceptance::proof::Findings;
 use acceptance::served::{Payer, Served, fitted, hold};
@@ -16,6 +16,10 @@ const FUNDS: i128 = 1_000_000_000;
 const CALLS: usize = 12;
 /// Three words in and six out.
 const CHARGE: i128 = 3 * 1_000 + 6 * 4_000;
+/// Within this a call ends whose books do not answer: `spool.settle_timeout_ms` and a slow machine.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Within this one ends whose books are known to be away.
+const AT_ONCE: Duration = Duration::from_millis(1_500);
 
 fn lock(served: &Served) -> Result<WriteLock, Failure> {
     WriteLock::take(&served.gate.data().join("tollgate.db"))
@@ -54,10 +58,9 @@ async fn on_record(
     Ok(())
 }
 
-/// Shorter than a client's patience: calls that hold their funds wait, and are served. The lease of
-/// an account's first call comes when that call has been told already; it is this node's all the same.
+/// For a moment: calls that hold their funds are served. The lease of an account's first call comes when that call has been told already; it is this node's all the same.
 #[tokio::test]
-async fn calls_wait_for_the_books_and_a_late_lease_is_not_lost() {
+async fn calls_are_served_and_a_late_lease_is_not_lost() {
     let served = Served::start("", FUNDS).await.unwrap();
     let mut findings = Findings::default();
     let first = served.payer.caller.call(&Ask::of("sim/echo")).await;
@@ -90,35 +93,32 @@ async fn calls_wait_for_the_books_and_a_late_lease_is_not_lost() {
     served.end(CALLS + 1, findings).await.unwrap();
 }
 
-/// For long: the client of a stream is told once its patience has run out, and has had what it is
-/// charged for. A whole answer is not given away before it is paid, so its client waits.
+/// For long: calls end all the same, the first as soon as the books have not answered for a while,
+/// those after them at once. Each is charged once, when the books are back.
 #[tokio::test]
-async fn what_was_delivered_while_the_books_were_away_is_charged_once() {
+async fn calls_end_while_the_books_are_away_and_are_charged_once_they_are_back() {
     let served = Served::start("", FUNDS).await.unwrap();
     let mut findings = Findings::default();
     let first = served.payer.caller.call(&Ask::of("sim/echo")).await;
     assert!(first.is_complete(), "{first:?}");
 
     let away = lock(&served).unwrap();
-    let mut running = calls(&served.payer);
-    let mut answers = Vec::new();
-    while answers.len() < CALLS / 2 {
-        let (stream, answer) = running.join_next().await.unwrap().unwrap();
+    let mut answers = calls(&served.payer).join_all().await;
+    let slowest = answers.iter().map(|(_, answer)| answer.took).max();
+    findings.check(slowest < Some(PATIENCE), || format!("{slowest:?}"));
+    let later = calls(&served.payer).join_all().await;
+    let slowest = later.iter().map(|(_, answer)| answer.took).max();
+    findings.check(slowest < Some(AT_ONCE), || {
+        format!("the books are waited for again and again: {slowest:?}")
+    });
+    answers.extend(later);
+    for (_, answer) in &answers {
         findings.check(
-            stream
-                && (&answer.ending, answer.code().as_str())
-                    == (&Ending::Fault, "books_unavailable"),
-            || format!("not told: {answer:?}"),
+            answer.is_complete() && answer.cost_nanos() == Some(CHARGE),
+            || format!("not served, or without its cost: {answer:?}"),
         );
-        answers.push((stream, answer));
     }
     away.release().unwrap();
-    for (stream, answer) in running.join_all().await {
-        findings.check(!stream && answer.is_complete(), || {
-            format!("not served: {answer:?}")
-        });
-        answers.push((stream, answer));
-    }
 
     on_record(&served, &answers, &mut findings).await.unwrap();
     let balance = served.control.balance(&served.payer.account).await.unwrap();
@@ -126,5 +126,33 @@ async fn what_was_delivered_while_the_books_were_away_is_charged_once() {
     let next = fitted(Ask::of("sim/lorem?tokens=5"), funds).unwrap();
     let answer = served.payer.caller.call(&next).await;
     findings.check(answer.is_complete(), || format!("afterwards: {answer:?}"));
-    served.end(CALLS + 2, findings).await.unwrap();
+    served.end(2 * CALLS + 2, findings).await.unwrap();
+}
+
+/// The process is killed while its spool holds calls: the next one charges them before it serves.
+#[tokio::test]
+async fn a_killed_process_leaves_its_spool_to_the_next() {
+    let mut served = Served::start("", FUNDS).await.unwrap();
+    let mut findings = Findings::default();
+    let first = served.payer.caller.call(&Ask::of("sim/echo")).await;
+    assert!(first.is_complete(), "{first:?}");
+    let away = lock(&served).unwrap();
+    let answers = calls(&served.payer).join_all().await;
+    for (_, answer) in &answers {
+        findings.check(answer.is_complete(), || format!("not served: {answer:?}"));
+    }
+    served.gate.kill().unwrap();
+    let start = Instant::now();
+    // It is let go of while the next process waits for it.
+    let (started, released) = tokio::join!(served.gate.start(), async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        away.release()
+    });
+    started.unwrap();
+    released.unwrap();
+    findings.check(start.elapsed() < Duration::from_secs(20), || {
+        format!("the start took {:?}", start.elapsed())
+    });
+    on_record(&served, &answers, &mut findings).await.unwrap();
+    served.end(CALLS + 1, findings).await.unwrap();
 }
