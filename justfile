@@ -58,6 +58,10 @@ rolling *ARGS: release
 bench-core *ARGS:
     cargo bench --locked -p billing-core --bench per_call -- {{ ARGS }}
 
+# Time settlements made durable, on both databases, beside pgbench's TPC-B and a commit for each
+bench-settle *ARGS:
+    scripts/bench/settle.sh {{ ARGS }}
+
 # Time the gateway beside nginx on one simulated upstream
 bench-gateway *ARGS: release
     scripts/bench/gateway.sh {{ ARGS }}

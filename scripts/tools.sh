@@ -80,6 +80,15 @@ ensure() {
             exit 1
         }
         ;;
+    pgbench)
+        # It comes with the server.
+        ensure postgres >/dev/null
+        pgbench=$(postgres_bin)/pgbench
+        [ -x "$pgbench" ] || pgbench=$(command -v pgbench || true)
+        [ -n "$pgbench" ] || system_package "pgbench" postgresql-contrib
+        [ -n "$pgbench" ] || pgbench=$(postgres_bin)/pgbench
+        echo "$pgbench"
+        ;;
     python)
         if ! have python3 || ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
             system_package "Python with venv" python3 python3-venv

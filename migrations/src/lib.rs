@@ -20,6 +20,7 @@ mod m20261122_000006_prices;
 mod m20261122_000007_change_feed;
 mod m20261122_000008_leases;
 mod m20261122_000010_deployment;
+mod m20261122_000011_calls;
 mod m20261122_000012_proofs;
 mod step;
 
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000007_change_feed::STEP),
             Box::new(m20261122_000008_leases::STEP),
             Box::new(m20261122_000010_deployment::STEP),
+            Box::new(m20261122_000011_calls::STEP),
             Box::new(m20261122_000012_proofs::STEP),
         ]
     }

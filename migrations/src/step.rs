@@ -9,7 +9,8 @@ use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 /// They are PostgreSQL's, with four words of our own: a table ends in `{rows}`, or in
 /// `{clustered}` where its rows are kept in the order of the primary key; `{position}` is a key
 /// that counts up by itself; `{queue}` is the cheapest key for a queue of an account's calls, the
-/// end of the file on SQLite. SQLite's tables are strict, so that a sum that became a float or a
+/// end of the file on SQLite. A statement that begins with `{postgres}` or `{sqlite}` is run on
+/// that database alone. SQLite's tables are strict, so that a sum that became a float or a
 /// text in a number's place is refused.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
@@ -32,7 +33,16 @@ impl MigrationTrait for Step {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
         let sqlite = db.get_database_backend() == DbBackend::Sqlite;
+        let (own, other) = if sqlite {
+            ("{sqlite}", "{postgres}")
+        } else {
+            ("{postgres}", "{sqlite}")
+        };
         for statement in self.statements {
+            if statement.starts_with(other) {
+                continue;
+            }
+            let statement = statement.strip_prefix(own).unwrap_or(statement);
             let text = if sqlite {
                 for_sqlite(statement)
             } else {

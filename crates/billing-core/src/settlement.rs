@@ -1,5 +1,6 @@
 //! Settlement: from an account's books and the calls that are over, to what changes.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -149,20 +150,22 @@ pub fn promised(settlement: &Settlement) -> Promise {
 ///
 /// # Errors
 /// [`SettleError`].
-pub fn settle(
+pub fn settle<S: Borrow<Settlement>>(
     mut state: AccountState,
-    batch: &[Settlement],
+    batch: &[S],
     booking: Booking,
 ) -> Result<Changes, SettleError> {
     let mut calls: Vec<SettledCall> = Vec::with_capacity(batch.len());
+    let mut first: BTreeMap<CallId, usize> = BTreeMap::new();
     let mut totals = Totals::default();
     for settlement in batch {
+        let settlement = settlement.borrow();
         if settlement.account != state.account {
             return Err(SettleError::ForeignCall(settlement.call));
         }
-        let earlier = calls.iter().find(|c| c.call == settlement.call).cloned();
-        let call = match earlier {
-            Some(earlier) => earlier,
+        let place = *first.entry(settlement.call).or_insert(calls.len());
+        let call = match calls.get(place) {
+            Some(earlier) => earlier.clone(),
             None => settle_one(&mut state, settlement, booking.now, &mut totals)?,
         };
         calls.push(call);

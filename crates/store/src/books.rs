@@ -98,38 +98,33 @@ impl Store {
 
     /// Puts calls that were settled into their accounts' lists, at most `limit` of them. To be
     /// called again and again beside the hot path; until then a list takes them from the queue.
+    /// PostgreSQL has no queue: there is nothing to do.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn list_pending_calls(&self, limit: u64) -> Result<u64, StoreError> {
+        if !self.is_embedded() {
+            return Ok(0);
+        }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let tx = self.db.begin().await?;
-        let result = self.list(&tx, limit).await;
+        let result = list(&tx, limit).await;
         db::finish(tx, result).await
     }
+}
 
-    async fn list(&self, tx: &sea_orm::DatabaseTransaction, limit: i64) -> Result<u64, StoreError> {
-        if !self.is_embedded() {
-            let text = "WITH moved AS (DELETE FROM call_unlisted WHERE (account_id, call_id) IN \
-                (SELECT account_id, call_id FROM call_unlisted ORDER BY account_id, call_id \
-                 LIMIT ? FOR UPDATE SKIP LOCKED) RETURNING account_id, call_id) \
-                INSERT INTO account_call (account_id, call_id) \
-                SELECT account_id, call_id FROM moved ORDER BY account_id, call_id \
-                ON CONFLICT DO NOTHING";
-            return db::run(tx, text, vec![limit.into()]).await;
-        }
-        let text = "SELECT max(position) AS last FROM \
+async fn list(tx: &sea_orm::DatabaseTransaction, limit: i64) -> Result<u64, StoreError> {
+    let text = "SELECT max(position) AS last FROM \
                     (SELECT position FROM call_unlisted ORDER BY position LIMIT ?)";
-        let row = db::one(tx, text, vec![limit.into()]).await?;
-        let last = row.map(|r| crate::instant::get::<Option<i64>>(&r, "last"));
-        let Some(last) = last.transpose()?.flatten() else {
-            return Ok(0);
-        };
-        let text = "INSERT OR IGNORE INTO account_call (account_id, call_id) \
+    let row = db::one(tx, text, vec![limit.into()]).await?;
+    let last = row.map(|r| crate::instant::get::<Option<i64>>(&r, "last"));
+    let Some(last) = last.transpose()?.flatten() else {
+        return Ok(0);
+    };
+    let text = "INSERT OR IGNORE INTO account_call (account_id, call_id) \
                     SELECT account_id, call_id FROM call_unlisted WHERE position <= ? \
                     ORDER BY account_id, call_id";
-        db::run(tx, text, vec![last.into()]).await?;
-        let text = "DELETE FROM call_unlisted WHERE position <= ?";
-        db::run(tx, text, vec![last.into()]).await
-    }
+    db::run(tx, text, vec![last.into()]).await?;
+    let text = "DELETE FROM call_unlisted WHERE position <= ?";
+    db::run(tx, text, vec![last.into()]).await
 }

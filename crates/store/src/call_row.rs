@@ -57,7 +57,7 @@ const SHAPE: Shape = &[
 
 pub(crate) static INSERT: BatchSql = BatchSql::new(
     SHAPE,
-    "INSERT INTO call ({columns}) SELECT {columns} FROM {rows} v",
+    "INSERT{fail} INTO call ({columns}) SELECT {columns} FROM {rows} v",
 );
 
 static EARLIER_ATTEMPTS: BatchSql = BatchSql::new(

@@ -9,7 +9,7 @@ use billing_core::port::directory::DirectoryError;
 use billing_core::port::reports::ReportError;
 use billing_core::port::spool::SpoolError;
 use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
 use thiserror::Error as ThisError;
 
 /// Why the store did not do what was asked.
@@ -52,6 +52,15 @@ impl StoreError {
     pub(crate) fn unreadable(table: &'static str, why: impl Into<String>) -> Self {
         let why = why.into();
         Self::Unreadable { table, why }
+    }
+
+    /// Whether a row with the same key is there already.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        let Self::Database(error) = self else {
+            return matches!(self, Self::Shared(e) if e.is_duplicate());
+        };
+        let refusal = error.sql_err();
+        matches!(refusal, Some(SqlErr::UniqueConstraintViolation(_)))
     }
 
     /// Whether it is what was written that is at fault, so that repeating it is in vain.

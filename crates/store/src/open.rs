@@ -25,6 +25,8 @@ pub struct StoreConfig {
     pub connections: u32,
     /// How long the committer waits for more while batches are large; none while few wait.
     pub linger: Duration,
+    /// How many settlements and leases share a transaction at most.
+    pub batch: usize,
 }
 
 impl StoreConfig {
@@ -37,6 +39,7 @@ impl StoreConfig {
             clock,
             connections,
             linger: Duration::ZERO,
+            batch: committer::BATCH,
         }
     }
 }
@@ -66,6 +69,7 @@ impl Store {
             clock: Arc::clone(&config.clock),
             ids: ids.clone(),
             linger: config.linger,
+            batch: config.batch.max(1),
         };
         let (committer, hot) = committer::start(start).await?;
         let general = Database::connect(target.general(config.connections)).await?;
@@ -241,9 +245,13 @@ impl Target {
         match self {
             Self::Sqlite { .. } => self.sqlite(
                 1,
-                &[("wal_autocheckpoint", "20000"), ("cache_size", "-16000")],
+                &[
+                    ("wal_autocheckpoint", "20000"),
+                    ("cache_size", "-16000"),
+                    ("temp_store", "memory"),
+                ],
             ),
-            Self::Postgres { .. } => self.options(2),
+            Self::Postgres { .. } => self.options(committer::CONNECTIONS),
         }
     }
 

@@ -51,10 +51,15 @@ impl Reports for Store {
         before: Option<CallId>,
         limit: u32,
     ) -> Result<Vec<CallDetail>, ReportError> {
-        // The queue first: a call that moves meanwhile is found in the list.
+        let lists: &[Listed] = if self.is_embedded() {
+            // The queue first: a call that moves meanwhile is found in the list.
+            &[Listed::In("call_unlisted"), Listed::In("account_call")]
+        } else {
+            &[Listed::ByKey]
+        };
         let mut rows = Vec::new();
-        for table in ["call_unlisted", "account_call"] {
-            let (text, values) = page(table, account, &filter, before, limit);
+        for list in lists {
+            let (text, values) = page(*list, account, &filter, before, limit);
             rows.extend(db::all(&self.db.reader, &text, values).await?);
         }
         let mut calls = call_row::details(&self.db.reader, &rows).await?;
@@ -192,18 +197,30 @@ fn bucket(at: OffsetDateTime) -> i64 {
     at.saturating_sub(at.rem_euclid(BUCKET_US))
 }
 
+/// Where the calls of an account stand in order.
+#[derive(Debug, Clone, Copy)]
+enum Listed {
+    /// In the table of calls: its key leads with the account.
+    ByKey,
+    /// In a table of their ids.
+    In(&'static str),
+}
+
 fn page(
-    table: &str,
+    list: Listed,
     account: AccountId,
     filter: &CallFilter,
     before: Option<CallId>,
     limit: u32,
 ) -> (String, Vec<Value>) {
-    let mut text = format!(
-        "SELECT c.* FROM {table} l CROSS JOIN call c \
-         WHERE c.id = l.call_id AND c.account_id = l.account_id \
-         AND l.account_id = ? AND l.call_id < ?"
-    );
+    let mut text = match list {
+        Listed::ByKey => "SELECT c.* FROM call c WHERE c.account_id = ? AND c.id < ?".to_owned(),
+        Listed::In(table) => format!(
+            "SELECT c.* FROM {table} l CROSS JOIN call c \
+             WHERE c.id = l.call_id AND c.account_id = l.account_id \
+             AND l.account_id = ? AND l.call_id < ?"
+        ),
+    };
     let mut values: Vec<Value> = vec![
         account.get().into(),
         before.map_or(i64::MAX, CallId::get).into(),
@@ -224,7 +241,11 @@ fn page(
     if let Some(to) = filter.to {
         narrow(" AND c.started_at < ?", micros(to).into());
     }
-    narrow(" ORDER BY l.call_id DESC LIMIT ?", i64::from(limit).into());
+    let last = match list {
+        Listed::ByKey => " ORDER BY c.id DESC LIMIT ?",
+        Listed::In(_) => " ORDER BY l.call_id DESC LIMIT ?",
+    };
+    narrow(last, i64::from(limit).into());
     (text, values)
 }
 

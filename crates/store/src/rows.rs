@@ -1,10 +1,15 @@
 //! Batches of rows as one parameter of one constant statement.
 //!
-//! SQLite gets an array of arrays as JSON and unfolds it with `jsonb_each`, whose rows need no parsing again; PostgreSQL gets an array
-//! a column and unfolds them with `unnest`. The text of a statement does not depend on how many
-//! rows there are, so it is prepared once.
+//! SQLite gets an array of arrays as JSON and unfolds it with `jsonb_each`, whose rows need no
+//! parsing again; PostgreSQL gets an array a column and unfolds them with `unnest`. The text of a
+//! statement does not depend on how many rows there are, so it is prepared once. What is read and
+//! written together goes in one round trip: see [`read`] and [`write`].
 
-use std::sync::OnceLock;
+use std::io::Write as _;
+
+mod script;
+
+pub(crate) use self::script::{Table, null, read, write};
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
@@ -60,22 +65,33 @@ impl<'a> From<Option<&'a str>> for Cell<'a> {
     }
 }
 
-/// A statement over a batch: `{rows}` is the batch, `{columns}` its columns.
+/// A statement over a batch: `{rows}` is the batch, `{columns}` its columns. `{lock}` locks the rows
+/// read, where rows can be locked. `{fail}` leaves what a refused statement has done, which is
+/// cheaper than to keep what it replaces; so it stands only in transactions that are then rolled
+/// back.
 #[derive(Debug)]
 pub(crate) struct BatchSql {
     shape: Shape,
     template: &'static str,
-    sqlite: OnceLock<String>,
-    postgres: OnceLock<String>,
+    yields: Shape,
 }
 
 impl BatchSql {
     pub(crate) const fn new(shape: Shape, template: &'static str) -> Self {
+        let yields = &[];
         Self {
             shape,
             template,
-            sqlite: OnceLock::new(),
-            postgres: OnceLock::new(),
+            yields,
+        }
+    }
+
+    /// A query for [`read`], with the columns that it yields.
+    pub(crate) const fn query(shape: Shape, yields: Shape, template: &'static str) -> Self {
+        Self {
+            shape,
+            template,
+            yields,
         }
     }
 
@@ -84,7 +100,7 @@ impl BatchSql {
         let sink = if backend == DbBackend::Postgres {
             Sink::Arrays(self.shape.iter().map(|c| Array::of(c.1)).collect())
         } else {
-            Sink::Json(Vec::with_capacity(1024))
+            Sink::Json(Vec::new())
         };
         Rows {
             sql: self,
@@ -93,21 +109,28 @@ impl BatchSql {
         }
     }
 
-    fn text(&self, backend: DbBackend) -> &str {
-        if backend == DbBackend::Postgres {
-            let render = || self.render(&from_arrays(self.shape), " FOR UPDATE");
-            return self.postgres.get_or_init(render);
-        }
-        self.sqlite
-            .get_or_init(|| self.render(&from_json(self.shape), ""))
-    }
-
-    fn render(&self, rows: &str, lock: &str) -> String {
+    /// The statement, whose parameters begin after so many others.
+    fn render(&self, backend: DbBackend, after: usize) -> String {
+        let is_postgres = backend == DbBackend::Postgres;
+        let (rows, lock, fail) = if is_postgres {
+            (from_arrays(self.shape, after), " FOR UPDATE", "")
+        } else {
+            (from_json(self.shape), "", " OR FAIL")
+        };
         let names: Vec<&str> = self.shape.iter().map(|c| c.0).collect();
         self.template
-            .replace("{rows}", rows)
+            .replace("{rows}", &rows)
             .replace("{columns}", &names.join(", "))
             .replace("{lock}", lock)
+            .replace("{fail}", fail)
+    }
+
+    /// How many parameters the statement has.
+    fn parameters(&self, backend: DbBackend) -> usize {
+        if backend == DbBackend::Postgres {
+            return self.shape.len();
+        }
+        1
     }
 }
 
@@ -117,19 +140,19 @@ fn from_json(shape: Shape) -> String {
         .enumerate()
         .map(|(i, (name, _))| format!("value->>{i} AS {name}"))
         .collect();
-    format!("(SELECT {} FROM jsonb_each(?1))", columns.join(", "))
+    format!("(SELECT {} FROM jsonb_each(?))", columns.join(", "))
 }
 
 /// Arrays hold no nulls here: a value that never occurs stands for one.
 const NULL_INT: i64 = i64::MIN;
 const NULL_TEXT: &str = "\u{7f}";
 
-fn from_arrays(shape: Shape) -> String {
+fn from_arrays(shape: Shape, after: usize) -> String {
     let mut columns = Vec::with_capacity(shape.len());
     let mut arrays = Vec::with_capacity(shape.len());
     let mut names = Vec::with_capacity(shape.len());
     for (i, (name, kind)) in shape.iter().enumerate() {
-        let place = i.saturating_add(1);
+        let place = after.saturating_add(i).saturating_add(1);
         names.push(*name);
         match kind {
             Kind::Int => {
@@ -222,18 +245,24 @@ impl Rows {
         }
     }
 
-    fn into_statement(self, backend: DbBackend) -> Result<Statement, StoreError> {
-        let text = self.sql.text(backend);
-        let values: Vec<Value> = match self.sink {
+    fn into_values(self, values: &mut Vec<Value>) -> Result<(), StoreError> {
+        match self.sink {
             Sink::Json(mut json) => {
                 json.push(if json.is_empty() { b'[' } else { b' ' });
                 json.push(b']');
                 let json = String::from_utf8(json).map_err(|e| StoreError::Start(e.to_string()))?;
-                vec![json.into()]
+                values.push(json.into());
             }
-            Sink::Arrays(arrays) => arrays.into_iter().map(Array::into_value).collect(),
-        };
-        Ok(Statement::from_sql_and_values(backend, text, values))
+            Sink::Arrays(arrays) => values.extend(arrays.into_iter().map(Array::into_value)),
+        }
+        Ok(())
+    }
+
+    fn into_statement(self, backend: DbBackend) -> Result<Statement, StoreError> {
+        let text = script::text(script::Use::Alone, backend, std::slice::from_ref(&self));
+        let mut values = Vec::new();
+        self.into_values(&mut values)?;
+        Ok(Statement::from_sql_and_values(backend, &*text, values))
     }
 
     /// Runs the statement, unless there are no rows. Says how many rows it changed.
@@ -263,7 +292,8 @@ fn push_json(json: &mut Vec<u8>, row: &[Cell<'_>]) {
     for (i, cell) in row.iter().enumerate() {
         json.push(if i == 0 { b'[' } else { b',' });
         match cell {
-            Cell::Int(value) => json.extend_from_slice(value.to_string().as_bytes()),
+            // Writing to a vector does not fail.
+            Cell::Int(value) => drop(write!(json, "{value}")),
             Cell::Bool(value) => json.extend_from_slice(if *value { b"1" } else { b"0" }),
             Cell::Null => json.extend_from_slice(b"null"),
             Cell::Text(text) => push_text(json, text),

@@ -14,10 +14,11 @@ use billing_core::id::AccountId;
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn};
 use billing_core::port::books::{BooksError, Settled};
 use billing_core::port::clock::Clock;
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::settle::Record;
 use super::{lease, settle};
 use crate::db;
 use crate::error::StoreError;
@@ -26,13 +27,22 @@ use crate::open::{TxnIds, connect};
 /// How many may wait before senders wait too.
 const QUEUE: usize = 4096;
 /// How many go into one transaction.
-const BATCH: usize = 512;
+pub(crate) const BATCH: usize = 2048;
 /// From how many in the last batch on it is worth waiting for more.
 const LARGE: usize = 16;
 /// How many commits lie between two checkpoints of SQLite's log.
 const CHECKPOINT_EVERY: u32 = 128;
 /// How often a batch is tried while the database fails.
 const TRIES: u32 = 4;
+/// How many batches are committed at once on PostgreSQL: while one waits for the disk, another one
+/// is worked on. SQLite has one writer.
+const LANES: usize = 2;
+/// A connection for each lane.
+pub(crate) const CONNECTIONS: u32 = 2;
+/// From how many waiting on it is worth committing a second batch beside the first.
+const SPLIT: usize = 256;
+/// How often it is looked whether so many wait.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// The way to the committer.
 #[derive(Debug, Clone)]
@@ -124,6 +134,8 @@ pub(crate) struct Start {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: TxnIds,
     pub(crate) linger: Duration,
+    /// How many go into one transaction; at least one.
+    pub(crate) batch: usize,
 }
 
 /// Starts a committer on its own thread; answers with the way to it and its connection.
@@ -177,28 +189,62 @@ async fn run(
     if ready.send(Ok(writer.clone())).is_err() {
         return;
     }
-    let desk = Desk {
+    let has_lanes = writer.get_database_backend() == DbBackend::Postgres;
+    let desk = Arc::new(Desk {
         writer,
         clock: start.clock,
         ids: start.ids,
         counted,
-    };
+    });
     let log = Log {
         checkpointer,
         commits: 0,
         running: JoinSet::new(),
     };
-    serve(&desk, log, receiver, start.linger).await;
+    let pace = Pace {
+        lanes: if has_lanes { LANES } else { 1 },
+        linger: start.linger,
+        batch: start.batch,
+    };
+    serve(desk, log, receiver, pace).await;
 }
 
-async fn serve(desk: &Desk, mut log: Log, mut receiver: mpsc::Receiver<Message>, linger: Duration) {
-    let mut messages = Vec::with_capacity(BATCH);
+/// How fast batches follow each other.
+struct Pace {
+    /// How many are committed at once.
+    lanes: usize,
+    linger: Duration,
+    batch: usize,
+}
+
+impl Pace {
+    /// Waits until as many are there again as came the last time, but not for long.
+    async fn linger(&self, receiver: &mpsc::Receiver<Message>, as_many: usize) {
+        let mut left = self.linger;
+        while !left.is_zero() && receiver.len() < as_many && !receiver.is_closed() {
+            let glance = GLANCE.min(left);
+            tokio::time::sleep(glance).await;
+            left = left.saturating_sub(glance);
+        }
+    }
+}
+
+async fn serve(desk: Arc<Desk>, mut log: Log, mut receiver: mpsc::Receiver<Message>, pace: Pace) {
+    let mut messages = Vec::new();
+    let mut running = JoinSet::new();
     let mut last = 0;
     loop {
-        if last >= LARGE && !linger.is_zero() && receiver.len() < last {
-            tokio::time::sleep(linger).await;
+        if running.len() == pace.lanes || (!running.is_empty() && receiver.len() < SPLIT) {
+            tokio::select! {
+                _ = running.join_next() => log.note_commit(),
+                () = tokio::time::sleep(GLANCE), if running.len() < pace.lanes => {}
+            }
+            continue;
         }
-        if receiver.recv_many(&mut messages, BATCH).await == 0 {
+        if last >= LARGE {
+            pace.linger(&receiver, last).await;
+        }
+        if receiver.recv_many(&mut messages, pace.batch).await == 0 {
             break;
         }
         let mut ops = Vec::with_capacity(messages.len());
@@ -211,10 +257,11 @@ async fn serve(desk: &Desk, mut log: Log, mut receiver: mpsc::Receiver<Message>,
         }
         last = ops.len();
         if !ops.is_empty() {
-            desk.commit(ops).await;
-            log.note_commit();
+            let desk = Arc::clone(&desk);
+            running.spawn(async move { desk.commit(ops).await });
         }
     }
+    while running.join_next().await.is_some() {}
     log.finish().await;
 }
 
@@ -297,12 +344,16 @@ impl Desk {
         }
     }
 
-    /// Tries until the database answers, a bounded number of times.
+    /// Tries until the database answers, a bounded number of times. From the second time on a look
+    /// is taken for what is on record: the first may have been committed and its answer lost.
     async fn persist(&self, ops: &[Op]) -> Result<Vec<Answer>, StoreError> {
         let mut pause = Duration::from_millis(20);
         let mut tries = 1;
+        let mut record = Record::Unseen;
         loop {
-            match self.attempt(ops).await {
+            let was = std::mem::replace(&mut record, Record::Seen);
+            match self.attempt(ops, was).await {
+                Err(error) if error.is_duplicate() && was == Record::Unseen => {}
                 Err(error) if !error.is_poison() && tries < TRIES => {
                     tracing::warn!(%error, tries, "a batch was not committed; trying again");
                     tokio::time::sleep(pause).await;
@@ -314,9 +365,9 @@ impl Desk {
         }
     }
 
-    async fn attempt(&self, ops: &[Op]) -> Result<Vec<Answer>, StoreError> {
+    async fn attempt(&self, ops: &[Op], record: Record) -> Result<Vec<Answer>, StoreError> {
         let tx = db::begin(&self.writer).await?;
-        let result = self.write(&tx, ops).await;
+        let result = self.write(&tx, ops, record).await;
         let answers = db::finish(tx, result).await?;
         let count = u64::try_from(ops.len()).unwrap_or(u64::MAX);
         self.counted.transactions.fetch_add(1, Ordering::Relaxed);
@@ -329,6 +380,7 @@ impl Desk {
         &self,
         tx: &C,
         ops: &[Op],
+        record: Record,
     ) -> Result<Vec<Answer>, StoreError> {
         let now = self.clock.now();
         for op in ops {
@@ -337,7 +389,7 @@ impl Desk {
             }
         }
         let settlements: Vec<&Settlement> = ops.iter().filter_map(Op::settlement).collect();
-        let settled = settle::settle_all(tx, &settlements, &self.ids, now).await?;
+        let settled = settle::settle_all(tx, &settlements, record, &self.ids, now).await?;
         let mut settled = settled.into_iter();
         let mut answers = Vec::with_capacity(ops.len());
         for op in ops {

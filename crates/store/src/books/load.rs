@@ -2,48 +2,78 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use billing_core::budget::{Amount, BudgetScope};
+use billing_core::budget::BudgetScope;
 use billing_core::call::Settlement;
 use billing_core::id::{AccountId, CallId, KeyId, LotId, NodeId};
 use billing_core::money::{Currency, Nanos};
 use billing_core::settlement::{AccountState, BudgetUse, SettledCall};
 use billing_core::wallet::{AccountStatus, Lot, LotKind, Wallet};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
 
 use crate::call_row;
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{amount, get, instant, micros};
-use crate::rows::BatchSql;
-use crate::rows::Kind::Int;
+use crate::rows::Kind::{Int, Text};
+use crate::rows::{BatchSql, Rows, Table, null, read};
 
-static WALLETS: BatchSql = BatchSql::new(
+pub(crate) static WALLETS: BatchSql = BatchSql::query(
     &[("account_id", Int)],
-    "SELECT w.account_id, w.currency, w.posted, w.leased, w.credit_limit, w.status \
+    &[
+        ("account_id", Int),
+        ("posted", Int),
+        ("leased", Int),
+        ("credit_limit", Int),
+        ("currency", Text),
+        ("status", Text),
+    ],
+    "SELECT w.account_id, w.posted, w.leased, w.credit_limit, w.currency, w.status \
      FROM wallet w WHERE w.account_id IN (SELECT v.account_id FROM {rows} v) \
      ORDER BY w.account_id{lock}",
 );
 
-static RECORDED: BatchSql = BatchSql::new(
-    &[("id", Int)],
-    "SELECT c.id, c.account_id, c.key_id, c.started_at, c.charge, c.overrun, c.quarantined, c.on_credit, c.draws, c.uses, \
-     c.balance_after FROM {rows} v CROSS JOIN call c \
-     WHERE c.id = v.id",
+pub(crate) static RECORDED: BatchSql = BatchSql::new(
+    &[("account_id", Int), ("id", Int)],
+    "SELECT c.id, c.account_id, c.key_id, c.started_at, c.charge, c.overrun, c.quarantined, \
+     c.on_credit, c.draws, c.uses, c.balance_after FROM {rows} v CROSS JOIN call c \
+     WHERE c.id = v.id AND c.account_id = v.account_id",
 );
 
-static LOTS: BatchSql = BatchSql::new(
+pub(crate) static LOTS: BatchSql = BatchSql::query(
     &[("account_id", Int)],
-    "SELECT l.* FROM {rows} v CROSS JOIN lot l \
+    &[
+        ("account_id", Int),
+        ("id", Int),
+        ("priority", Int),
+        ("effective_at", Int),
+        ("expires_at", Int),
+        ("created_at", Int),
+        ("granted", Int),
+        ("remaining", Int),
+        ("kind", Text),
+    ],
+    "SELECT l.account_id, l.id, l.priority, l.effective_at, l.expires_at, l.created_at, \
+     l.granted, l.remaining, l.kind FROM {rows} v CROSS JOIN lot l \
      WHERE l.account_id = v.account_id AND l.remaining > 0",
 );
 
-static LEASES: BatchSql = BatchSql::new(
+pub(crate) static LEASES: BatchSql = BatchSql::query(
     &[("account_id", Int), ("node_id", Int)],
-    "SELECT l.* FROM {rows} v CROSS JOIN lease l \
+    &[
+        ("account_id", Int),
+        ("node_id", Int),
+        ("kind", Int),
+        ("subject", Int),
+        ("unit", Int),
+        ("window_start", Int),
+        ("amount", Int),
+    ],
+    "SELECT l.account_id, l.node_id, l.kind, l.subject, l.unit, l.window_start, l.amount \
+     FROM {rows} v CROSS JOIN lease l \
      WHERE l.account_id = v.account_id AND l.node_id = v.node_id",
 );
 
-static USES: BatchSql = BatchSql::new(
+pub(crate) static USES: BatchSql = BatchSql::query(
     &[
         ("account_id", Int),
         ("kind", Int),
@@ -51,10 +81,21 @@ static USES: BatchSql = BatchSql::new(
         ("unit", Int),
         ("window_start", Int),
     ],
-    "SELECT v.account_id, v.kind, v.subject, v.unit, v.window_start, q.used, q.leased, \
-     k.limit_amount AS key_limit, m.limit_amount AS member_limit, p.amount AS quota_amount, \
-     CAST(CASE WHEN k.id IS NULL AND m.user_id IS NULL AND p.id IS NULL THEN 0 ELSE 1 END \
-     AS BIGINT) AS known \
+    &[
+        ("account_id", Int),
+        ("kind", Int),
+        ("subject", Int),
+        ("unit", Int),
+        ("window_start", Int),
+        ("used", Int),
+        ("leased", Int),
+        ("amount", Int),
+        ("known", Int),
+    ],
+    "SELECT v.account_id, v.kind, v.subject, v.unit, v.window_start, \
+     COALESCE(q.used, 0) AS used, COALESCE(q.leased, 0) AS leased, \
+     COALESCE(k.limit_amount, m.limit_amount, p.amount) AS amount, \
+     CASE WHEN k.id IS NULL AND m.user_id IS NULL AND p.id IS NULL THEN 0 ELSE 1 END AS known \
      FROM {rows} v \
      LEFT JOIN quota_usage q ON q.account_id = v.account_id AND q.kind = v.kind \
        AND q.subject = v.subject AND q.unit = v.unit AND q.window_start = v.window_start \
@@ -73,10 +114,28 @@ pub(crate) async fn wallets<C: ConnectionTrait>(
     for account in accounts {
         rows.push([account.get().into()]);
     }
-    let found = rows.query(tx).await?;
-    found
-        .iter()
-        .map(|row| Ok((AccountId::new(get(row, "account_id")?), wallet(row)?)))
+    let [found] = read(tx, [rows]).await?;
+    read_wallets(&found)
+}
+
+fn read_wallets(found: &Table) -> Result<BTreeMap<AccountId, Wallet>, StoreError> {
+    let [accounts, posted, leased, credit_limit] = [0, 1, 2, 3].map(|c| found.ints(c));
+    let names = found.texts(4).iter().zip(found.texts(5));
+    let numbers = posted.iter().zip(leased).zip(credit_limit);
+    let wallets = accounts.iter().zip(numbers).zip(names);
+    wallets
+        .map(
+            |((account, ((posted, leased), credit_limit)), (currency, status))| {
+                let wallet = Wallet {
+                    currency: currency_of(currency)?,
+                    posted: Nanos::new(*posted),
+                    leased: amount(*leased),
+                    credit_limit: amount(*credit_limit),
+                    status: status_of(status)?,
+                };
+                Ok((AccountId::new(*account), wallet))
+            },
+        )
         .collect()
 }
 
@@ -93,21 +152,27 @@ pub(crate) async fn locked_wallet<C: ConnectionTrait>(
 pub(crate) fn wallet(row: &QueryResult) -> Result<Wallet, StoreError> {
     let status: String = get(row, "status")?;
     let currency: String = get(row, "currency")?;
-    let unreadable = |why: String| StoreError::unreadable("wallet", why);
     Ok(Wallet {
-        currency: Currency::parse(&currency).map_err(|e| unreadable(e.to_string()))?,
+        currency: currency_of(&currency)?,
         posted: Nanos::new(get(row, "posted")?),
         leased: amount(get(row, "leased")?),
         credit_limit: amount(get(row, "credit_limit")?),
-        status: AccountStatus::of_name(&status)
-            .ok_or_else(|| unreadable(format!("\"{status}\" is not a status")))?,
+        status: status_of(&status)?,
     })
 }
 
-/// What tells a call that is handed in again from another call under the same id.
+fn currency_of(code: &str) -> Result<Currency, StoreError> {
+    Currency::parse(code).map_err(|e| StoreError::unreadable("wallet", e.to_string()))
+}
+
+fn status_of(name: &str) -> Result<AccountStatus, StoreError> {
+    AccountStatus::of_name(name)
+        .ok_or_else(|| StoreError::unreadable("wallet", format!("\"{name}\" is not a status")))
+}
+
+/// What tells a call that is handed in again from another call of the account under the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
-    account: AccountId,
     key: KeyId,
     started_at: i64,
 }
@@ -115,84 +180,141 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn of(settlement: &Settlement) -> Self {
         Self {
-            account: settlement.account,
             key: settlement.key,
             started_at: micros(settlement.facts.started_at),
         }
     }
 }
 
-/// Which of these calls are on record, whose they are, and what they were charged.
+/// Which of these calls are on record, and what they were charged.
 pub(crate) async fn recorded<C: ConnectionTrait>(
     tx: &C,
-    calls: impl IntoIterator<Item = CallId>,
-) -> Result<HashMap<CallId, Vec<(Identity, SettledCall)>>, StoreError> {
+    calls: impl IntoIterator<Item = (AccountId, CallId)>,
+) -> Result<HashMap<(AccountId, CallId), (Identity, SettledCall)>, StoreError> {
     let mut rows = RECORDED.rows(tx.get_database_backend());
-    for call in calls {
-        rows.push([call.get().into()]);
+    for (account, call) in calls {
+        rows.push([account.get().into(), call.get().into()]);
     }
-    let mut recorded: HashMap<_, Vec<_>> = HashMap::new();
+    let mut recorded = HashMap::new();
     for row in rows.query(tx).await? {
         let settled = call_row::settled(&row)?;
+        let account = AccountId::new(get(&row, "account_id")?);
         let identity = Identity {
-            account: AccountId::new(get(&row, "account_id")?),
             key: KeyId::new(get(&row, "key_id")?),
             started_at: get(&row, "started_at")?,
         };
-        let of_id = recorded.entry(settled.call).or_default();
-        of_id.push((identity, settled));
+        recorded.insert((account, settled.call), (identity, settled));
     }
     Ok(recorded)
 }
 
-/// What settlements of several accounts look at, beside their wallets.
+/// What settlements of several accounts look at.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
+    pub(crate) accounts: BTreeSet<AccountId>,
     pub(crate) nodes: BTreeSet<(AccountId, NodeId)>,
     pub(crate) scopes: BTreeSet<(AccountId, BudgetScope)>,
 }
 
-/// The books of the accounts whose wallets are locked.
+/// The books of accounts, their wallets locked. One that does not exist is left out.
 pub(crate) async fn states<C: ConnectionTrait>(
     tx: &C,
-    wallets: BTreeMap<AccountId, Wallet>,
     wanted: &Wanted,
 ) -> Result<BTreeMap<AccountId, AccountState>, StoreError> {
     let backend = tx.get_database_backend();
-    let mut lots = LOTS.rows(backend);
-    let mut states = BTreeMap::new();
-    for (account, wallet) in wallets {
+    let [mut wallets, mut lots] = [WALLETS.rows(backend), LOTS.rows(backend)];
+    for account in &wanted.accounts {
+        wallets.push([account.get().into()]);
         lots.push([account.get().into()]);
-        let state = AccountState {
-            account,
-            wallet,
-            lots: Vec::new(),
-            uses: BTreeMap::new(),
-            leases: BTreeMap::new(),
-        };
-        states.insert(account, state);
-    }
-    for row in lots.query(tx).await? {
-        if let Some(state) = states.get_mut(&AccountId::new(get(&row, "account_id")?)) {
-            state.lots.push(lot(&row)?);
-        }
     }
     let mut leases = LEASES.rows(backend);
     for (account, node) in &wanted.nodes {
         leases.push([account.get().into(), node.get().into()]);
     }
-    for row in leases.query(tx).await? {
-        if let Some(state) = states.get_mut(&AccountId::new(get(&row, "account_id")?)) {
-            let key = (NodeId::new(get(&row, "node_id")?), scope(&row)?);
-            state.leases.insert(key, amount(get(&row, "amount")?));
-        }
-    }
-    for (account, scope, budget) in uses(tx, &wanted.scopes).await? {
+    let uses = wanted_uses(backend, &wanted.scopes);
+    let (wallets, [lots, leases, uses]) = if backend == DbBackend::Postgres {
+        // A statement sees what was committed before it began. So the books are looked at by one
+        // that begins when the wallets are locked.
+        let [wallets] = read(tx, [wallets]).await?;
+        (wallets, read(tx, [lots, leases, uses]).await?)
+    } else {
+        let [wallets, lots, leases, uses] = read(tx, [wallets, lots, leases, uses]).await?;
+        (wallets, [lots, leases, uses])
+    };
+    let books = read_wallets(&wallets)?
+        .into_iter()
+        .map(|(account, wallet)| {
+            let state = AccountState {
+                account,
+                wallet,
+                lots: Vec::new(),
+                uses: BTreeMap::new(),
+                leases: BTreeMap::new(),
+            };
+            (account, state)
+        });
+    let mut states: BTreeMap<AccountId, AccountState> = books.collect();
+    read_lots(&lots, &mut states)?;
+    read_leases(&leases, &mut states)?;
+    for used in read_uses(&uses) {
+        let (account, scope, budget) = used?;
         if let Some(state) = states.get_mut(&account) {
             state.uses.insert(scope, budget.in_use);
         }
     }
     Ok(states)
+}
+
+fn read_lots(
+    found: &Table,
+    states: &mut BTreeMap<AccountId, AccountState>,
+) -> Result<(), StoreError> {
+    let columns = [0, 1, 2, 3, 4, 5, 6, 7].map(|c| found.ints(c));
+    for (place, kind) in found.texts(8).iter().enumerate() {
+        let [
+            account,
+            id,
+            priority,
+            effective_at,
+            expires_at,
+            created_at,
+            granted,
+            remaining,
+        ] = columns.map(|c| c.get(place).copied().unwrap_or_default());
+        let Some(state) = states.get_mut(&AccountId::new(account)) else {
+            continue;
+        };
+        let expires_at = null(expires_at);
+        state.lots.push(Lot {
+            id: LotId::new(id),
+            kind: lot_kind(kind)?,
+            priority: i16::try_from(priority).unwrap_or(i16::MAX),
+            effective_at: instant("lot", effective_at)?,
+            expires_at: expires_at.map(|at| instant("lot", at)).transpose()?,
+            created_at: instant("lot", created_at)?,
+            granted: amount(granted),
+            remaining: amount(remaining),
+        });
+    }
+    Ok(())
+}
+
+fn read_leases(
+    found: &Table,
+    states: &mut BTreeMap<AccountId, AccountState>,
+) -> Result<(), StoreError> {
+    let columns = [1, 2, 3, 4, 5, 6].map(|c| found.ints(c));
+    for (place, account) in found.ints(0).iter().enumerate() {
+        let [node, kind, subject, unit, window_start, leased] =
+            columns.map(|c| c.get(place).copied().unwrap_or_default());
+        let Some(state) = states.get_mut(&AccountId::new(*account)) else {
+            continue;
+        };
+        let scope = call_row::scope(kind, subject, unit, window_start)?;
+        let key = (NodeId::new(node), scope);
+        state.leases.insert(key, amount(leased));
+    }
+    Ok(())
 }
 
 /// A limit or quota in its window.
@@ -208,7 +330,16 @@ pub(crate) async fn uses<C: ConnectionTrait>(
     tx: &C,
     scopes: impl IntoIterator<Item = &(AccountId, BudgetScope)>,
 ) -> Result<Vec<(AccountId, BudgetScope, Budget)>, StoreError> {
-    let mut rows = USES.rows(tx.get_database_backend());
+    let rows = wanted_uses(tx.get_database_backend(), scopes);
+    let [found] = read(tx, [rows]).await?;
+    read_uses(&found).collect()
+}
+
+fn wanted_uses<'a>(
+    backend: DbBackend,
+    scopes: impl IntoIterator<Item = &'a (AccountId, BudgetScope)>,
+) -> Rows {
+    let mut rows = USES.rows(backend);
     for (account, scope) in scopes {
         let row = scope.row();
         rows.push([
@@ -219,25 +350,37 @@ pub(crate) async fn uses<C: ConnectionTrait>(
             row.window_start.into(),
         ]);
     }
-    let found = rows.query(tx).await?;
-    found.iter().map(budget).collect()
+    rows
 }
 
-fn budget(row: &QueryResult) -> Result<(AccountId, BudgetScope, Budget), StoreError> {
-    let limits = ["key_limit", "member_limit", "quota_amount"];
-    let mut limit: Option<Amount> = None;
-    for column in limits {
-        limit = limit.or(get::<Option<i64>>(row, column)?.map(amount));
-    }
-    let of = |column| Ok::<_, StoreError>(get::<Option<i64>>(row, column)?.unwrap_or(0));
-    let in_use = BudgetUse {
-        limit,
-        used: amount(of("used")?),
-        leased: amount(of("leased")?),
-    };
-    let is_known = get::<i64>(row, "known")? == 1;
-    let account = AccountId::new(get(row, "account_id")?);
-    Ok((account, scope(row)?, Budget { in_use, is_known }))
+fn read_uses(
+    found: &Table,
+) -> impl Iterator<Item = Result<(AccountId, BudgetScope, Budget), StoreError>> {
+    let columns = [1, 2, 3, 4, 5, 6, 7, 8].map(|c| found.ints(c));
+    found
+        .ints(0)
+        .iter()
+        .enumerate()
+        .map(move |(place, account)| {
+            let [
+                kind,
+                subject,
+                unit,
+                window_start,
+                used,
+                leased,
+                limit,
+                known,
+            ] = columns.map(|c| c.get(place).copied().unwrap_or_default());
+            let scope = call_row::scope(kind, subject, unit, window_start)?;
+            let in_use = BudgetUse {
+                limit: null(limit).map(amount),
+                used: amount(used),
+                leased: amount(leased),
+            };
+            let is_known = known == 1;
+            Ok((AccountId::new(*account), scope, Budget { in_use, is_known }))
+        })
 }
 
 pub(crate) fn scope(row: &QueryResult) -> Result<BudgetScope, StoreError> {
@@ -254,8 +397,7 @@ pub(crate) fn lot(row: &QueryResult) -> Result<Lot, StoreError> {
     let expires_at: Option<i64> = get(row, "expires_at")?;
     Ok(Lot {
         id: LotId::new(get(row, "id")?),
-        kind: LotKind::of_name(&kind)
-            .ok_or_else(|| StoreError::unreadable("lot", format!("\"{kind}\" is not a kind")))?,
+        kind: lot_kind(&kind)?,
         priority: i16::try_from(get::<i64>(row, "priority")?).unwrap_or(i16::MAX),
         effective_at: instant("lot", get(row, "effective_at")?)?,
         expires_at: expires_at.map(|at| instant("lot", at)).transpose()?,
@@ -263,4 +405,9 @@ pub(crate) fn lot(row: &QueryResult) -> Result<Lot, StoreError> {
         granted: amount(get(row, "granted")?),
         remaining: amount(get(row, "remaining")?),
     })
+}
+
+fn lot_kind(name: &str) -> Result<LotKind, StoreError> {
+    LotKind::of_name(name)
+        .ok_or_else(|| StoreError::unreadable("lot", format!("\"{name}\" is not a kind")))
 }

@@ -13,12 +13,12 @@ use crate::call_row;
 use crate::error::StoreError;
 use crate::instant::{micros, stored};
 use crate::rows::Kind::{Int, Text};
-use crate::rows::{BatchSql, Cell, Rows};
+use crate::rows::{BatchSql, Cell, Rows, write};
 
 /// The width of a bucket of the roll-ups, in microseconds: a quarter of an hour.
 pub(crate) const BUCKET_US: i64 = 15 * 60 * 1_000_000;
 
-static ATTEMPTS: BatchSql = BatchSql::new(
+pub(crate) static ATTEMPTS: BatchSql = BatchSql::new(
     &[
         ("account_id", Int),
         ("call_id", Int),
@@ -28,18 +28,18 @@ static ATTEMPTS: BatchSql = BatchSql::new(
         ("outcome", Text),
         ("latency_ms", Int),
     ],
-    "INSERT INTO call_attempt ({columns}) SELECT {columns} FROM {rows} v",
+    "INSERT{fail} INTO call_attempt ({columns}) SELECT {columns} FROM {rows} v",
 );
 
-static KEYS: BatchSql = BatchSql::new(
+pub(crate) static KEYS: BatchSql = BatchSql::new(
     &[("account_id", Int), ("key", Text), ("call_id", Int)],
     "INSERT INTO call_idempotency ({columns}) SELECT {columns} FROM {rows} v WHERE true \
      ON CONFLICT (account_id, key) DO NOTHING",
 );
 
-static UNLISTED: BatchSql = BatchSql::new(
+pub(crate) static UNLISTED: BatchSql = BatchSql::new(
     &[("account_id", Int), ("call_id", Int)],
-    "INSERT INTO call_unlisted ({columns}) SELECT {columns} FROM {rows} v",
+    "INSERT{fail} INTO call_unlisted ({columns}) SELECT {columns} FROM {rows} v",
 );
 
 /// A column of the roll-ups after more was added. None of them is negative; a sum stops at the
@@ -61,7 +61,7 @@ macro_rules! summed {
     };
 }
 
-static ROLLUP: BatchSql = BatchSql::new(
+pub(crate) static ROLLUP: BatchSql = BatchSql::new(
     &[
         ("account_id", Int),
         ("bucket_start", Int),
@@ -94,19 +94,19 @@ static ROLLUP: BatchSql = BatchSql::new(
     ),
 );
 
-static WALLETS: BatchSql = BatchSql::new(
+pub(crate) static WALLETS: BatchSql = BatchSql::new(
     &[("account_id", Int), ("posted", Int), ("leased", Int)],
-    "UPDATE wallet SET posted = v.posted, leased = v.leased FROM {rows} v \
+    "UPDATE{fail} wallet SET posted = v.posted, leased = v.leased FROM {rows} v \
      WHERE wallet.account_id = v.account_id",
 );
 
-static LOTS: BatchSql = BatchSql::new(
+pub(crate) static LOTS: BatchSql = BatchSql::new(
     &[("account_id", Int), ("id", Int), ("remaining", Int)],
-    "UPDATE lot SET remaining = v.remaining FROM {rows} v \
+    "UPDATE{fail} lot SET remaining = v.remaining FROM {rows} v \
      WHERE lot.account_id = v.account_id AND lot.id = v.id",
 );
 
-static USES: BatchSql = BatchSql::new(
+pub(crate) static USES: BatchSql = BatchSql::new(
     &[
         ("account_id", Int),
         ("kind", Int),
@@ -121,7 +121,7 @@ static USES: BatchSql = BatchSql::new(
      used = excluded.used, leased = excluded.leased",
 );
 
-static LEASES: BatchSql = BatchSql::new(
+pub(crate) static LEASES: BatchSql = BatchSql::new(
     &[
         ("account_id", Int),
         ("node_id", Int),
@@ -131,7 +131,7 @@ static LEASES: BatchSql = BatchSql::new(
         ("window_start", Int),
         ("amount", Int),
     ],
-    "UPDATE lease SET amount = v.amount FROM {rows} v \
+    "UPDATE{fail} lease SET amount = v.amount FROM {rows} v \
      WHERE lease.account_id = v.account_id AND lease.node_id = v.node_id \
      AND lease.kind = v.kind AND lease.subject = v.subject AND lease.unit = v.unit \
      AND lease.window_start = v.window_start",
@@ -148,7 +148,7 @@ pub(crate) static TXNS: BatchSql = BatchSql::new(
         ("balance_after", Int),
         ("note", Text),
     ],
-    "INSERT INTO ledger_txn ({columns}) SELECT {columns} FROM {rows} v",
+    "INSERT{fail} INTO ledger_txn ({columns}) SELECT {columns} FROM {rows} v",
 );
 
 pub(crate) static ENTRIES: BatchSql = BatchSql::new(
@@ -160,13 +160,15 @@ pub(crate) static ENTRIES: BatchSql = BatchSql::new(
         ("amount", Int),
         ("lot_id", Int),
     ],
-    "INSERT INTO ledger_entry ({columns}) SELECT {columns} FROM {rows} v",
+    "INSERT{fail} INTO ledger_entry ({columns}) SELECT {columns} FROM {rows} v",
 );
 
 /// What a batch writes, collected account by account.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct Page<'a> {
     settled_at: i64,
+    /// Whether calls are put into their accounts' lists later.
+    is_queued: bool,
     calls: Rows,
     attempts: Rows,
     keys: Rows,
@@ -177,7 +179,7 @@ pub(crate) struct Page {
     leases: Rows,
     txns: Rows,
     entries: Rows,
-    rollup: BTreeMap<(AccountId, i64, i64, String), Bucket>,
+    rollup: BTreeMap<(AccountId, i64, i64, &'a str), Bucket>,
     rollup_rows: Rows,
 }
 
@@ -192,10 +194,11 @@ struct Bucket {
     overrun: i64,
 }
 
-impl Page {
+impl<'a> Page<'a> {
     pub(crate) fn new(backend: DbBackend, settled_at: i64) -> Self {
         Self {
             settled_at,
+            is_queued: backend == DbBackend::Sqlite,
             calls: call_row::INSERT.rows(backend),
             attempts: ATTEMPTS.rows(backend),
             keys: KEYS.rows(backend),
@@ -214,7 +217,7 @@ impl Page {
     /// A call and what it was charged.
     pub(crate) fn call(
         &mut self,
-        settlement: &Settlement,
+        settlement: &'a Settlement,
         settled: &SettledCall,
         txn: Option<LedgerTxnId>,
     ) {
@@ -224,14 +227,16 @@ impl Page {
         if let Some(key) = settlement.facts.idempotency_key.as_deref() {
             self.keys.push([account.into(), key.into(), call.into()]);
         }
-        self.unlisted.push([account.into(), call.into()]);
+        if self.is_queued {
+            self.unlisted.push([account.into(), call.into()]);
+        }
         self.count(settlement, settled);
     }
 
-    fn count(&mut self, settlement: &Settlement, settled: &SettledCall) {
+    fn count(&mut self, settlement: &'a Settlement, settled: &SettledCall) {
         let started = micros(settlement.facts.started_at);
         let bucket = started.saturating_sub(started.rem_euclid(BUCKET_US));
-        let model = settlement.model.as_str().to_owned();
+        let model = settlement.model.as_str();
         let key = (settlement.account, bucket, settlement.key.get(), model);
         let sum = self.rollup.entry(key).or_default();
         sum.calls = sum.calls.saturating_add(1);
@@ -311,13 +316,14 @@ impl Page {
         push_entries(&mut self.entries, txn);
     }
 
+    /// Writes everything in one round trip.
     pub(crate) async fn write<C: ConnectionTrait>(mut self, tx: &C) -> Result<(), StoreError> {
         for ((account, bucket, key, model), sum) in &self.rollup {
             self.rollup_rows.push([
                 account.get().into(),
                 (*bucket).into(),
                 (*key).into(),
-                model.as_str().into(),
+                (*model).into(),
                 sum.calls.into(),
                 sum.void_calls.into(),
                 sum.prompt_tokens.into(),
@@ -327,7 +333,7 @@ impl Page {
                 sum.overrun.into(),
             ]);
         }
-        for rows in [
+        let parts = vec![
             self.wallets,
             self.lots,
             self.uses,
@@ -339,10 +345,8 @@ impl Page {
             self.keys,
             self.unlisted,
             self.rollup_rows,
-        ] {
-            rows.run(tx).await?;
-        }
-        Ok(())
+        ];
+        write(tx, parts).await
     }
 }
 

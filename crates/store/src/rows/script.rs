@@ -1,0 +1,204 @@
+//! Several batches in one round trip.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
+
+use super::{BatchSql, Kind, NULL_INT, Rows};
+use crate::error::StoreError;
+
+/// What becomes of the statements of batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Use {
+    Alone,
+    Read,
+    Write,
+}
+
+/// By use, database and statements.
+type Key = (Use, bool, Vec<usize>);
+
+static TEXTS: Mutex<BTreeMap<Key, Arc<str>>> = Mutex::new(BTreeMap::new());
+
+/// The text for these batches, rendered once.
+pub(super) fn text(used: Use, backend: DbBackend, parts: &[Rows]) -> Arc<str> {
+    let is_postgres = backend == DbBackend::Postgres;
+    let statements = parts.iter().map(|p| std::ptr::from_ref(p.sql).addr());
+    let key = (used, is_postgres, statements.collect());
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = texts.entry(key).or_insert_with(|| {
+        let mut after = 0_usize;
+        let rendered = parts.iter().map(|part| {
+            let text = part.sql.render(backend, after);
+            after = after.saturating_add(part.sql.parameters(backend));
+            (part.sql, text)
+        });
+        let rendered: Vec<(&BatchSql, String)> = rendered.collect();
+        Arc::from(match used {
+            Use::Alone => rendered.into_iter().map(|(_, text)| text).collect(),
+            Use::Read => reading(&rendered, is_postgres),
+            Use::Write => writing(&rendered, is_postgres),
+        })
+    });
+    Arc::clone(text)
+}
+
+/// One row that holds an array a column.
+fn reading(parts: &[(&BatchSql, String)], is_postgres: bool) -> String {
+    let pages: Vec<String> = parts
+        .iter()
+        .enumerate()
+        .map(|(i, (sql, text))| {
+            let columns = sql
+                .yields
+                .iter()
+                .map(|(name, kind)| match (kind, is_postgres) {
+                    (Kind::Text, false) => format!("json_group_array({name})"),
+                    (_, false) => format!("json_group_array(COALESCE({name}, {NULL_INT}))"),
+                    (Kind::Text, true) => format!("array_agg({name})"),
+                    (_, true) => format!("array_agg(COALESCE({name}, '{NULL_INT}'::bigint))"),
+                });
+            let columns: Vec<String> = columns.collect();
+            let columns = columns.join(", ");
+            format!("(SELECT {columns} FROM ({text}) t{i}) p{i}")
+        })
+        .collect();
+    format!("SELECT * FROM {}", pages.join(" CROSS JOIN "))
+}
+
+fn writing(parts: &[(&BatchSql, String)], is_postgres: bool) -> String {
+    let texts = parts.iter().map(|(_, text)| text.as_str());
+    if !is_postgres {
+        return texts.collect::<Vec<_>>().join(";\n");
+    }
+    // They touch different tables, so it does not matter that all of them see the state before.
+    let named: Vec<String> = texts
+        .enumerate()
+        .map(|(i, text)| format!("w{i} AS ({text})"))
+        .collect();
+    format!("WITH {} SELECT 1 AS one", named.join(",\n"))
+}
+
+fn statement(
+    used: Use,
+    backend: DbBackend,
+    parts: Vec<Rows>,
+) -> Result<Option<Statement>, StoreError> {
+    let parts: Vec<Rows> = parts.into_iter().filter(|p| p.count > 0).collect();
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    let text = text(used, backend, &parts);
+    let mut values = Vec::new();
+    for part in parts {
+        part.into_values(&mut values)?;
+    }
+    Ok(Some(Statement::from_sql_and_values(
+        backend, &*text, values,
+    )))
+}
+
+/// Runs the statements, each over its own table, those without rows left out.
+pub(crate) async fn write<C: ConnectionTrait>(db: &C, parts: Vec<Rows>) -> Result<(), StoreError> {
+    if let Some(statement) = statement(Use::Write, db.get_database_backend(), parts)? {
+        db.execute_raw(statement).await?;
+    }
+    Ok(())
+}
+
+/// Runs the queries, those without rows left out. One table each, in order.
+pub(crate) async fn read<const N: usize, C: ConnectionTrait>(
+    db: &C,
+    parts: [Rows; N],
+) -> Result<[Table; N], StoreError> {
+    let backend = db.get_database_backend();
+    let asked = [(); N];
+    let mut asked = asked.map(|()| (false, &[] as super::Shape));
+    for (asked, part) in asked.iter_mut().zip(&parts) {
+        *asked = (part.count > 0, part.sql.yields);
+    }
+    let row = match statement(Use::Read, backend, parts.into())? {
+        Some(statement) => db.query_one_raw(statement).await?,
+        None => None,
+    };
+    let mut next = 0;
+    let mut tables = asked.map(|_| Table::default());
+    let Some(row) = row else {
+        return Ok(tables);
+    };
+    for (table, (is_asked, yields)) in tables.iter_mut().zip(asked) {
+        if is_asked {
+            *table = Table::of(&row, backend, yields, &mut next)?;
+        }
+    }
+    Ok(tables)
+}
+
+/// What a query found, column by column.
+#[derive(Debug, Default)]
+pub(crate) struct Table(Vec<Column>);
+
+#[derive(Debug)]
+enum Column {
+    Int(Vec<i64>),
+    Text(Vec<String>),
+}
+
+impl Table {
+    fn of(
+        row: &QueryResult,
+        backend: DbBackend,
+        yields: super::Shape,
+        next: &mut usize,
+    ) -> Result<Self, StoreError> {
+        let mut columns = Vec::with_capacity(yields.len());
+        for (_, kind) in yields {
+            let place = *next;
+            *next = place.saturating_add(1);
+            let is_text = *kind == Kind::Text;
+            columns.push(match (backend, is_text) {
+                (DbBackend::Postgres, false) => Column::Int(
+                    row.try_get_by_index::<Option<_>>(place)?
+                        .unwrap_or_default(),
+                ),
+                (DbBackend::Postgres, true) => Column::Text(
+                    row.try_get_by_index::<Option<_>>(place)?
+                        .unwrap_or_default(),
+                ),
+                (_, false) => Column::Int(parsed(row, place)?),
+                (_, true) => Column::Text(parsed(row, place)?),
+            });
+        }
+        Ok(Self(columns))
+    }
+
+    /// The numbers of a column; see [`null`].
+    pub(crate) fn ints(&self, column: usize) -> &[i64] {
+        match self.0.get(column) {
+            Some(Column::Int(values)) => values,
+            Some(Column::Text(_)) | None => &[],
+        }
+    }
+
+    /// The texts of a column.
+    pub(crate) fn texts(&self, column: usize) -> &[String] {
+        match self.0.get(column) {
+            Some(Column::Text(values)) => values,
+            Some(Column::Int(_)) | None => &[],
+        }
+    }
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(
+    row: &QueryResult,
+    place: usize,
+) -> Result<T, StoreError> {
+    let text: String = row.try_get_by_index(place)?;
+    serde_json::from_str(&text).map_err(|e| StoreError::unreadable("batch", e.to_string()))
+}
+
+/// A number of a [`Table`], unless it stands for none.
+pub(crate) fn null(value: i64) -> Option<i64> {
+    Some(value).filter(|v| *v != NULL_INT)
+}
