@@ -62,6 +62,10 @@ bench-core *ARGS:
 bench-settle *ARGS:
     scripts/bench/settle.sh {{ ARGS }}
 
+# Time the store as accounts and calls grow to a million and ten million; --write docs/reference keeps it
+bench-growth *ARGS:
+    scripts/bench/growth.sh {{ ARGS }}
+
 # Time the gateway beside nginx on one simulated upstream
 bench-gateway *ARGS: release
     scripts/bench/gateway.sh {{ ARGS }}

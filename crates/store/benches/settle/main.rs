@@ -20,6 +20,10 @@
     reason = "a benchmark that cannot run has nothing to say; its figures are measured, not money"
 )]
 
+#[path = "../world/callers.rs"]
+mod callers;
+#[path = "../world/funded.rs"]
+mod funded;
 mod pgbench;
 mod scene;
 
@@ -28,8 +32,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use self::callers::Seen;
 use self::pgbench::TpcB;
-use self::scene::{Scene, Seen};
+use self::scene::Scene;
 
 /// How many accounts are "many".
 const ACCOUNTS: i64 = 10_000;
@@ -79,7 +84,7 @@ fn main() -> ExitCode {
         eprintln!("round {round}: TPC-B {:.0}/s", tps[tps.len() - 1]);
         for way in &mut ways {
             let seen = way.scene.settle(way.callers, time);
-            let (database, name, rate) = (way.database, way.name, seen.per_second);
+            let (database, name, rate) = (way.database, way.name, seen["per_second"]);
             eprintln!("round {round}: {database}, {name}: {rate:.0} settlements/s");
             way.rounds.push(seen);
         }
@@ -158,16 +163,12 @@ fn report(
 impl Way {
     /// The means of the rounds.
     fn figures(&self) -> Value {
-        let of = |figure: fn(&Seen) -> f64| {
-            rounded(mean(&self.rounds.iter().map(figure).collect::<Vec<_>>()))
-        };
-        json!({
-            "per_second": of(|s| s.per_second),
-            "per_commit": of(|s| s.per_commit),
-            "p50_ms": of(|s| s.p50_ms),
-            "p99_ms": of(|s| s.p99_ms),
-            "cpu_us": of(|s| s.cpu_us),
-        })
+        let mut figures = json!({});
+        for name in self.rounds[0].keys() {
+            let of: Vec<f64> = self.rounds.iter().map(|seen| seen[name]).collect();
+            figures[*name] = rounded(mean(&of)).into();
+        }
+        figures
     }
 }
 

@@ -1,0 +1,234 @@
+//! What grows with the number of accounts and calls, and what does not.
+//!
+//! `./just bench-growth [--short] [--rounds N] [--seconds N] [--write FOLDER]`. Fills databases of
+//! four sizes on SQLite and on PostgreSQL, then times the same things on all of them in turns.
+//! `--write` puts the table and a plot into a folder. Ends with one line of JSON, and fails when a
+//! figure of the hot path grew by more than is claimed.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::float_arithmetic,
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a benchmark that cannot run has nothing to say; its figures are measured, not money"
+)]
+
+#[path = "../world/callers.rs"]
+mod callers;
+#[path = "../world/funded.rs"]
+mod funded;
+mod grown;
+mod measured;
+mod plot;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use self::grown::Size;
+use self::measured::Grown;
+use self::plot::Series;
+
+/// How many times larger a figure of the hot path may become.
+const CLAIMED: f64 = 1.10;
+/// The figures of the hot path, and the size that each is compared with: settling for many accounts
+/// needs many.
+const HOT: [(&str, usize); 2] = [("settle_hot_us", 0), ("settle_active_us", 1)];
+
+const fn size(accounts: i64, calls: i64) -> Size {
+    Size { accounts, calls }
+}
+
+const SIZES: [Size; 4] = [
+    size(1, 10_000),
+    size(10_000, 10_000),
+    size(1_000_000, 10_000),
+    size(1_000_000, 10_000_000),
+];
+const SHORT: [Size; 4] = [
+    size(1, 1000),
+    size(1000, 1000),
+    size(10_000, 1000),
+    size(10_000, 100_000),
+];
+
+fn main() -> ExitCode {
+    let options = Options::read();
+    let sizes = if options.short { SHORT } else { SIZES };
+    let mut all = Vec::new();
+    for database in ["sqlite", "postgres"] {
+        for size in sizes {
+            all.push(make(database, size));
+        }
+    }
+    let time = Duration::from_secs(options.seconds);
+    for round in 0..=options.rounds {
+        for grown in &mut all {
+            grown.settle(if round == 0 {
+                Duration::from_millis(500)
+            } else {
+                time
+            });
+            grown.cold();
+            grown.pages();
+            if round == 0 {
+                // To warm up.
+                grown.figures.retain(|name, _| *name == "node_start_ms");
+            }
+        }
+        eprintln!("round {round} of {} is over", options.rounds);
+    }
+    report(&options, &sizes, &all)
+}
+
+fn make(database: &'static str, size: Size) -> Grown {
+    let begun = Instant::now();
+    let runtime = Runtime::new().unwrap();
+    let fill = |url: &str| {
+        runtime.block_on(async {
+            let (store, _) = funded::open(url, None).await;
+            store.migrate(|_, _, _| ()).await.unwrap();
+            store.close().await;
+            grown::fill(url, size).await;
+        });
+    };
+    let grown = if database == "sqlite" {
+        // Beside the build, because a temporary folder may be kept in memory.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let url = format!("sqlite://{}/bench.db", folder.path().display());
+        fill(&url);
+        Grown::open(database, size, &url, folder)
+    } else {
+        let made = testkit::postgres::database();
+        let url = made.url().to_owned();
+        fill(&url);
+        Grown::open(database, size, &url, made)
+    };
+    let took = begun.elapsed().as_secs();
+    eprintln!("{database}, {}: made in {took} s", title(size));
+    grown
+}
+
+fn title(size: Size) -> String {
+    format!("{} accounts, {} calls", size.accounts, size.calls)
+}
+
+fn report(options: &Options, sizes: &[Size], all: &[Grown]) -> ExitCode {
+    let titles: Vec<String> = sizes.iter().map(|s| title(*s)).collect();
+    let mut series = Vec::new();
+    let mut grew = json!({});
+    let mut holds = true;
+    for of_database in all.chunks(sizes.len()) {
+        let database = of_database[0].database;
+        for name in of_database[0].figures.keys() {
+            let figures = of_database.iter().map(|g| median(&g.figures[name]));
+            let figures: Vec<f64> = figures.collect();
+            if let Some((_, base)) = HOT.iter().find(|(hot, _)| hot == name) {
+                let times = figures
+                    .iter()
+                    .skip(*base)
+                    .fold(0.0, |most: f64, f| most.max(*f));
+                let times = times / figures[*base];
+                grew[database][*name] = rounded(times).into();
+                holds &= times <= CLAIMED;
+            }
+            series.push(Series {
+                database,
+                name,
+                figures,
+            });
+        }
+    }
+    let largest = all.iter().filter(|g| g.size == sizes[sizes.len() - 1]);
+    let bytes: Value = largest
+        .map(|g| {
+            let tables = Runtime::new().unwrap().block_on(grown::bytes(&g.url));
+            (g.database.to_owned(), json!(tables))
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let table = plot::table(&titles, &series);
+    eprintln!("\n{table}");
+    if let Some(folder) = &options.write {
+        std::fs::write(format!("{folder}/growth.svg"), plot::svg(&titles, &series)).unwrap();
+        std::fs::write(format!("{folder}/growth-table.md"), &table).unwrap();
+    }
+    let figures: Vec<Value> = series
+        .iter()
+        .map(|s| {
+            let figures: Vec<f64> = s.figures.iter().map(|f| rounded(*f)).collect();
+            json!({"database": s.database, "name": s.name, "figures": figures})
+        })
+        .collect();
+    let line = json!({
+        "bench": "growth",
+        "sizes": titles,
+        "keys": sizes.iter().map(|s| s.keys()).collect::<Vec<_>>(),
+        "calls_of_the_listed_account": sizes.iter().map(|s| s.calls_of_first()).collect::<Vec<_>>(),
+        "rounds": options.rounds,
+        "figures": figures,
+        "bytes_of_the_largest": bytes,
+        "hot_path_grew_times": grew,
+        "claimed_times": CLAIMED,
+        "holds": holds,
+    });
+    println!("{line}");
+    if holds {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn rounded(figure: f64) -> f64 {
+    (figure * 100.0).round() / 100.0
+}
+
+struct Options {
+    short: bool,
+    rounds: u64,
+    seconds: u64,
+    write: Option<String>,
+}
+
+impl Options {
+    fn read() -> Self {
+        let mut options = Self {
+            short: false,
+            rounds: 5,
+            seconds: 2,
+            write: None,
+        };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let mut next = || words.next().unwrap();
+            match word.as_str() {
+                // What `cargo bench` adds.
+                "--bench" => {}
+                "--short" => options.short = true,
+                "--rounds" => options.rounds = next().parse().unwrap(),
+                "--seconds" => options.seconds = next().parse().unwrap(),
+                "--write" => options.write = Some(next()),
+                other => panic!(
+                    "unknown option {other}: --short, --rounds N, --seconds N, --write FOLDER"
+                ),
+            }
+        }
+        options
+    }
+}
