@@ -26,7 +26,8 @@ use forwarder::Forwarder;
 use node::Node;
 use place::Place;
 
-/// For how many seconds a node is silent before others take it for dead.
+/// For how many seconds a node is silent before others take it for dead, where a proof has nodes
+/// taken for dead often. The least that a node takes.
 pub const SILENCE_S: u64 = 3;
 
 /// What a cluster is made of.
@@ -38,6 +39,8 @@ pub struct Shape {
     pub database: Place,
     /// Whether commits wait for a standby, and nodes reach the primary through a forwarder.
     pub standby: bool,
+    /// More of every node's configuration: sections in TOML, without `[database]`.
+    pub config: String,
 }
 
 impl Shape {
@@ -52,7 +55,15 @@ impl Shape {
                 .collect::<Result<_, _>>()?,
             database: Place::local()?,
             standby,
+            config: String::new(),
         })
+    }
+
+    /// The same, and nodes that are silent for three seconds are taken for dead.
+    #[must_use]
+    pub fn soon_dead(mut self) -> Self {
+        self.config = format!("node.silence_s = {SILENCE_S}\n{}", self.config);
+        self
     }
 }
 
@@ -105,7 +116,10 @@ impl Cluster {
         seeding.stop().await?;
         let folder = TempDir::new()?;
         let places = shape.nodes.into_iter().zip(1..);
-        let nodes = places.map(|(place, number)| new_node(number, place, folder.path(), &url));
+        let nodes = places.map(|(place, number)| {
+            let config = (url.as_str(), shape.config.as_str());
+            new_node(number, place, folder.path(), config)
+        });
         let mut cluster = Self {
             nodes: nodes.collect::<Result<_, _>>()?,
             primary,
@@ -259,14 +273,18 @@ async fn follow(primary: &Server) -> Result<Server, Failure> {
     Ok(standby)
 }
 
-fn new_node(number: u32, place: Place, folder: &Path, url: &str) -> Result<Node, Failure> {
+fn new_node(
+    number: u32,
+    place: Place,
+    folder: &Path,
+    (url, more): (&str, &str),
+) -> Result<Node, Failure> {
     let name = format!("node-{number}");
     let config = |place: &Place| {
         let address = place.address();
         format!(
-            "listen = \"{address}\"\n\
+            "listen = \"{address}\"\nnode.name = \"node-{number}\"\n{more}\
              [database]\nurl = \"{url}\"\n\
-             [node]\nname = \"node-{number}\"\nsilence_s = {SILENCE_S}\n\
              [[channel]]\nname = \"simulated\"\nprotocol = \"simulated\"\nmodels = [\"sim/*\"]\n"
         )
     };

@@ -29,9 +29,9 @@ impl CrashNodes {
     /// # Errors
     /// They do not come up.
     pub async fn start(nodes: usize, standby: bool, seed: u64) -> Result<Self, Failure> {
-        let cluster = Cluster::start(Shape::local(nodes, standby)?).await?;
+        let cluster = Cluster::start(Shape::local(nodes, standby)?.soon_dead()).await?;
         Ok(Self {
-            rounds: Rounds::new("crash-nodes", cluster, seed),
+            rounds: Rounds::new("crash-nodes", cluster, seed).await?,
             node_kills: 0,
             database_kills: 0,
             promotions: 0,

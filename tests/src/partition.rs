@@ -34,8 +34,8 @@ impl Partition {
     /// They do not come up, or the networks cannot be made.
     pub async fn start(nodes: usize, seed: u64) -> Result<Self, Failure> {
         let network = Network::lay_out(nodes)?;
-        let cluster = Cluster::start(network.shape()?).await?;
-        let mut rounds = Rounds::new("partition", cluster, seed);
+        let cluster = Cluster::start(network.shape()?.soon_dead()).await?;
+        let mut rounds = Rounds::new("partition", cluster, seed).await?;
         // A connection that hangs in a dead link says nothing of whether a node serves.
         rounds.connect_anew = true;
         Ok(Self {

@@ -36,6 +36,8 @@ const TIGHT: i128 = 150_000_000;
 const CALLERS: [usize; 3] = [4, 2, 2];
 /// How long a caller waits for the end of an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one waits who does not wait for a broken link to be mended.
+const HASTE: Duration = Duration::from_secs(2);
 /// How soon every node must serve again.
 const BACK: Duration = Duration::from_secs(5);
 /// How long a round waits for everybody to serve again before it gives up.
@@ -51,6 +53,7 @@ pub struct Rounds {
     /// Whether each call has a connection of its own, which must be there within a second.
     pub connect_anew: bool,
     proof: &'static str,
+    control: Control,
     number: u64,
     tally: Tally,
 }
@@ -75,15 +78,19 @@ struct Tally {
 
 impl Rounds {
     /// Before the first round.
-    pub fn new(proof: &'static str, cluster: Cluster, seed: u64) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// The operator is refused.
+    pub async fn new(proof: &'static str, cluster: Cluster, seed: u64) -> Result<Self, Failure> {
+        Ok(Self {
+            control: cluster.control(0).await?,
             cluster,
             seeded: Seeded::new(seed),
             connect_anew: false,
             proof,
             number: 0,
             tally: Tally::default(),
-        }
+        })
     }
 
     /// Makes the payers of a round and has them call; `what` says what will happen.
@@ -93,11 +100,11 @@ impl Rounds {
     pub async fn begin(&mut self, what: &str) -> Result<Round, Failure> {
         self.number += 1;
         self.say(what);
-        let control = self.cluster.control(0).await?;
+        let control = &self.control;
         let name = |kind: &str| format!("{}-{}-{kind}", self.proof, self.number);
-        let rich = Payer::new(&control, &name("rich"), RICH).await?;
-        let tight = Payer::new(&control, &name("tight"), TIGHT).await?;
-        let limited = Payer::limited(&control, &name("limited"), (RICH, TIGHT)).await?;
+        let rich = Payer::new(control, &name("rich"), RICH).await?;
+        let tight = Payer::new(control, &name("tight"), TIGHT).await?;
+        let limited = Payer::limited(control, &name("limited"), (RICH, TIGHT)).await?;
         let payers = vec![rich, tight, limited];
         let traffic = self.load(&payers)?;
         Ok(Round { traffic, payers })
@@ -131,6 +138,14 @@ impl Rounds {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             };
             let took = served - since;
+            if took > BACK {
+                let log = self.cluster.nodes.get(number).map(Node::log_end);
+                self.say(&format!(
+                    "the log of node {}:\n{}",
+                    number + 1,
+                    log.unwrap_or_default()
+                ));
+            }
             findings.check(took <= BACK, || {
                 format!("node {} served again after {took:?} only", number + 1)
             });
@@ -161,7 +176,7 @@ impl Rounds {
     pub async fn finish(&mut self, round: Round, findings: &mut Findings) -> Result<(), Failure> {
         tokio::time::sleep(Duration::from_millis(self.seeded.between(100, 500))).await;
         let seen = round.traffic.end().await?;
-        let control = self.cluster.control(0).await?;
+        let control = self.control.clone();
         let compared = self.check(&control, &round.payers, &seen, findings).await?;
         self.say(&format!("{compared:?}"));
         self.tally.compared.add(compared);
@@ -197,11 +212,14 @@ impl Rounds {
         for (number, node) in self.cluster.nodes.iter().enumerate() {
             for (payer, callers) in CALLERS.iter().enumerate() {
                 let of = payers.get(payer).ok_or("there is no such payer")?;
-                for _ in 0..*callers {
+                for number in 0..*callers {
+                    // Some leave while their answer is stuck.
+                    let hasty = self.connect_anew && number % 2 == 0;
+                    let patience = if hasty { HASTE } else { PATIENCE };
                     clients.push(Client {
                         node: number,
                         payer,
-                        caller: of.patient_caller(node, PATIENCE, self.connect_anew)?,
+                        caller: of.patient_caller(node, patience, self.connect_anew)?,
                     });
                 }
             }

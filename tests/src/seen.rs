@@ -68,6 +68,10 @@ impl Seen {
                 *self.reasons.entry(reason).or_default() += 1;
                 self.refused.extend(id);
             }
+            // The request itself got stuck on its way, and was never a call.
+            (None, _) if answer.status == 408 => {
+                *self.reasons.entry("408".to_owned()).or_default() += 1;
+            }
             _ => self.odd.push(format!("{answer:?}")),
         }
     }

@@ -100,6 +100,7 @@ impl Network {
             nodes: nodes.collect::<Result<_, _>>()?,
             database: place("database".to_owned(), format!("{BACK}.{DATABASE}"), 5432),
             standby: false,
+            config: String::new(),
         })
     }
 
