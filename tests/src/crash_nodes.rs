@@ -1,5 +1,6 @@
 //! The crash across nodes: nodes and their database are killed under load, in any order, and come
-//! back in any order. What must hold of every round: see [`crate::rounds`].
+//! back in any order; some nodes are not killed but frozen, and may find themselves taken for dead
+//! when they go on. What must hold of every round: see [`crate::rounds`].
 
 mod blow;
 
@@ -19,6 +20,7 @@ use blow::Blow;
 pub struct CrashNodes {
     rounds: Rounds,
     node_kills: u64,
+    node_freezes: u64,
     database_kills: u64,
     promotions: u64,
 }
@@ -33,6 +35,7 @@ impl CrashNodes {
         Ok(Self {
             rounds: Rounds::new("crash-nodes", cluster, seed).await?,
             node_kills: 0,
+            node_freezes: 0,
             database_kills: 0,
             promotions: 0,
         })
@@ -49,14 +52,7 @@ impl CrashNodes {
         let round = self.rounds.begin(&blow.to_string()).await?;
         tokio::time::sleep(blow.after).await;
         self.strike(&blow)?;
-        let there = self.bring_back(&blow).await?;
-        // A node could serve when it had a database and, if it was killed, a process.
-        let started = |number: usize| {
-            let killed = blow.nodes.iter().any(|(node, _)| *node == number);
-            let node = self.rounds.cluster.nodes.get(number).filter(|_| killed);
-            node.and_then(Node::started)
-        };
-        let since: Vec<_> = (0..nodes).map(|node| there.max(started(node))).collect();
+        let since = self.bring_back(&blow).await?;
         self.rounds.until_served(&round, &since, findings).await?;
         self.rounds.finish(round, findings).await?;
         self.rounds.cluster.replenish_if_alone().await
@@ -66,6 +62,7 @@ impl CrashNodes {
     pub fn line(&self) -> Value {
         let mut line = self.rounds.line();
         line["node_kills"] = self.node_kills.into();
+        line["node_freezes"] = self.node_freezes.into();
         line["database_kills"] = self.database_kills.into();
         line["promotions"] = self.promotions.into();
         line
@@ -75,9 +72,15 @@ impl CrashNodes {
         if blow.database_first {
             self.kill_database(blow)?;
         }
-        for (number, _) in &blow.nodes {
-            self.node(*number)?.kill()?;
-            self.node_kills += 1;
+        for struck in &blow.nodes {
+            let node = self.node(struck.node)?;
+            if struck.frozen {
+                node.freeze()?;
+                self.node_freezes += 1;
+            } else {
+                node.kill()?;
+                self.node_kills += 1;
+            }
         }
         if !blow.database_first {
             self.kill_database(blow)?;
@@ -93,26 +96,36 @@ impl CrashNodes {
         Ok(())
     }
 
-    /// Starts what is down when its time has come; says since when the database is there again.
-    async fn bring_back(&mut self, blow: &Blow) -> Result<Option<Instant>, Failure> {
-        let struck = Instant::now();
-        let mut nodes = blow.nodes.clone();
-        nodes.sort_by_key(|(_, down)| *down);
-        let mut nodes = nodes.into_iter().peekable();
+    /// Brings everything back when its time has come; says for each node since when it could
+    /// serve: since it had a database and, if it was struck, a process that runs.
+    async fn bring_back(&mut self, blow: &Blow) -> Result<Vec<Option<Instant>>, Failure> {
+        let start = Instant::now();
+        let mut struck = blow.nodes.clone();
+        struck.sort_by_key(|struck| struck.lasts);
+        let mut struck = struck.into_iter().peekable();
         let mut database = blow.database;
         let mut there = None;
-        while nodes.peek().is_some() || database.is_some() {
-            if database.is_some_and(|down| struck.elapsed() >= down) {
+        let mut since = vec![None; self.rounds.cluster.nodes.len()];
+        while struck.peek().is_some() || database.is_some() {
+            if database.is_some_and(|lasts| start.elapsed() >= lasts) {
                 database = None;
                 there = Some(self.database_back(blow.promote).await?);
             }
-            while let Some((number, _)) = nodes.next_if(|(_, down)| struck.elapsed() >= *down) {
-                self.node(number)?.start()?;
+            while let Some(one) = struck.next_if(|one| start.elapsed() >= one.lasts) {
+                let node = self.node(one.node)?;
+                if one.frozen {
+                    node.thaw()?;
+                } else {
+                    node.start()?;
+                }
+                if let Some(since) = since.get_mut(one.node) {
+                    *since = Some(Instant::now());
+                }
             }
             self.rounds.look_after().await?;
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(there)
+        Ok(since.into_iter().map(|node| there.max(node)).collect())
     }
 
     async fn database_back(&mut self, promote: bool) -> Result<Instant, Failure> {

@@ -212,9 +212,9 @@ impl Rounds {
         for (number, node) in self.cluster.nodes.iter().enumerate() {
             for (payer, callers) in CALLERS.iter().enumerate() {
                 let of = payers.get(payer).ok_or("there is no such payer")?;
-                for number in 0..*callers {
+                for caller in 0..*callers {
                     // Some leave while their answer is stuck.
-                    let hasty = self.connect_anew && number % 2 == 0;
+                    let hasty = self.connect_anew && caller % 2 == 0;
                     let patience = if hasty { HASTE } else { PATIENCE };
                     clients.push(Client {
                         node: number,

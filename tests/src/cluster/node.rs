@@ -140,6 +140,24 @@ impl Node {
         Ok(())
     }
 
+    /// Stops the clock of the process, as a machine does that is paused or swaps.
+    ///
+    /// # Errors
+    /// It does not run, or the system refused.
+    pub fn freeze(&mut self) -> Result<(), Failure> {
+        let child = self.child.as_ref().ok_or("it does not run")?;
+        signal(child, "STOP").map(drop)
+    }
+
+    /// Lets a frozen process go on.
+    ///
+    /// # Errors
+    /// It does not run, or the system refused.
+    pub fn thaw(&mut self) -> Result<(), Failure> {
+        let child = self.child.as_ref().ok_or("it does not run")?;
+        signal(child, "CONT").map(drop)
+    }
+
     /// Asks the process to end, waits for it and reaps it. Answers with its status and how long it
     /// took.
     ///

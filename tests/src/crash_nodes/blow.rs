@@ -1,4 +1,4 @@
-//! What is killed in a round.
+//! What is killed or frozen in a round.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,13 +6,24 @@ use std::time::Duration;
 use crate::cluster::SILENCE_S;
 use crate::seeded::Seeded;
 
-/// Who is killed in a round, and for how long.
+/// What happens to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Struck {
+    /// Its number.
+    pub(super) node: usize,
+    /// For how long.
+    pub(super) lasts: Duration,
+    /// Whether it is frozen, and goes on afterwards as if nothing had been; else it is killed.
+    pub(super) frozen: bool,
+}
+
+/// Who is struck in a round, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Blow {
     /// When, after the load began.
     pub(super) after: Duration,
-    /// Which nodes, and how long each is down.
-    pub(super) nodes: Vec<(usize, Duration)>,
+    /// Which nodes.
+    pub(super) nodes: Vec<Struck>,
     /// How long the database is down.
     pub(super) database: Option<Duration>,
     /// Whether the database goes first; else the nodes do.
@@ -36,7 +47,11 @@ impl Blow {
         let nodes = (0..struck)
             .map(|step| {
                 let node = usize::try_from((first + step) % all).unwrap_or(0);
-                (node, down(seeded))
+                Struck {
+                    node,
+                    lasts: down(seeded),
+                    frozen: seeded.percent(25),
+                }
             })
             .collect();
         Self {
@@ -70,8 +85,9 @@ impl fmt::Display for Blow {
         if self.database_first {
             database(f)?;
         }
-        for (node, down) in &self.nodes {
-            write!(f, ", node {} for {down:?}", node + 1)?;
+        for struck in &self.nodes {
+            let how = if struck.frozen { " frozen" } else { "" };
+            write!(f, ", node {}{how} for {:?}", struck.node + 1, struck.lasts)?;
         }
         if self.database_first {
             return Ok(());
@@ -89,7 +105,7 @@ mod tests {
         for seed in 0..200 {
             let blow = Blow::drawn(&mut Seeded::new(seed), 3, false);
             assert!(!blow.nodes.is_empty() || blow.database.is_some(), "{blow}");
-            assert!(blow.nodes.iter().all(|(node, _)| *node < 3), "{blow}");
+            assert!(blow.nodes.iter().all(|struck| struck.node < 3), "{blow}");
             assert_eq!(blow, Blow::drawn(&mut Seeded::new(seed), 3, false));
             assert!(
                 Blow::drawn(&mut Seeded::new(seed), 3, true)
