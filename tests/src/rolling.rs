@@ -86,7 +86,10 @@ pub async fn restart_in_turn(
     findings: &mut Findings,
 ) -> Result<Value, Failure> {
     let mut seeded = Seeded::new(seed);
-    let mut cluster = Cluster::start(Shape::local(3, false)?).await?;
+    let mut shape = Shape::local(3, false)?;
+    // Longer than the balancer takes to hear that a node leaves.
+    shape.config.push_str("limits.unready_s = 1\n");
+    let mut cluster = Cluster::start(shape).await?;
     let mut entrance = match before {
         Before::Nginx => Entrance::Nginx(Nginx::before(&cluster.nodes).await?),
         Before::Readyz => Entrance::Readyz(Balancer::of(&cluster.nodes).await?),

@@ -14,6 +14,13 @@ use crate::books::committer::{self, Committer};
 use crate::db::{self, Db};
 use crate::error::StoreError;
 
+/// How long a connection may take to be had. While the server is away it is tried again after a
+/// fifth of this at most, so that is what its return goes unnoticed.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// How PostgreSQL treats a session: one that is silent within a transaction is ended, because it
+/// keeps its locks and its process may be frozen or cut off; nobody else's calls wait for it longer.
+const SESSION: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "2s")];
+
 /// Where a store is and how it works.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -209,7 +216,10 @@ impl Target {
             .max_connections(connections)
             .sqlx_logging(false)
             .record_stmt_in_spans(false)
-            .acquire_timeout(Duration::from_secs(10));
+            .acquire_timeout(ACQUIRE);
+        if matches!(self, Self::Postgres { .. }) {
+            options.map_sqlx_postgres_opts(|postgres| postgres.options(SESSION));
+        }
         options
     }
 
