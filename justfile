@@ -108,7 +108,7 @@ release:
     cargo build --release --locked -p server --bin tollgate
 
 [private]
-suites: unit doctest sdk race-short crash-short
+suites: unit doctest sdk race-short crash-short nodes-short partition-short
 
 [private]
 unit:
@@ -126,3 +126,20 @@ race-short:
 [private]
 crash-short:
     scripts/postgres.sh --durable cargo run --locked --bin crash -- --short
+
+[private]
+nodes-short:
+    scripts/tools.sh postgres
+    cargo run --locked --bin race_nodes -- --short
+    cargo run --locked --bin crash_nodes -- --short
+    cargo run --locked --bin rolling -- --short
+
+# Not every machine lets a test make network namespaces; one that does not says so here.
+[private]
+partition-short:
+    scripts/tools.sh postgres
+    if scripts/namespace.sh true; then \
+        scripts/namespace.sh cargo run --locked --bin partition -- --short; \
+    else \
+        echo 'partition: NOT RUN, for the reason above; run ./just partition where it is possible' >&2; \
+    fi
