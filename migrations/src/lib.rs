@@ -19,6 +19,7 @@ mod m20261122_000005_calls;
 mod m20261122_000006_prices;
 mod m20261122_000007_change_feed;
 mod m20261122_000008_leases;
+mod m20261122_000009_nodes;
 mod m20261122_000010_deployment;
 mod m20261122_000011_calls;
 mod m20261122_000012_proofs;
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000006_prices::STEP),
             Box::new(m20261122_000007_change_feed::STEP),
             Box::new(m20261122_000008_leases::STEP),
+            Box::new(m20261122_000009_nodes::STEP),
             Box::new(m20261122_000010_deployment::STEP),
             Box::new(m20261122_000011_calls::STEP),
             Box::new(m20261122_000012_proofs::STEP),
@@ -48,6 +50,20 @@ impl MigratorTrait for Migrator {
 }
 
 impl Migrator {
+    /// The names of the steps that a database has and this version does not know, in order: it was
+    /// migrated by a newer one.
+    ///
+    /// # Errors
+    /// [`DbErr`].
+    pub async fn unknown<C: ConnectionTrait>(db: &C) -> Result<Vec<String>, DbErr> {
+        let known = Self::get_migration_files();
+        let taken = Self::get_migration_models(db).await?;
+        let unknown = taken.into_iter().map(|step| step.version);
+        Ok(unknown
+            .filter(|step| known.iter().all(|k| k.name() != step))
+            .collect())
+    }
+
     /// The names of the steps that a database lacks, in order.
     ///
     /// # Errors

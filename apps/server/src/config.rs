@@ -65,8 +65,11 @@ impl fmt::Debug for DatabaseUrl {
 pub(crate) struct Node {
     /// Its name, the same after each restart and different from every other node's.
     pub(crate) name: String,
-    /// For how many seconds a node must be silent to be taken for dead.
+    /// For how many seconds a node must be silent to be taken for dead; at least 3.
     pub(crate) silence_s: u32,
+    /// How many seconds the clock may differ from the database's. A node whose clock is further
+    /// off does not start, and lets no call in while it is.
+    pub(crate) max_clock_skew_s: u32,
 }
 
 /// Bounds of a call.
@@ -191,6 +194,9 @@ pub(crate) enum ConfigError {
         /// What is wrong.
         why: String,
     },
+    /// A node could not live with it.
+    #[error("node.silence_s is {0}: a node that is silent for less than 3 s may well be alive")]
+    Silence(u32),
     /// A file that was named is not there.
     #[error("there is no configuration file {0}")]
     NoFile(PathBuf),
@@ -226,6 +232,7 @@ impl Default for Node {
         Self {
             name: "tollgate-1".into(),
             silence_s: 10,
+            max_clock_skew_s: 5,
         }
     }
 }
@@ -279,6 +286,9 @@ impl Config {
 
     /// Whether the parts fit together.
     fn check(&self) -> Result<(), ConfigError> {
+        if self.node.silence_s < 3 {
+            return Err(ConfigError::Silence(self.node.silence_s));
+        }
         if let Some(fault) = self.lease.fault(self.node.silence_s) {
             return Err(ConfigError::Contradiction(fault));
         }

@@ -37,6 +37,7 @@ pub(crate) use routes::Routes;
 
 use crate::config::Limits;
 use crate::ids::Ids;
+use crate::node::ThisNode;
 use idempotency::InFlight;
 use places::Places;
 
@@ -46,6 +47,7 @@ pub(crate) struct Gate {
     pub(crate) prices: Arc<Prices>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) replay: Arc<Replay>,
+    pub(crate) node: Arc<ThisNode>,
     pub(crate) reports: Arc<dyn Reports>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) clock: Arc<dyn Clock>,

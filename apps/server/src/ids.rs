@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use billing_core::id::IdSequence;
+use billing_core::node::IdNumber;
 use billing_core::port::clock::Clock;
+use time::OffsetDateTime;
 
 /// Hands out time-ordered ids that no other node hands out.
 #[derive(Debug)]
@@ -13,7 +15,7 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    /// Ids of the node with this number.
+    /// Ids of a process with this number.
     pub(crate) fn new(node: u16, clock: Arc<dyn Clock>) -> Self {
         Self {
             sequence: Mutex::new(IdSequence::new(node)),
@@ -21,10 +23,21 @@ impl Ids {
         }
     }
 
+    /// Goes on with the number that this process got when it joined.
+    pub(crate) fn renumber(&self, number: IdNumber) {
+        let after = number.after.map_or(0, unix_ms);
+        let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        sequence.renumber(number.number, after);
+    }
+
     /// The next number; wrap it in the id type that is wanted.
     pub(crate) fn next(&self) -> i64 {
-        let ms = i64::try_from(self.clock.now().unix_timestamp_nanos() / 1_000_000);
+        let ms = unix_ms(self.clock.now());
         let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
-        sequence.next(ms.unwrap_or(i64::MAX >> 24))
+        sequence.next(ms)
     }
+}
+
+fn unix_ms(at: OffsetDateTime) -> i64 {
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX >> 24)
 }

@@ -8,6 +8,7 @@ mod gate;
 mod http;
 mod ids;
 mod jobs;
+mod node;
 mod secrets;
 mod wiring;
 

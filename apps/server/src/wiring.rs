@@ -7,10 +7,12 @@ use std::time::Duration;
 use actix_web::web::Data;
 use billing_core::id::NodeId;
 use billing_core::lease_book::LeasePolicy;
-use billing_core::port::books::{Books, BooksError, NodeJoin};
+use billing_core::node::number_of_a_guest;
+use billing_core::port::books::Books;
 use billing_core::port::catalogue::{Catalogue, CatalogueError};
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Directory, DirectoryError};
+use billing_core::port::nodes::Nodes;
 use billing_core::port::reports::Reports;
 use billing_core::port::spool::{Backlog, Spool};
 use gateway_core::route::{Channel as Route, Router};
@@ -27,9 +29,14 @@ use crate::gate::places::Places;
 use crate::gate::{Callers, Gate, Leases, Prices, Replay, Routes, Upstream, Upstreams};
 use crate::http::v1::models::ServedModels;
 use crate::ids::Ids;
+use crate::node::enter::EnterError;
+use crate::node::life::sweep_once;
+use crate::node::{NodeSettings, ThisNode};
 
 pub(crate) use store::{SpoolOpenError, SpoolView, Store, StoreError};
 
+/// How long a start waits for the leases of nodes that are gone.
+const SWEEP: Duration = Duration::from_secs(2);
 /// How long a commit waits for more settlements under load. With few calls in flight none waits.
 const LINGER: Duration = Duration::from_millis(3);
 
@@ -42,9 +49,9 @@ pub(crate) enum WiringError {
     /// The database.
     #[error("the database cannot be opened: {0}")]
     Store(#[from] StoreError),
-    /// The books.
+    /// The other nodes.
     #[error("this node cannot join: {0}")]
-    Books(#[from] BooksError),
+    Enter(#[from] EnterError),
     /// The prices.
     #[error("the price book cannot be read: {0}")]
     Catalogue(#[from] CatalogueError),
@@ -67,6 +74,7 @@ pub(crate) enum WiringError {
 pub(crate) struct Ports {
     pub(crate) store: Store,
     pub(crate) books: Arc<dyn Books>,
+    pub(crate) nodes: Arc<dyn Nodes>,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) reports: Arc<dyn Reports>,
@@ -81,14 +89,16 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
     let mut settings = StoreConfig::new(url, Arc::clone(&clock));
     settings.linger = LINGER;
     let store = Store::open(settings).await?;
+    store.refuse_newer_schema().await?;
     let shared = Arc::new(store.clone());
     Ok(Ports {
         store,
         books: shared.clone(),
+        nodes: shared.clone(),
         directory: shared.clone(),
         catalogue: shared.clone(),
         reports: shared,
-        ids: Arc::new(Ids::new(node_number()?, Arc::clone(&clock))),
+        ids: Arc::new(Ids::new(guest_number()?, Arc::clone(&clock))),
         clock,
     })
 }
@@ -98,7 +108,7 @@ impl WiringError {
     pub(crate) fn is_away(&self) -> bool {
         match self {
             Self::Store(error) => error.is_away(),
-            Self::Books(error) => matches!(error, BooksError::Unavailable(_)),
+            Self::Enter(error) => error.is_away(),
             Self::Catalogue(error) => matches!(error, CatalogueError::Unavailable(_)),
             Self::Directory(error) => matches!(error, DirectoryError::Unavailable(_)),
             Self::Config(_) | Self::Provider(_) | Self::Spool(_) | Self::NoEntropy => false,
@@ -195,6 +205,7 @@ pub(crate) struct House {
     pub(crate) callers: Arc<Callers>,
     pub(crate) prices: Arc<Prices>,
     pub(crate) leases: Arc<Leases>,
+    pub(crate) node: Arc<ThisNode>,
     pub(crate) served: Arc<dyn ServedModels>,
     /// Calls that are carried on.
     pub(crate) calls: TaskTracker,
@@ -218,7 +229,20 @@ pub(crate) async fn open_house(
     // Before the leases of the earlier life are freed, which cover these calls.
     replay.empty().await;
     let joined_at = ports.clock.now();
-    let node = join(config, &ports).await?;
+    let this_node = Arc::new(ThisNode::new(
+        NodeSettings::from(&config.node),
+        Arc::clone(&ports.nodes),
+        Arc::clone(&ports.clock),
+        Arc::clone(&ports.ids),
+        spool.port(),
+    ));
+    let node = this_node.enter(spool.ended_life()).await?;
+    // Funds that an earlier life had on lease are there for the first call, as far as they are few.
+    let stop = CancellationToken::new();
+    let sweep = sweep_once(&this_node, &stop);
+    if tokio::time::timeout(SWEEP, sweep).await.is_err() {
+        tracing::info!("leases of nodes that are gone are still being taken back");
+    }
     let policy = if ports.store.is_embedded() {
         LeasePolicy::default()
     } else {
@@ -240,6 +264,7 @@ pub(crate) async fn open_house(
         prices: Arc::clone(&prices),
         leases: Arc::clone(&leases),
         replay,
+        node: Arc::clone(&this_node),
         reports: Arc::clone(&ports.reports),
         ids: Arc::clone(&ports.ids),
         clock: Arc::clone(&ports.clock),
@@ -260,6 +285,7 @@ pub(crate) async fn open_house(
         gate: Data::new(gate),
         prices,
         leases,
+        node: this_node,
         served: routes,
         calls,
         orders,
@@ -303,24 +329,6 @@ impl ServedModels for Routes {
     fn serves(&self, model: &str) -> bool {
         Self::serves(self, model)
     }
-}
-
-/// Joins, or joins again under a new id.
-pub(crate) async fn join(config: &Config, ports: &Ports) -> Result<NodeId, BooksError> {
-    let node = NodeId::new(ports.ids.next());
-    let join = NodeJoin {
-        name: config.node.name.clone(),
-        now: ports.clock.now(),
-        silence_s: config.node.silence_s,
-    };
-    let joined = ports.books.join(node, join).await?;
-    if joined.leases_reclaimed > 0 {
-        tracing::info!(
-            leases = joined.leases_reclaimed,
-            "took back leases of nodes that are gone"
-        );
-    }
-    Ok(node)
 }
 
 /// The database address of a SQLite file.
@@ -371,10 +379,10 @@ fn provider_of(
     })
 }
 
-/// The number of this process in the ids that it makes: drawn anew at each start, so that neither
-/// another node nor a clock that was set back repeats one.
-fn node_number() -> Result<u16, WiringError> {
+/// The number of this process in the ids that it makes before it joins, if it ever does: drawn anew
+/// at each start, and never that of a node.
+fn guest_number() -> Result<u16, WiringError> {
     let mut bytes = [0_u8; 2];
     getrandom::fill(&mut bytes).map_err(|_| WiringError::NoEntropy)?;
-    Ok(u16::from_be_bytes(bytes))
+    Ok(number_of_a_guest(u16::from_be_bytes(bytes)))
 }

@@ -145,6 +145,15 @@ impl IdSequence {
         }
     }
 
+    /// Goes on under another node number, with ids that begin after these milliseconds since the
+    /// Unix epoch and after all that were made so far.
+    pub fn renumber(&mut self, node: u16, after_unix_ms: i64) {
+        let time = after_unix_ms.saturating_sub(ID_EPOCH_MS).max(0);
+        let floor = time.saturating_add(1) << SEQUENCE_BITS;
+        self.node = Self::new(node).node;
+        self.last = self.last.max(floor.saturating_sub(1));
+    }
+
     /// The next number, given the milliseconds since the Unix epoch.
     pub fn next(&mut self, unix_ms: i64) -> i64 {
         let per_ms = 1_i64 << SEQUENCE_BITS;
@@ -202,6 +211,19 @@ mod tests {
         let id = IdSequence::new(1023).next(now);
         assert_eq!(time_of_id(id), now);
         assert!(first_id_at(now) <= id && id < first_id_at(now + 1));
+    }
+
+    #[test]
+    fn a_number_is_taken_over_without_repeating_ids() {
+        let mut earlier = IdSequence::new(5);
+        let last = earlier.next(1_800_000_000_007);
+        let mut later = IdSequence::new(700);
+        let own = later.next(1_700_000_000_000);
+        later.renumber(5, 1_800_000_000_007);
+        // Its clock is three years behind.
+        let first = later.next(1_700_000_000_000);
+        assert!(first > last && first > own);
+        assert_eq!((first >> 12) & 1023, 5);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub mod lease_book;
 pub mod ledger;
 pub mod meter;
 pub mod money;
+pub mod node;
+pub mod node_watch;
 pub mod port;
 pub mod price;
 pub mod price_book;

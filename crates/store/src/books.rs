@@ -4,9 +4,7 @@ use async_trait::async_trait;
 use billing_core::call::Settlement;
 use billing_core::id::{AccountId, NodeId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
-use billing_core::port::books::{
-    AccountProof, Books, BooksError, Credited, Joined, NodeJoin, Settled,
-};
+use billing_core::port::books::{AccountProof, Books, BooksError, Credited, Settled};
 use billing_core::wallet::{Credit, Wallet};
 use time::OffsetDateTime;
 
@@ -14,7 +12,7 @@ pub(crate) mod committer;
 mod credit;
 pub(crate) mod lease;
 pub(crate) mod load;
-mod node;
+pub(crate) mod reclaim;
 pub(crate) mod save;
 mod settle;
 
@@ -25,16 +23,6 @@ use crate::verify;
 
 #[async_trait]
 impl Books for Store {
-    async fn join(&self, node: NodeId, join: NodeJoin) -> Result<Joined, BooksError> {
-        let tx = self.db.begin().await?;
-        let result = node::join(&tx, node, &join).await;
-        db::finish(tx, result).await
-    }
-
-    async fn beat(&self, node: NodeId, now: OffsetDateTime) -> Result<bool, BooksError> {
-        Ok(node::beat(&self.db.writer, node, now).await?)
-    }
-
     async fn lease(&self, ask: LeaseAsk) -> Result<LeaseGrant, BooksError> {
         if self.is_embedded() {
             return self.committer.lease(ask).await;

@@ -13,6 +13,9 @@ use crate::error::StoreError;
 pub(crate) struct Db {
     pub(crate) reader: DatabaseConnection,
     pub(crate) writer: DatabaseConnection,
+    /// For signs of life and news, which must not wait behind other work. On SQLite it is the
+    /// writer.
+    pub(crate) signs: DatabaseConnection,
 }
 
 impl Db {

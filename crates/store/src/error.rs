@@ -6,6 +6,7 @@ use std::sync::Arc;
 use billing_core::port::books::BooksError;
 use billing_core::port::catalogue::CatalogueError;
 use billing_core::port::directory::DirectoryError;
+use billing_core::port::nodes::NodesError;
 use billing_core::port::reports::ReportError;
 use billing_core::port::spool::SpoolError;
 use sea_orm::sqlx::error::DatabaseError;
@@ -18,6 +19,13 @@ pub enum StoreError {
     /// The database refused, or cannot be reached.
     #[error("database: {0}")]
     Database(#[from] DbErr),
+    /// A newer version has migrated the database.
+    #[error(
+        "the database was migrated by a newer version of Tollgate (it has {}, which this one does \
+         not know): start that version, or a newer one, on this node; nothing was changed",
+        .0.join(", ")
+    )]
+    Newer(Vec<String>),
     /// A stored row is not what it should be.
     #[error("a stored {table} cannot be read: {why}")]
     Unreadable {
@@ -74,6 +82,7 @@ impl StoreError {
             Self::Database(_)
             | Self::UnknownUrl(_)
             | Self::Folder { .. }
+            | Self::Newer(_)
             | Self::Start(_)
             | Self::Closed => false,
         }
@@ -92,6 +101,7 @@ impl StoreError {
             | Self::Unreadable { .. }
             | Self::UnknownUrl(_)
             | Self::Folder { .. }
+            | Self::Newer(_)
             | Self::Start(_)
             | Self::Closed => return false,
         };
@@ -158,6 +168,12 @@ impl From<StoreError> for BooksError {
         } else {
             Self::Unavailable(boxed(error))
         }
+    }
+}
+
+impl From<StoreError> for NodesError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(boxed(error))
     }
 }
 

@@ -1,11 +1,11 @@
 //! The ports of `billing-core` over SeaORM: the same on SQLite and on PostgreSQL.
 //!
-//! A [`Store`] is four ports at once: `Books`, `Directory`, `Catalogue`, `Reports`. Decisions
-//! are made by rules of `billing-core`; this crate locks and loads what they look at, calls them,
-//! and writes what they answer, in one transaction. It decides nothing itself.
+//! A [`Store`] is several ports at once: `Books`, `Nodes`, `Directory`, `Catalogue`, `Reports`.
+//! Decisions are made by rules of `billing-core`; this crate locks and loads what they look at,
+//! calls them, and writes what they answer, in one transaction. It decides nothing itself.
 //!
 //! # Where things are
-//! - One file a port: `books`, `directory`, `catalogue`, `reports`.
+//! - One file a port: `books`, `nodes`, `directory`, `catalogue`, `reports`.
 //! - The hot path is constant SQL over arrays (`jsonb_each` on SQLite, `unnest` on PostgreSQL);
 //!   `rows` alone knows the difference. Control-plane rows are SeaORM entities.
 //! - The row of a wallet is the lock on an account's books: whoever changes them takes it first.
@@ -25,6 +25,7 @@ mod directory;
 mod entity;
 mod error;
 mod instant;
+mod nodes;
 mod open;
 mod purge;
 mod reports;

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use billing_core::id::{IdSequence, LedgerTxnId};
+use billing_core::node::{IdNumber, number_of_a_guest};
 use billing_core::port::clock::Clock;
 use migrations::Migrator;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend};
 
 use crate::books::committer::{self, Committer};
 use crate::db::{self, Db};
@@ -80,15 +81,17 @@ impl Store {
         };
         let (committer, hot) = committer::start(start).await?;
         let general = Database::connect(target.general(config.connections)).await?;
-        let writer = if hot.get_database_backend() == DbBackend::Sqlite {
-            hot
+        let (writer, signs) = if hot.get_database_backend() == DbBackend::Sqlite {
+            (hot.clone(), hot)
         } else {
-            general.clone()
+            let signs = Database::connect(target.signs()).await?;
+            (general.clone(), signs)
         };
         Ok(Self {
             db: Db {
                 reader: general,
                 writer,
+                signs,
             },
             committer,
             ids,
@@ -113,16 +116,26 @@ impl Store {
     /// The steps that the schema lacks, in order.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`], [`StoreError::Newer`].
     pub async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+        refuse_newer(&self.db.writer).await?;
         Ok(Migrator::pending(&self.db.writer).await?)
+    }
+
+    /// Whether this version may work on the database: not when a newer one has migrated it. One
+    /// that lacks steps passes.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`], [`StoreError`].
+    pub async fn refuse_newer_schema(&self) -> Result<(), StoreError> {
+        refuse_newer(&self.db.writer).await
     }
 
     /// Takes the schema to this version, all steps or none. Tells of each step before it is taken
     /// (its name, how many are done, how many there are), and answers with how many were taken.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`], [`StoreError::Newer`].
     pub async fn migrate(
         &self,
         mut progress: impl FnMut(&str, usize, usize) + Send,
@@ -133,6 +146,7 @@ impl Store {
                 // Nodes that start together migrate one after the other.
                 db::one(&tx, "SELECT pg_advisory_xact_lock(7405170002)", Vec::new()).await?;
             }
+            refuse_newer(&tx).await?;
             let pending = Migrator::pending(&tx).await?;
             for (done, step) in pending.iter().enumerate() {
                 progress(step, done, pending.len());
@@ -147,7 +161,7 @@ impl Store {
     /// Commits what waits and closes all connections.
     pub async fn close(self) {
         self.committer.stop().await;
-        for connection in [self.db.writer, self.db.reader] {
+        for connection in [self.db.signs, self.db.writer, self.db.reader] {
             if let Err(error) = connection.close().await {
                 tracing::debug!(%error, "a connection was not closed well");
             }
@@ -161,16 +175,36 @@ pub(crate) struct TxnIds(Arc<Mutex<IdSequence>>);
 
 impl TxnIds {
     fn new() -> Result<Self, StoreError> {
-        let node = getrandom::u32().map_err(|e| StoreError::Start(e.to_string()))?;
-        let node = u16::try_from(node & 0x3ff).unwrap_or(0);
-        Ok(Self(Arc::new(Mutex::new(IdSequence::new(node)))))
+        let mut random = [0_u8; 2];
+        getrandom::fill(&mut random).map_err(|e| StoreError::Start(e.to_string()))?;
+        let guest = number_of_a_guest(u16::from_be_bytes(random));
+        Ok(Self(Arc::new(Mutex::new(IdSequence::new(guest)))))
+    }
+
+    /// Goes on with the number that this process got when it joined.
+    pub(crate) fn renumber(&self, number: IdNumber) {
+        let after = number.after.map_or(0, unix_ms);
+        let mut sequence = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sequence.renumber(number.number, after);
     }
 
     pub(crate) fn next(&self, now: time::OffsetDateTime) -> LedgerTxnId {
-        let ms = now.unix_timestamp_nanos().div_euclid(1_000_000);
         let mut sequence = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        LedgerTxnId::new(sequence.next(i64::try_from(ms).unwrap_or(0)))
+        LedgerTxnId::new(sequence.next(unix_ms(now)))
     }
+}
+
+fn unix_ms(at: time::OffsetDateTime) -> i64 {
+    let ms = at.unix_timestamp_nanos().div_euclid(1_000_000);
+    i64::try_from(ms).unwrap_or(0)
+}
+
+async fn refuse_newer<C: ConnectionTrait>(db: &C) -> Result<(), StoreError> {
+    let unknown = Migrator::unknown(db).await?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::Newer(unknown))
 }
 
 enum Target {
@@ -263,6 +297,12 @@ impl Target {
             ),
             Self::Postgres { .. } => self.options(committer::CONNECTIONS),
         }
+    }
+
+    fn signs(&self) -> ConnectOptions {
+        let mut options = self.options(2);
+        options.connect_lazy(true);
+        options
     }
 
     fn checkpointer(&self) -> Option<ConnectOptions> {

@@ -9,6 +9,7 @@ use billing_core::id::{AccountId, CallId, IdSequence, KeyId, LedgerTxnId, NodeId
 use billing_core::lease::{Claim, LeaseSeq};
 use billing_core::ledger::LedgerTxn;
 use billing_core::money::Nanos;
+use billing_core::node::NodeRecord;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{
     Account, ApiKey, Change, ChangeSubject, Role, SecretHash, User,
@@ -21,6 +22,7 @@ use time::OffsetDateTime;
 mod books;
 mod catalogue;
 mod directory;
+mod nodes;
 mod proofs;
 mod reports;
 mod spool;
@@ -38,7 +40,7 @@ pub struct Memory {
 struct State {
     ids: IdSequence,
     books: BTreeMap<AccountId, Page>,
-    nodes: BTreeMap<NodeId, Node>,
+    nodes: BTreeMap<NodeId, NodeRecord>,
     accounts: BTreeMap<AccountId, Account>,
     keys: BTreeMap<KeyId, (ApiKey, SecretHash)>,
     users: BTreeMap<UserId, (User, String)>,
@@ -77,13 +79,6 @@ struct Recorded {
 struct Booked {
     txn: LedgerTxn,
     note: String,
-}
-
-#[derive(Debug)]
-struct Node {
-    name: String,
-    heartbeat_at: OffsetDateTime,
-    is_fenced: bool,
 }
 
 impl Memory {
@@ -142,6 +137,7 @@ mod tests {
         let memory = Arc::new(Memory::new(Arc::new(clock.clone())));
         Ports {
             books: vec![memory.clone()],
+            nodes: vec![memory.clone()],
             directory: memory.clone(),
             catalogue: memory.clone(),
             reports: memory.clone(),
@@ -161,6 +157,7 @@ mod tests {
 
     crate::spool_contract!(spool_in_memory, super::open_spool);
     crate::books_contract!(books_in_memory, super::open);
+    crate::nodes_contract!(nodes_in_memory, super::open);
     crate::directory_contract!(directory_in_memory, super::open);
     crate::catalogue_contract!(catalogue_in_memory, super::open);
     crate::reports_contract!(reports_in_memory, super::open);

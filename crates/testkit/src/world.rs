@@ -11,12 +11,13 @@ use billing_core::id::{AccountId, CallId, KeyId, LotId, NodeId, PriceVersionId, 
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, LeaseSeq};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Nanos};
-use billing_core::port::books::{Books, BooksError, NodeJoin, Settled};
+use billing_core::port::books::{Books, BooksError, Settled};
 use billing_core::port::catalogue::{Catalogue, PriceEdition};
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{
     Account, AccountTerms, ApiKey, Directory, DirectoryError, KeyLimit, SecretHash, User,
 };
+use billing_core::port::nodes::{NodeJoin, Nodes, NodesError, Replaces};
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
@@ -31,6 +32,8 @@ use crate::ManualClock;
 pub struct Ports {
     /// Handles on the same books; more than one where several nodes can have them.
     pub books: Vec<Arc<dyn Books>>,
+    /// Handles on the record of nodes of the same store.
+    pub nodes: Vec<Arc<dyn Nodes>>,
     /// Who is who.
     pub directory: Arc<dyn Directory>,
     /// What costs what.
@@ -153,16 +156,42 @@ impl World {
         KeyId::new(number)
     }
 
-    /// Another node.
-    pub async fn join(&self, name: &str) -> NodeId {
-        let node = NodeId::new(self.number());
-        let join = NodeJoin {
+    /// The record of nodes.
+    pub fn nodes(&self) -> &dyn Nodes {
+        self.ports.nodes.first().unwrap().as_ref()
+    }
+
+    /// What a node of this name and a new id says of itself.
+    pub fn newcomer(&self, name: &str, replaces: Replaces) -> NodeJoin {
+        NodeJoin {
+            node: NodeId::new(self.number()),
             name: name.to_owned(),
+            replaces,
             now: self.now(),
-            silence_s: 30,
-        };
-        self.books().join(node, join).await.unwrap();
-        node
+        }
+    }
+
+    /// Another node; one that had its name has ended, and what it had is free again.
+    pub async fn join(&self, name: &str) -> NodeId {
+        let mut join = self.newcomer(name, Replaces::Nobody);
+        if let Err(NodesError::NameTaken(holder)) = self.nodes().join(join.clone()).await {
+            join.replaces = Replaces::Ended(holder.node);
+            self.nodes().join(join.clone()).await.unwrap();
+        }
+        self.reclaim().await;
+        join.node
+    }
+
+    /// Frees all that nodes that are gone have on lease; says how many leases.
+    pub async fn reclaim(&self) -> u64 {
+        let mut leases = 0;
+        loop {
+            let reclaimed = self.nodes().reclaim(100).await.unwrap();
+            leases += reclaimed.leases;
+            if !reclaimed.more {
+                return leases;
+            }
+        }
     }
 
     /// Pays into the account.

@@ -108,7 +108,7 @@ pub(super) async fn serve(
     let upstreams = house.upstreams()?;
     let (listener, address) = socket.listen()?;
     let stop = CancellationToken::new();
-    let background = jobs::start(&house, config.clone(), &stop);
+    let background = jobs::start(&house, &stop);
     let shared = house.clone();
     let server = HttpServer::new(move || {
         let upstreams = shared.upstreams().unwrap_or_else(|error| {
@@ -135,6 +135,9 @@ pub(super) async fn serve(
     let (served, ()) = tokio::join!(server, stopping);
     stop.cancel();
     background.wait().await;
+    if let Err(error) = house.node.leave(house.leases.node()).await {
+        tracing::warn!(%error, "the others are not told that this node stops");
+    }
     house.ports.store.close().await;
     house.spool.close().await;
     served.map_err(CliError::io("the server failed"))

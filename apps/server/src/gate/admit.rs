@@ -90,6 +90,9 @@ impl Gate {
         if self.replay.has_no_room() {
             return Err(V1Error::SpoolFull);
         }
+        if self.node.clock_is_off() {
+            return Err(V1Error::ClockOff);
+        }
         let head = request::read(incoming.endpoint, &incoming.body).map_err(V1Error::BadRequest)?;
         let model = base_model(&head.model);
         if !caller.may_use(model) {

@@ -41,12 +41,12 @@ pub(crate) async fn live() -> impl Responder {
 
 /// Whether it can serve
 ///
-/// It can when the store answers and has its tables.
+/// It can when the store answers and has its tables, and the clock is right.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "ready", tag = "health",
     responses(
         (status = 200, description = "It can serve", body = Health),
-        (status = 503, description = "The store does not answer or is not migrated, or the process is stopping", body = Health),
+        (status = 503, description = "The store does not answer or is not migrated, the process is stopping, or its clock is off", body = Health),
     ),
     security(()),
 )]
@@ -54,9 +54,16 @@ pub(crate) async fn ready(
     directory: web::Data<dyn Directory>,
     gate: Option<web::Data<Gate>>,
 ) -> impl Responder {
-    if gate.is_some_and(|gate| gate.leaving.is_cancelled()) {
+    if gate
+        .as_ref()
+        .is_some_and(|gate| gate.leaving.is_cancelled())
+    {
         let mut response = HttpResponse::ServiceUnavailable();
         return response.force_close().json(Health { status: "stopping" });
+    }
+    if gate.is_some_and(|gate| gate.node.clock_is_off()) {
+        let status = "the clock of this node is off";
+        return HttpResponse::ServiceUnavailable().json(Health { status });
     }
     let status = match timeout(PATIENCE, directory.newest_change()).await {
         Ok(Ok(_)) => return HttpResponse::Ok().json(Health { status: "ok" }),

@@ -20,20 +20,6 @@ use crate::wallet::{Credit, Wallet};
 /// answers: a repetition changes nothing and gives the first answer again.
 #[async_trait]
 pub trait Books: Send + Sync + Debug {
-    /// Makes a node known under its name and frees what an earlier life of that name, or a node
-    /// that was silent for longer than `silence`, still had on lease.
-    ///
-    /// # Errors
-    /// [`BooksError::Unavailable`].
-    async fn join(&self, node: NodeId, join: NodeJoin) -> Result<Joined, BooksError>;
-
-    /// Says that the node is alive. `false` means that it was taken for dead and is fenced: its
-    /// leases are gone and it must join again under a new id.
-    ///
-    /// # Errors
-    /// [`BooksError::Unavailable`].
-    async fn beat(&self, node: NodeId, now: OffsetDateTime) -> Result<bool, BooksError>;
-
     /// Reserves a slice of a budget for a node, durably. The rule is [`crate::lease::grant`].
     ///
     /// # Errors
@@ -111,24 +97,6 @@ pub enum BooksError {
     /// The store cannot be reached or did not commit. Repeating is safe.
     #[error("the store is not available")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
-}
-
-/// What a node says of itself when it joins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeJoin {
-    /// Its name, the same after each restart.
-    pub name: String,
-    /// The present instant.
-    pub now: OffsetDateTime,
-    /// For how many seconds a node must have been silent to be taken for dead.
-    pub silence_s: u32,
-}
-
-/// What joining freed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Joined {
-    /// How many leases of dead nodes were taken back.
-    pub leases_reclaimed: u64,
 }
 
 /// The answer to a settlement.

@@ -93,6 +93,7 @@ pub(crate) async fn world(
     let shared = Arc::new(store.clone());
     let ports = Ports {
         books: vec![shared.clone()],
+        nodes: vec![shared.clone()],
         directory: shared.clone(),
         catalogue: shared.clone(),
         reports: shared.clone(),

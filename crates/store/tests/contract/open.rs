@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use billing_core::port::books::Books;
+use billing_core::port::nodes::Nodes;
 use store::{Store, StoreConfig};
 use testkit::world::NOON;
 use testkit::{ManualClock, Ports};
@@ -12,7 +13,7 @@ pub(crate) async fn sqlite() -> Ports {
     let folder = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(NOON);
     let store = store(&sqlite_url(&folder), &clock).await;
-    ports(vec![store], clock, folder)
+    ports(&[store], clock, folder)
 }
 
 pub(crate) fn sqlite_url(folder: &tempfile::TempDir) -> String {
@@ -26,7 +27,7 @@ pub(crate) async fn postgres() -> Ports {
     for _ in 0..3 {
         stores.push(store(database.url(), &clock).await);
     }
-    ports(stores, clock, database)
+    ports(&stores, clock, database)
 }
 
 pub(crate) async fn store(url: &str, clock: &ManualClock) -> Store {
@@ -37,11 +38,13 @@ pub(crate) async fn store(url: &str, clock: &ManualClock) -> Store {
     store
 }
 
-pub(crate) fn ports(stores: Vec<Store>, clock: ManualClock, keep: impl Any + Send + Sync) -> Ports {
+pub(crate) fn ports(stores: &[Store], clock: ManualClock, keep: impl Any + Send + Sync) -> Ports {
     let one = Arc::new(stores[0].clone());
-    let books = stores.into_iter().map(|s| Arc::new(s) as Arc<dyn Books>);
+    let books = stores.iter().map(|s| Arc::new(s.clone()) as Arc<dyn Books>);
+    let nodes = stores.iter().map(|s| Arc::new(s.clone()) as Arc<dyn Nodes>);
     Ports {
         books: books.collect(),
+        nodes: nodes.collect(),
         directory: one.clone(),
         catalogue: one.clone(),
         reports: one.clone(),

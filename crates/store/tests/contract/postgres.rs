@@ -1,6 +1,7 @@
 //! The rules of the ports on PostgreSQL, with three handles on each database.
 
 testkit::books_contract!(books, crate::open::postgres);
+testkit::nodes_contract!(nodes, crate::open::postgres);
 testkit::directory_contract!(directory, crate::open::postgres);
 testkit::catalogue_contract!(catalogue, crate::open::postgres);
 testkit::reports_contract!(reports, crate::open::postgres);

@@ -44,7 +44,7 @@ on_both! {
 async fn world(url: &str, keep: impl std::any::Any + Send + Sync) -> World {
     let clock = testkit::ManualClock::at(NOON);
     let store = crate::open::store(url, &clock).await;
-    let world = World::new(crate::open::ports(vec![store], clock, keep)).await;
+    let world = World::new(crate::open::ports(&[store], clock, keep)).await;
     world.top_up(1_000_000).await;
     world.lease(WALLET, 500_000).await.unwrap();
     world

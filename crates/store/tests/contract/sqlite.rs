@@ -1,6 +1,7 @@
 //! The rules of the ports on SQLite.
 
 testkit::books_contract!(books, crate::open::sqlite);
+testkit::nodes_contract!(nodes, crate::open::sqlite);
 testkit::directory_contract!(directory, crate::open::sqlite);
 testkit::catalogue_contract!(catalogue, crate::open::sqlite);
 testkit::reports_contract!(reports, crate::open::sqlite);

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use billing_core::budget::BudgetScope;
 use billing_core::id::{NodeId, UserId};
-use billing_core::port::books::{Books, BooksError, NodeJoin};
+use billing_core::port::books::{Books, BooksError};
 use billing_core::port::directory::Directory;
+use billing_core::port::nodes::{NodeJoin, Nodes, Replaces};
 use billing_core::port::reports::{CallFilter, Reports};
 use sea_orm::{ConnectionTrait, Database};
 use store::{Store, StoreConfig};
@@ -37,7 +38,7 @@ async fn postgres() -> Scene {
 async fn scene(url: String, keep: impl std::any::Any + Send + Sync) -> Scene {
     let clock = ManualClock::at(NOON);
     let store = crate::open::store(&url, &clock).await;
-    let ports: Ports = crate::open::ports(vec![store.clone()], clock, keep);
+    let ports: Ports = crate::open::ports(std::slice::from_ref(&store), clock, keep);
     let world = World::new(ports).await;
     world.top_up(1_000_000).await;
     world.lease(WALLET, 500_000).await.unwrap();
@@ -93,12 +94,13 @@ async fn what_was_settled_survives_reopening(scene: Scene) {
     assert!(proofs.iter().all(|p| p.broken.is_empty()), "{proofs:?}");
     // The node starts again under its name and has its lease back.
     let join = NodeJoin {
+        node: NodeId::new(77_777),
         name: "node".to_owned(),
+        replaces: Replaces::Ended(world.node),
         now: NOON,
-        silence_s: 30,
     };
-    let joined = again.join(NodeId::new(77_777), join).await.unwrap();
-    assert_eq!(joined.leases_reclaimed, 1);
+    again.join(join).await.unwrap();
+    assert_eq!(again.reclaim(10).await.unwrap().leases, 1);
 }
 
 async fn settlements_that_wait_share_a_commit(scene: Scene) {
@@ -211,8 +213,9 @@ async fn a_purge_deletes_what_nobody_needs(scene: Scene) {
     world.node = world.join("other").await;
     world.lease(WALLET, 10).await.unwrap();
     let back_door = Database::connect(&scene.url).await.unwrap();
-    let fence = "UPDATE node SET fenced_at = heartbeat_at";
-    back_door.execute_unprepared(fence).await.unwrap();
+    let noon = NOON.unix_timestamp() * 1_000_000;
+    let fence = format!("UPDATE node SET fenced_at = {noon}");
+    back_door.execute_unprepared(&fence).await.unwrap();
     let keep = format!("DELETE FROM lease WHERE node_id = {}", first.get());
     back_door.execute_unprepared(&keep).await.unwrap();
     let free = "UPDATE wallet SET leased = 10";

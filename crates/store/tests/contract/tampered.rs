@@ -12,7 +12,7 @@ async fn tamper(change: &str) -> [Vec<String>; 3] {
     let url = crate::open::sqlite_url(&folder);
     let clock = testkit::ManualClock::at(testkit::world::NOON);
     let store = crate::open::store(&url, &clock).await;
-    let ports = crate::open::ports(vec![store], clock, folder);
+    let ports = crate::open::ports(&[store], clock, folder);
     let mut world = World::new(ports).await;
     world.top_up(1000).await;
     world.key = world.new_key(world.account, Some(500)).await;

@@ -9,7 +9,7 @@ use billing_core::call::{Basis, Settlement};
 use billing_core::id::{AccountId, CallId};
 use billing_core::lease::LeaseReturn;
 use billing_core::money::{Currency, MoneyError, Nanos};
-use billing_core::port::books::{BooksError, NodeJoin};
+use billing_core::port::books::BooksError;
 use billing_core::port::reports::UsageGroup;
 use billing_core::wallet::{AccountStatus, LotKind};
 use time::Duration;
@@ -49,8 +49,6 @@ macro_rules! books_contract {
             a_suspended_account_gets_no_lease
             a_lease_of_a_dead_node_returns_less_what_it_settled
             a_fenced_node_has_no_lease_but_its_settlements_post
-            a_silent_node_is_fenced
-            joining_again_changes_nothing
             a_key_limit_is_never_passed
             a_budget_that_does_not_exist_is_refused
             credit_is_recorded_once_for_its_key
@@ -308,47 +306,10 @@ pub async fn a_fenced_node_has_no_lease_but_its_settlements_post(world: World) {
     world.top_up(1000).await;
     world.lease(WALLET, 600).await.unwrap();
     world.join("node").await;
-    assert!(!world.books().beat(world.node, world.now()).await.unwrap());
     let settled = world.settle(world.call(100, 80)).await;
     assert_eq!(settled.call.charge, Nanos::new(80));
     assert_eq!(world.balance().await, (920, 0));
     world.assert_sound().await;
-}
-
-/// Silence is death, for the others.
-pub async fn a_silent_node_is_fenced(world: World) {
-    world.top_up(1000).await;
-    let beating = world.join("beating").await;
-    world.lease(WALLET, 600).await.unwrap();
-    world.ports.clock.advance(Duration::seconds(20));
-    assert!(world.books().beat(beating, world.now()).await.unwrap());
-    world.join("early").await;
-    assert_eq!(world.balance().await, (1000, 600));
-    world.ports.clock.advance(Duration::seconds(11));
-    world.join("late").await;
-    assert_eq!(world.balance().await, (1000, 0));
-    assert!(!world.books().beat(world.node, world.now()).await.unwrap());
-    assert!(world.books().beat(beating, world.now()).await.unwrap());
-    world.assert_sound().await;
-}
-
-/// A repeated join keeps what the node has leased since.
-pub async fn joining_again_changes_nothing(world: World) {
-    world.top_up(1000).await;
-    world.lease(WALLET, 600).await.unwrap();
-    let join = NodeJoin {
-        name: "node".to_owned(),
-        now: world.now(),
-        silence_s: 30,
-    };
-    let joined = world.books().join(world.node, join.clone()).await.unwrap();
-    assert_eq!(joined.leases_reclaimed, 0);
-    assert_eq!(world.balance().await, (1000, 600));
-    let node = billing_core::id::NodeId::new(world.number());
-    let joined = world.books().join(node, join.clone()).await.unwrap();
-    assert_eq!(joined.leases_reclaimed, 1);
-    let fenced = world.books().join(world.node, join).await;
-    assert!(matches!(fenced, Err(BooksError::Fenced)));
 }
 
 /// Neither by leases that race nor by a usage beyond its hold.

@@ -60,6 +60,7 @@ async fn world() -> World {
     let memory = Arc::new(Memory::new(Arc::new(clock.clone())));
     let ports = Ports {
         books: vec![memory.clone()],
+        nodes: vec![memory.clone()],
         directory: memory.clone(),
         catalogue: memory.clone(),
         reports: memory.clone(),

@@ -14,48 +14,16 @@ use billing_core::ledger::{
     Entry, LedgerCode, LedgerHead, LedgerKind, LedgerTxn, replayed_balance,
 };
 use billing_core::money::{MoneyError, Nanos};
-use billing_core::port::books::{
-    AccountProof, Books, BooksError, Credited, Joined, NodeJoin, Settled,
-};
+use billing_core::port::books::{AccountProof, Books, BooksError, Credited, Settled};
 use billing_core::port::directory::ChangeSubject;
 use billing_core::settlement::{AccountState, Booking, BudgetUse, code_of, settle};
 use billing_core::wallet::{AccountStatus, Credit, Lot, LotKind, Wallet};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
-use super::{Booked, Memory, Node, Page, Recorded, State};
+use super::{Booked, Memory, Page, Recorded, State};
 
 #[async_trait]
 impl Books for Memory {
-    async fn join(&self, node: NodeId, join: NodeJoin) -> Result<Joined, BooksError> {
-        let mut state = self.state();
-        let newcomer = Node {
-            name: join.name.clone(),
-            heartbeat_at: join.now,
-            is_fenced: false,
-        };
-        if state.nodes.entry(node).or_insert(newcomer).is_fenced {
-            return Err(BooksError::Fenced);
-        }
-        let silent_since = join.now - Duration::seconds(join.silence_s.into());
-        for (id, other) in &mut state.nodes {
-            let is_silent = other.heartbeat_at < silent_since;
-            other.is_fenced |= *id != node && (other.name == join.name || is_silent);
-        }
-        Ok(Joined {
-            leases_reclaimed: state.reclaim(),
-        })
-    }
-
-    async fn beat(&self, node: NodeId, now: OffsetDateTime) -> Result<bool, BooksError> {
-        let mut state = self.state();
-        let node = state.nodes.get_mut(&node).filter(|n| !n.is_fenced);
-        let is_live = node.is_some();
-        if let Some(node) = node {
-            node.heartbeat_at = now;
-        }
-        Ok(is_live)
-    }
-
     async fn lease(&self, ask: LeaseAsk) -> Result<LeaseGrant, BooksError> {
         let mut state = self.state();
         let limit = state.limit(ask.account, ask.scope)?;
@@ -203,25 +171,6 @@ impl State {
             }
         }
     }
-
-    fn reclaim(&mut self) -> u64 {
-        let mut reclaimed = 0;
-        for page in self.books.values_mut() {
-            let dead: Vec<_> = page
-                .leases
-                .iter()
-                .filter(|((node, _), _)| self.nodes.get(node).is_some_and(|n| n.is_fenced))
-                .map(|(key, amount)| (*key, *amount))
-                .collect();
-            for ((node, scope), amount) in dead {
-                page.leases.remove(&(node, scope));
-                page.heard.remove(&(node, scope));
-                page.free(scope, amount);
-                reclaimed += u64::from(!amount.is_zero());
-            }
-        }
-        reclaimed
-    }
 }
 
 impl Page {
@@ -275,7 +224,7 @@ impl Page {
         *leased = leased.plus(more);
     }
 
-    fn free(&mut self, scope: BudgetScope, freed: Amount) {
+    pub(super) fn free(&mut self, scope: BudgetScope, freed: Amount) {
         let leased = self.leased(scope);
         *leased = leased.less(freed);
     }

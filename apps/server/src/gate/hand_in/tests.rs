@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use billing_core::id::{AccountId, NodeId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use billing_core::lease_book::{HoldAsk, LeasePolicy};
-use billing_core::port::books::{AccountProof, Books, Credited, Joined, NodeJoin, Settled};
+use billing_core::port::books::{AccountProof, Books, Credited, Settled};
 use billing_core::port::clock::Clock;
 use billing_core::wallet::{Credit, Wallet};
 use testkit::world::NOON;
@@ -74,14 +74,6 @@ impl Books for Moody {
         }
     }
 
-    async fn join(&self, node: NodeId, join: NodeJoin) -> Result<Joined, BooksError> {
-        self.books.join(node, join).await
-    }
-
-    async fn beat(&self, node: NodeId, now: OffsetDateTime) -> Result<bool, BooksError> {
-        self.books.beat(node, now).await
-    }
-
     async fn lease(&self, ask: LeaseAsk) -> Result<LeaseGrant, BooksError> {
         self.books.lease(ask).await
     }
@@ -131,6 +123,7 @@ impl Scene {
         let memory = Arc::new(Memory::new(Arc::new(clock.clone())));
         let ports = Ports {
             books: vec![memory.clone()],
+            nodes: vec![memory.clone()],
             directory: memory.clone(),
             catalogue: memory.clone(),
             reports: memory.clone(),

@@ -73,6 +73,8 @@ pub(crate) enum V1Error {
     SpoolFull,
     /// This process was told to stop.
     Stopping,
+    /// The clock of this node is too far off to price and date a call by it.
+    ClockOff,
 }
 
 /// Which budget has too little, in figures.
@@ -138,6 +140,7 @@ impl V1Error {
             Self::Crowded => (503, SERVER, Some("overloaded")),
             Self::SpoolFull => (503, SERVER, Some("spool_full")),
             Self::Stopping => (503, SERVER, Some("stopping")),
+            Self::ClockOff => (503, SERVER, Some("clock_off")),
         }
     }
 
@@ -163,7 +166,8 @@ impl V1Error {
             | Self::StoreAway
             | Self::Crowded
             | Self::SpoolFull
-            | Self::Stopping => None,
+            | Self::Stopping
+            | Self::ClockOff => None,
         }
     }
 
@@ -338,6 +342,10 @@ impl fmt::Display for V1Error {
                  costs until they can. Try again shortly.",
             ),
             Self::Stopping => f.write_str("This server is stopping. Try again."),
+            Self::ClockOff => f.write_str(
+                "The clock of this server is wrong, so it takes no calls. Try again, or tell the \
+                 operator.",
+            ),
         }
     }
 }
