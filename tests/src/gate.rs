@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -110,6 +110,29 @@ impl Gate {
     /// # Errors
     /// As [`Gate::demo`].
     pub async fn start(&mut self) -> Result<(), Failure> {
+        let before = self.spawn()?;
+        self.come_up(before).await
+    }
+
+    /// Starts the binary and does not wait for it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn begin(&mut self) -> Result<(), Failure> {
+        self.spawn()?;
+        Ok(())
+    }
+
+    /// Waits until a process that was begun serves.
+    ///
+    /// # Errors
+    /// As [`Gate::demo`].
+    pub async fn comes_up(&mut self) -> Result<(), Failure> {
+        self.come_up(None).await
+    }
+
+    /// Starts the binary; says when the credentials were written that it may write anew.
+    fn spawn(&mut self) -> Result<Option<std::time::SystemTime>, Failure> {
         self.kill()?;
         let before = written_at(&self.credentials_file());
         let log = File::options()
@@ -138,7 +161,7 @@ impl Gate {
             .stderr(log)
             .spawn()?;
         self.child = Some(child);
-        self.come_up(before).await
+        Ok(before)
     }
 
     /// Waits until the process answers at the address that it has now.
@@ -211,15 +234,47 @@ impl Gate {
         Ok(())
     }
 
+    /// Sends the process a signal, by its name.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn signal(&self, name: &str) -> Result<(), Failure> {
+        if let Some(child) = &self.child {
+            signal(child, name)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the binary besides, on the same configuration, to its end.
+    ///
+    /// # Errors
+    /// It could not be run, or there is no configuration yet.
+    pub fn run(&self, arguments: &[&str]) -> Result<Output, Failure> {
+        let Mode::Serve { config, .. } = &self.mode else {
+            return Err("a demo has no configuration file".into());
+        };
+        let mut command = Command::new(binary()?);
+        command.args(arguments).arg("--config").arg(config);
+        Ok(command.current_dir(self.folder.path()).output()?)
+    }
+
     /// Asks the process to end, waits for it and reaps it.
     ///
     /// # Errors
     /// It does not end in time, or ends with an error.
     pub async fn stop(&mut self) -> Result<(), Failure> {
+        self.signal("TERM")?;
+        self.ends().await
+    }
+
+    /// Waits for the end of the process and reaps it.
+    ///
+    /// # Errors
+    /// It does not end in time, or ends with an error.
+    pub async fn ends(&mut self) -> Result<(), Failure> {
         let Some(mut child) = self.child.take() else {
             return Ok(());
         };
-        signal(&child, "TERM")?;
         let deadline = Instant::now() + STOP;
         loop {
             match child.try_wait()? {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Failure;
 use crate::audit;
-use crate::call::{Ask, Caller};
+use crate::call::{Answer, Ask, Caller};
 use crate::control::Control;
 use crate::gate::Gate;
 use crate::proof::Findings;
@@ -48,7 +48,15 @@ impl Served {
     /// # Errors
     /// Something of that failed.
     pub async fn start(config: &str, funds: i128) -> Result<Self, Failure> {
-        let gate = Gate::demo(None).await?;
+        Self::on(None, config, funds).await
+    }
+
+    /// The same, on a database of its own.
+    ///
+    /// # Errors
+    /// As [`Served::start`].
+    pub async fn on(database: Option<String>, config: &str, funds: i128) -> Result<Self, Failure> {
+        let gate = Gate::demo(database).await?;
         let gate = gate.served(&configured(config), &[]).await?;
         let control = Control::sign_in(&gate).await?;
         let payer = Payer::new(&gate, &control, "payer", funds).await?;
@@ -119,6 +127,32 @@ impl Served {
             format!("{on_record} calls on record, not {calls}")
         });
         audit::receipts(&self.control, &payer.account, &books.calls, findings).await?;
+        Ok(())
+    }
+
+    /// Checks that calls which were answered whole are on record, whole, and charged what their
+    /// callers were told.
+    ///
+    /// # Errors
+    /// One has no id.
+    pub async fn on_record(
+        &self,
+        answers: &[Answer],
+        findings: &mut Findings,
+    ) -> Result<(), Failure> {
+        for answer in answers.iter().filter(|answer| answer.is_complete()) {
+            let id = answer.id.as_ref().ok_or("an answer without an id")?;
+            match self.receipt(&self.payer, id).await {
+                Ok(receipt) => {
+                    let charge = audit::charge_of(&receipt)?;
+                    findings.check(
+                        receipt["outcome"] == "completed" && Some(charge) == answer.cost_nanos(),
+                        || format!("{id} cost {:?}: {receipt}", answer.cost_nanos()),
+                    );
+                }
+                Err(error) => findings.check(false, || format!("lost: {error}")),
+            }
+        }
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::place::{Place, User, is_root, kill_all};
+use super::place::{Place, User, is_root, kill_all, signal_all};
 use crate::Failure;
 use crate::postgres::program;
 
@@ -211,6 +211,23 @@ impl Server {
             Some(mut child) => kill_all(&mut child),
             None => Ok(()),
         }
+    }
+
+    /// Has it fall silent with all its processes, or go on: it keeps its connections and answers
+    /// nothing.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn set_silent(&self, silent: bool) -> Result<(), Failure> {
+        let Some(child) = &self.child else {
+            return Ok(());
+        };
+        signal_all(child, if silent { "STOP" } else { "CONT" })
+    }
+
+    /// The address of a database on it.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://tollgate@{}/{database}", self.place.address())
     }
 
     /// Where it is.

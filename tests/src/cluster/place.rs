@@ -121,6 +121,16 @@ pub fn kill_all(child: &mut Child) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Sends a signal to a process and all its children.
+///
+/// # Errors
+/// The system refused.
+pub(crate) fn signal_all(child: &Child, signal: &str) -> Result<(), Failure> {
+    let mut family = vec![child.id()];
+    family.extend(children_of(child.id()));
+    send(signal, &family)
+}
+
 fn send(signal: &str, processes: &[u32]) -> Result<(), Failure> {
     let mut command = Command::new("kill");
     command.arg(format!("-{signal}"));
