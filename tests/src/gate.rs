@@ -37,6 +37,17 @@ enum Mode {
     Serve { config: PathBuf, port: u16 },
 }
 
+/// What a command said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Its exit code.
+    pub status: Option<i32>,
+    /// On the output.
+    pub output: String,
+    /// On the error stream.
+    pub error: String,
+}
+
 /// A running Tollgate with a data folder of its own. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Gate {
@@ -294,15 +305,29 @@ impl Gate {
         }
     }
 
-    /// Runs `tollgate ledger verify` on the data.
+    /// Runs `tollgate ledger verify --full` on the data.
     ///
     /// # Errors
     /// It could not be run, or found something: then with what it said.
     pub fn verify_ledger(&self) -> Result<Value, Failure> {
+        let Said {
+            status,
+            output,
+            error,
+        } = self.command(&["ledger", "verify", "--full", "--json"])?;
+        if status != Some(0) {
+            return Err(format!("ledger verify ended with {status:?}: {output}{error}").into());
+        }
+        Ok(serde_json::from_str(output.trim())?)
+    }
+
+    /// Runs a command of `tollgate` on the data.
+    ///
+    /// # Errors
+    /// It could not be run.
+    pub fn command(&self, arguments: &[&str]) -> Result<Said, Failure> {
         let mut command = Command::new(binary()?);
-        command
-            .args(["ledger", "verify", "--json"])
-            .current_dir(self.folder.path());
+        command.args(arguments).current_dir(self.folder.path());
         match &self.mode {
             Mode::Demo { database: None } => command.arg("--data").arg(self.data()),
             Mode::Demo {
@@ -315,12 +340,12 @@ impl Gate {
             Mode::Serve { config, .. } => command.arg("--config").arg(config),
         };
         let output = command.output()?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
-            let error = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("ledger verify, {}: {said}{error}", output.status).into());
-        }
-        Ok(serde_json::from_str(said.trim())?)
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Said {
+            status: output.status.code(),
+            output: text(&output.stdout),
+            error: text(&output.stderr),
+        })
     }
 
     /// Whether the process still runs.
@@ -426,7 +451,10 @@ pub(crate) fn binary() -> Result<PathBuf, Failure> {
 }
 
 /// A port that nobody listens on now.
-pub(crate) fn free_port() -> Result<u16, Failure> {
+///
+/// # Errors
+/// None is free.
+pub fn free_port() -> Result<u16, Failure> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?
         .local_addr()?
         .port())

@@ -93,6 +93,14 @@ impl Postgres {
     }
 
     fn ask(&self, statement: &str) -> Result<(), Failure> {
+        Self::change(&self.url, statement)
+    }
+
+    /// Runs a statement on a database, behind the back of whoever uses it.
+    ///
+    /// # Errors
+    /// `psql` is missing or was refused.
+    pub fn change(url: &str, statement: &str) -> Result<(), Failure> {
         let psql = program("psql")?;
         let output = Command::new(psql)
             .args([
@@ -101,7 +109,7 @@ impl Postgres {
                 "-v",
                 "ON_ERROR_STOP=1",
                 "-d",
-                &self.url,
+                url,
                 "-c",
                 statement,
             ])

@@ -12,6 +12,7 @@ mod serve;
 mod simulate;
 mod spool;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,11 +23,16 @@ use tracing_subscriber::EnvFilter;
 use crate::catalogue::ImportError;
 use crate::config::{Config, ConfigError, DatabaseUrl};
 use crate::secrets::SecretError;
-use crate::wiring::{WiringError, sqlite_url};
+use crate::wiring::{Ports, WiringError, open_ports, sqlite_url};
 
-/// Billing for AI model traffic, in the request path.
+/// Bills the calls of AI models in the path of each request: prices, authorizes, serves, meters,
+/// settles and explains it
+///
+/// Start with `tollgate demo`, which needs nothing, or with README.md. Every command takes its
+/// database from tollgate.toml, or from --config, --data or --database. Exit codes: 0 done;
+/// 1 done, and something was found that needs a person; 2 not done.
 #[derive(Debug, Parser)]
-#[command(name = "tollgate", version, about)]
+#[command(name = "tollgate", version, about, long_about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -89,6 +95,37 @@ impl Place {
         }
         Ok(config)
     }
+
+    /// The ports over the database that is there, with this version's schema. Makes nothing.
+    pub(crate) async fn ports(&self) -> Result<Ports, CliError> {
+        let config = self.config()?;
+        must_exist(&config)?;
+        let ports = open_ports(&config).await?;
+        match ports.store.pending_migrations().await?.len() {
+            0 => Ok(ports),
+            steps => Err(CliError::Argument(format!(
+                "the database is {steps} steps behind this version: run `tollgate migrate`, or \
+                 start `tollgate serve`, which does so too"
+            ))),
+        }
+    }
+}
+
+/// A SQLite database is a file, and opening it would make it: a command that reads must not.
+pub(crate) fn must_exist(config: &Config) -> Result<(), CliError> {
+    match sqlite_file(&config.database.url.0).filter(|file| !file.exists()) {
+        None => Ok(()),
+        Some(file) => Err(CliError::Argument(format!(
+            "no database at {}; `tollgate serve` or `tollgate prices import` starts one there, and \
+             --config, --data or --database name another",
+            file.display()
+        ))),
+    }
+}
+
+/// The file of a SQLite database; `None` for another kind.
+pub(crate) fn sqlite_file(url: &str) -> Option<PathBuf> {
+    url.strip_prefix("sqlite://").map(PathBuf::from)
 }
 
 /// Why a command failed. Its text says what to do next where that is known.
@@ -221,6 +258,7 @@ fn start_log() {
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
 }

@@ -33,8 +33,34 @@ pub(crate) struct Config {
     pub(crate) lease: Lease,
     /// Bounds of a call.
     pub(crate) limits: Limits,
+    /// The proofs that go on beside the calls.
+    pub(crate) checker: Checker,
+    /// What the process counts.
+    pub(crate) metrics: Metrics,
     /// The upstreams.
     pub(crate) channel: Vec<Channel>,
+}
+
+/// What the process counts.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Metrics {
+    /// Where `/metrics` is answered; nowhere unless given.
+    pub(crate) listen: Option<String>,
+}
+
+/// The proofs that go on beside the calls.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Checker {
+    /// How often some accounts are proved, in milliseconds; 0 never.
+    pub(crate) every_ms: u64,
+    /// How many of them at a time.
+    pub(crate) accounts: usize,
+    /// An account that has moved since its last proof is proved again after so many seconds.
+    pub(crate) moved_s: u32,
+    /// One that has not moved is proved again after so many seconds.
+    pub(crate) again_s: u32,
 }
 
 /// Where the books are kept.
@@ -213,6 +239,8 @@ impl Default for Config {
             node: Node::default(),
             lease: Lease::default(),
             limits: Limits::default(),
+            checker: Checker::default(),
+            metrics: Metrics::default(),
             channel: Vec::new(),
         }
     }
@@ -250,6 +278,17 @@ impl Default for Limits {
             calls_in_flight: 20_000,
             unready_s: 0,
             drain_s: 20,
+        }
+    }
+}
+
+impl Default for Checker {
+    fn default() -> Self {
+        Self {
+            every_ms: 1_000,
+            accounts: 20,
+            moved_s: 30,
+            again_s: 3_600,
         }
     }
 }

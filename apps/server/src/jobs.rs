@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::checker;
+use crate::config::Checker;
 use crate::node::{life, news};
 use crate::wiring::House;
 
@@ -21,7 +23,7 @@ const PURGE: Duration = Duration::from_mins(1);
 const LISTING_BATCH: u64 = 1000;
 
 /// Starts all jobs; they end when `stop` is cancelled.
-pub(crate) fn start(house: &House, stop: &CancellationToken) -> TaskTracker {
+pub(crate) fn start(house: &House, checks: Checker, stop: &CancellationToken) -> TaskTracker {
     let tracker = TaskTracker::new();
     let leases = Arc::clone(&house.leases);
     tracker.spawn(every(TICK, stop.clone(), move || {
@@ -44,6 +46,8 @@ pub(crate) fn start(house: &House, stop: &CancellationToken) -> TaskTracker {
     let living = life::live(Arc::clone(node), Arc::clone(leases), stop.clone());
     tracker.spawn(living);
     tracker.spawn(life::sweep(Arc::clone(node), stop.clone()));
+    let proving = checker::run(house.ports.clone(), checks, stop.clone());
+    tracker.spawn(proving);
     tracker.close();
     tracker
 }

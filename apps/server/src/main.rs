@@ -1,6 +1,7 @@
 //! Tollgate: billing for AI model traffic, in the request path.
 
 mod catalogue;
+mod checker;
 mod cli;
 mod clock;
 mod config;
@@ -8,6 +9,7 @@ mod gate;
 mod http;
 mod ids;
 mod jobs;
+mod metrics;
 mod node;
 mod secrets;
 mod wiring;

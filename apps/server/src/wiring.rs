@@ -13,6 +13,7 @@ use billing_core::port::catalogue::{Catalogue, CatalogueError};
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::nodes::Nodes;
+use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
 use billing_core::port::spool::{Backlog, Spool};
 use gateway_core::route::{Channel as Route, Router};
@@ -33,7 +34,7 @@ use crate::node::enter::EnterError;
 use crate::node::life::sweep_once;
 use crate::node::{NodeSettings, ThisNode};
 
-pub(crate) use store::{SpoolOpenError, SpoolView, Store, StoreError};
+pub(crate) use store::{Look, SpoolOpenError, SpoolView, Store, StoreError};
 
 /// How long a start waits for the leases of nodes that are gone.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -78,6 +79,7 @@ pub(crate) struct Ports {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) reports: Arc<dyn Reports>,
+    pub(crate) proofs: Arc<dyn Proofs>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<Ids>,
 }
@@ -97,7 +99,8 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
         nodes: shared.clone(),
         directory: shared.clone(),
         catalogue: shared.clone(),
-        reports: shared,
+        reports: shared.clone(),
+        proofs: shared,
         ids: Arc::new(Ids::new(guest_number()?, Arc::clone(&clock))),
         clock,
     })

@@ -25,6 +25,7 @@ mod directory;
 mod entity;
 mod error;
 mod instant;
+mod look;
 mod nodes;
 mod open;
 mod purge;
@@ -37,6 +38,7 @@ mod verify;
 pub use books::committer::Committed;
 pub use deployment::DeploymentId;
 pub use error::StoreError;
+pub use look::{LeaseLook, Look, NodeLook};
 pub use open::{Store, StoreConfig};
 pub use spool::{
     EarlierLife, Opened, SpoolConfig, SpoolFile, SpoolHeader, SpoolOpenError, SpoolView,

@@ -171,7 +171,7 @@ async fn attempt<C: ConnectionTrait>(
     let walked = match walk(tx, &mut pass).await {
         Ok(None) => return Ok(None),
         Ok(Some(walked)) => Some(walked),
-        Err(error @ StoreError::Unreadable { .. }) => {
+        Err(error) if error.is_poison() => {
             pass.findings.must(false, || error.to_string());
             None
         }

@@ -3,14 +3,17 @@
 use billing_core::budget::Amount;
 use billing_core::id::{AccountId, LotId, UserId};
 use billing_core::money::{Currency, Nanos};
+use billing_core::port::books::{BooksError, Credited};
 use billing_core::port::directory::{Account, User};
+use billing_core::port::proofs::Depth;
 use billing_core::wallet::{AccountStatus, Credit, LotKind};
 use clap::{Args, Subcommand};
 
 use super::keys::account_id;
+use super::ledger::no_account;
 use super::{CliError, Place, say};
 use crate::secrets;
-use crate::wiring::{Ports, open_ports};
+use crate::wiring::Ports;
 
 /// What can be done with accounts.
 #[derive(Debug, Subcommand)]
@@ -21,6 +24,8 @@ pub(crate) enum AccountsCommand {
     List(Place),
     /// Add funds to an account's wallet
     TopUp(TopUpArgs),
+    /// Let an account go on that was parked because its books did not hold, once they do
+    Unpark(UnparkArgs),
     /// Make an operator, who may sign in and see and change every account
     Operator(OperatorArgs),
 }
@@ -54,6 +59,15 @@ pub(crate) struct TopUpArgs {
     key: String,
 }
 
+/// Arguments of `accounts unpark`.
+#[derive(Debug, Args)]
+pub(crate) struct UnparkArgs {
+    #[command(flatten)]
+    place: Place,
+    /// The account, as acc_…
+    account: String,
+}
+
 /// Arguments of `accounts operator`.
 #[derive(Debug, Args)]
 pub(crate) struct OperatorArgs {
@@ -70,15 +84,16 @@ pub(crate) async fn run(command: AccountsCommand) -> Result<(), CliError> {
         AccountsCommand::Create(args) => {
             let currency = Currency::parse(&args.currency)
                 .map_err(|error| CliError::Argument(error.to_string()))?;
-            let ports = open_ports(&args.place.config()?).await?;
+            let ports = args.place.ports().await?;
             let id = make_account(&ports, &args.name, currency).await?;
             say(&id.to_string());
             Ok(())
         }
         AccountsCommand::List(place) => list(&place).await,
         AccountsCommand::TopUp(args) => top_up(args).await,
+        AccountsCommand::Unpark(args) => unpark(args).await,
         AccountsCommand::Operator(args) => {
-            let ports = open_ports(&args.place.config()?).await?;
+            let ports = args.place.ports().await?;
             let password = make_operator(&ports, &args.email).await?;
             say(&format!(
                 "{} signs in with the password {password}",
@@ -129,8 +144,11 @@ pub(crate) async fn add_funds(
     account: AccountId,
     amount: Nanos,
     (key, note): (&str, &str),
-) -> Result<Nanos, CliError> {
-    let wallet = ports.books.wallet(account).await?;
+) -> Result<Credited, CliError> {
+    let wallet = match ports.books.wallet(account).await {
+        Err(BooksError::NoSuchBudget) => return Err(no_account(account)),
+        other => other?,
+    };
     let credit = Credit {
         lot: LotId::new(ports.ids.next()),
         kind: LotKind::Paid,
@@ -141,15 +159,21 @@ pub(crate) async fn add_funds(
         key: format!("top_up:{key}"),
         note: note.to_owned(),
     };
-    let credited = ports
+    match ports
         .books
         .add_credit(account, credit, ports.clock.now())
-        .await?;
-    Ok(credited.balance)
+        .await
+    {
+        Err(BooksError::KeyReused) => Err(CliError::Argument(format!(
+            "the key \"{key}\" has recorded another amount before, so nothing was added now; give \
+             another --key to add {amount} as well"
+        ))),
+        other => Ok(other?),
+    }
 }
 
 async fn list(place: &Place) -> Result<(), CliError> {
-    let ports = open_ports(&place.config()?).await?;
+    let ports = place.ports().await?;
     let mut after = None;
     loop {
         let accounts = ports.directory.accounts(None, after, 100).await?;
@@ -172,14 +196,46 @@ async fn top_up(args: TopUpArgs) -> Result<(), CliError> {
     let account = account_id(&args.account)?;
     let amount =
         Nanos::parse(&args.amount).map_err(|error| CliError::Argument(error.to_string()))?;
-    let ports = open_ports(&args.place.config()?).await?;
-    let balance = add_funds(
+    let ports = args.place.ports().await?;
+    let credited = add_funds(
         &ports,
         account,
         amount,
         (&args.key, "added on the command line"),
     )
     .await?;
-    say(&format!("balance {balance}"));
+    let (balance, key) = (credited.balance, &args.key);
+    say(&if credited.replayed {
+        format!(
+            "the key \"{key}\" has recorded this amount before, so nothing was added now; the \
+             balance was {balance} then"
+        )
+    } else {
+        format!("balance {balance}")
+    });
+    Ok(())
+}
+
+/// Proves the account's books from the beginning, and lets it go on when they hold.
+async fn unpark(args: UnparkArgs) -> Result<(), CliError> {
+    let account = account_id(&args.account)?;
+    let ports = args.place.ports().await?;
+    if ports.proofs.parked(account).await?.is_none() {
+        return Err(CliError::Argument(format!("{account} is not parked")));
+    }
+    let now = ports.clock.now();
+    for proof in ports.proofs.prove(&[account], Depth::Full, now).await? {
+        if !proof.broken.is_empty() {
+            say(&proof.broken.join("\n"));
+            return Err(CliError::Found(format!(
+                "the books of {account} do not hold yet, so it stays parked; mend what is listed \
+                 above and try again"
+            )));
+        }
+    }
+    ports.proofs.unpark(account, now).await?;
+    say(&format!(
+        "the books of {account} hold; it goes on, and every node knows within a second"
+    ));
     Ok(())
 }

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::{add_funds, make_account, make_operator};
 use super::keys::{NewKey, make_key};
-use super::migrate::migrate;
 use super::prices::record;
 use super::serve::{Signals, Socket};
 use super::{CliError, say, serve};
@@ -68,9 +67,11 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), CliError> {
     config.spool.path = Some(folder.join("tollgate-spool.db"));
     let socket = Socket::bind(&config.listen)?;
     let spool = open_spool(&config).await?;
+    // Long enough for every simulated model that answers, and short for one that never does.
+    config.limits.upstream_head_ms = 5_000;
     let ports = open_ports(&config).await?;
     say("tollgate demo: preparing the database");
-    migrate(&ports.store).await?;
+    ports.store.migrate(|_, _, _| ()).await?;
     let file = folder.join("credentials.json");
     let credentials = match read(&file) {
         Some(credentials) => credentials,
@@ -131,8 +132,8 @@ async fn seed(ports: &Ports) -> Result<Credentials, CliError> {
     };
     Ok(Credentials {
         base_url: String::new(),
-        api_key: make_key(ports, key(account, "demo")).await?,
-        empty_key: make_key(ports, key(empty, "demo without funds")).await?,
+        api_key: make_key(ports, key(account, "demo")).await?.1,
+        empty_key: make_key(ports, key(empty, "demo without funds")).await?.1,
         operator_email: OPERATOR.to_owned(),
         operator_password: make_operator(ports, OPERATOR).await?,
         account_id: account.to_string(),
@@ -165,6 +166,11 @@ fn write(file: &Path, credentials: &Credentials) -> Result<(), CliError> {
     std::fs::rename(&draft, file).map_err(CliError::io(failed()))
 }
 
+/// How this program was called, so that what is printed works when it is pasted.
+fn own_name() -> String {
+    std::env::args().next().unwrap_or_else(|| "tollgate".into())
+}
+
 fn show(credentials: &Credentials, address: SocketAddr, folder: &Path) {
     let Credentials {
         api_key,
@@ -178,12 +184,12 @@ Tollgate is serving on http://{address}  (demo data in {folder})
 
 Make a call that is priced, paid for and charged:
 
-  curl -s http://{address}/v1/chat/completions \
+  curl -si http://{address}/v1/chat/completions \
     -H "Authorization: Bearer {api_key}" \
     -H "content-type: application/json" \
     -d '{{"model":"sim/echo","messages":[{{"role":"user","content":"hello there"}}]}}'
 
-Then have it explained (the id is in the answer's x-request-id header; -i shows it):
+Then have it explained (its id is in the x-request-id header of the answer):
 
   curl -s "http://{address}/v1/generation?id=req_..." -H "Authorization: Bearer {api_key}"
 
@@ -191,8 +197,9 @@ Then have it explained (the id is in the answer's x-request-id header; -i shows 
   other models     sim/lorem sim/slow sim/flaky sim/cut sim/no-usage sim/embedding
   the API          http://{address}/docs/
   operator         {operator_email}  password {operator_password}
-  prove the books  tollgate ledger verify --data {folder}
+  prove the books  {tollgate} ledger verify --data {folder}
 "#,
+        tollgate = own_name(),
         folder = folder.display(),
     ));
 }

@@ -3,12 +3,14 @@
 use billing_core::budget::{Amount, LimitWindow};
 use billing_core::id::{AccountId, KeyId};
 use billing_core::money::Nanos;
-use billing_core::port::directory::{ApiKey, KeyLimit};
+use billing_core::port::directory::{ApiKey, DirectoryError, KeyLimit};
 use clap::{Args, Subcommand};
 
+use super::ledger::no_account;
+use super::screen::complain;
 use super::{CliError, Place, say};
 use crate::secrets;
-use crate::wiring::{Ports, open_ports};
+use crate::wiring::Ports;
 
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
@@ -76,8 +78,12 @@ pub(crate) async fn run(command: KeysCommand) -> Result<(), CliError> {
 
 async fn create(args: CreateArgs) -> Result<(), CliError> {
     let account = account_id(&args.account)?;
-    let window = LimitWindow::of_name(&args.window)
-        .ok_or_else(|| CliError::Argument(format!("{} is no window", args.window)))?;
+    let window = LimitWindow::of_name(&args.window).ok_or_else(|| {
+        CliError::Argument(format!(
+            "\"{}\" is not a window: lifetime, daily, weekly or monthly",
+            args.window
+        ))
+    })?;
     let limit = args.limit.as_deref().map(|text| {
         let amount = Nanos::parse(text).map_err(|error| CliError::Argument(error.to_string()))?;
         Ok::<_, CliError>(KeyLimit {
@@ -85,14 +91,18 @@ async fn create(args: CreateArgs) -> Result<(), CliError> {
             window,
         })
     });
-    let ports = open_ports(&args.place.config()?).await?;
+    let ports = args.place.ports().await?;
     let wanted = NewKey {
         account,
         name: args.name,
         limit: limit.transpose()?,
         models: args.model,
     };
-    let secret = make_key(&ports, wanted).await?;
+    let (key, secret) = make_key(&ports, wanted).await?;
+    // Apart from the secret, so that a script that takes the output has the secret alone.
+    complain(&format!(
+        "{key}; this is the only time that its secret is shown:"
+    ));
     say(&secret);
     Ok(())
 }
@@ -106,8 +116,9 @@ pub(crate) struct NewKey {
     pub(crate) models: Vec<String>,
 }
 
-/// Makes a key and answers with its secret.
-pub(crate) async fn make_key(ports: &Ports, new: NewKey) -> Result<String, CliError> {
+/// Makes a key and answers with its id and its secret.
+pub(crate) async fn make_key(ports: &Ports, new: NewKey) -> Result<(KeyId, String), CliError> {
+    let account = new.account;
     let secret = secrets::new_api_key()?;
     let key = ApiKey {
         id: KeyId::new(ports.ids.next()),
@@ -121,16 +132,23 @@ pub(crate) async fn make_key(ports: &Ports, new: NewKey) -> Result<String, CliEr
         expires_at: None,
         revoked_at: None,
     };
-    ports
+    let id = key.id;
+    match ports
         .directory
         .create_key(key, secrets::hash(&secret))
-        .await?;
-    Ok(secret)
+        .await
+    {
+        Err(DirectoryError::NotFound) => Err(no_account(account)),
+        other => Ok(other.map(|()| (id, secret))?),
+    }
 }
 
 async fn list(args: ListArgs) -> Result<(), CliError> {
     let account = account_id(&args.account)?;
-    let ports = open_ports(&args.place.config()?).await?;
+    let ports = args.place.ports().await?;
+    if ports.directory.account(account).await?.is_none() {
+        return Err(no_account(account));
+    }
     let mut after = None;
     loop {
         let keys = ports.directory.keys(account, after, 100).await?;
@@ -154,15 +172,27 @@ async fn list(args: ListArgs) -> Result<(), CliError> {
 
 async fn revoke(args: RevokeArgs) -> Result<(), CliError> {
     let account = account_id(&args.account)?;
-    let key = args
-        .key
-        .parse()
-        .map_err(|_| CliError::Argument(format!("{} is no key", args.key)))?;
-    let ports = open_ports(&args.place.config()?).await?;
-    let key = ports
+    let key = args.key.parse().map_err(|_| {
+        let (key, account) = (&args.key, &args.account);
+        CliError::Argument(format!(
+            "{key} is not a key id, which is key_ and 13 characters; `tollgate keys list \
+                 --account {account}` shows them"
+        ))
+    })?;
+    let ports = args.place.ports().await?;
+    let key = match ports
         .directory
         .revoke_key(account, key, ports.clock.now())
-        .await?;
+        .await
+    {
+        Err(DirectoryError::NotFound) => {
+            return Err(CliError::Argument(format!(
+                "there is no {key} in {account}; `tollgate keys list --account {account}` shows \
+                 those that there are"
+            )));
+        }
+        other => other?,
+    };
     say(&format!(
         "{} is revoked; every node knows within a second",
         key.id

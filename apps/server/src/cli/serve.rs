@@ -14,6 +14,7 @@ use super::{CliError, Place, say};
 use crate::config::{Config, Limits};
 use crate::http::routes;
 use crate::jobs;
+use crate::metrics::listener;
 use crate::wiring::{House, OwnSpool, open_house, open_ports, open_spool};
 
 mod signals;
@@ -108,7 +109,8 @@ pub(super) async fn serve(
     let upstreams = house.upstreams()?;
     let (listener, address) = socket.listen()?;
     let stop = CancellationToken::new();
-    let background = jobs::start(&house, &stop);
+    let metrics = start_metrics(&house, &config)?;
+    let background = jobs::start(&house, config.checker.clone(), &stop);
     let shared = house.clone();
     let server = HttpServer::new(move || {
         let upstreams = shared.upstreams().unwrap_or_else(|error| {
@@ -138,9 +140,24 @@ pub(super) async fn serve(
     if let Err(error) = house.node.leave(house.leases.node()).await {
         tracing::warn!(%error, "the others are not told that this node stops");
     }
+    if let Some(metrics) = metrics {
+        metrics.stop(true).await;
+    }
     house.ports.store.close().await;
     house.spool.close().await;
     served.map_err(CliError::io("the server failed"))
+}
+
+/// Answers `/metrics`, where that is configured.
+fn start_metrics(house: &House, config: &Config) -> Result<Option<ServerHandle>, CliError> {
+    let Some(listen) = &config.metrics.listen else {
+        return Ok(None);
+    };
+    let (address, handle) = listener::start(house, listen).map_err(CliError::io(format!(
+        "cannot listen on {listen}, which metrics.listen names"
+    )))?;
+    tracing::info!("metrics on http://{address}/metrics");
+    Ok(Some(handle))
 }
 
 /// Turns calls away, lets running ones end, settles what is left of them, and gives the leases
@@ -217,6 +234,7 @@ fn app(
         .app_data(Data::from(ports.books.clone()))
         .app_data(Data::from(ports.directory.clone()))
         .app_data(Data::from(ports.reports.clone()))
+        .app_data(Data::from(ports.proofs.clone()))
         .app_data(Data::from(ports.clock.clone()))
         .app_data(Data::from(ports.ids.clone()))
         .configure(routes::configure)

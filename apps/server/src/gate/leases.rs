@@ -8,13 +8,15 @@ use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::{AccountId, CallId, NodeId};
 use billing_core::lease::{LeaseAsk, LeaseReturn, Recall};
 use billing_core::lease_book::{
-    Decision, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause,
+    BookSize, Decision, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause,
 };
 use billing_core::port::books::{Books, BooksError};
 use billing_core::port::clock::Clock;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
+
+use crate::checker::MOVED;
 
 /// How many books the accounts are spread over, so that workers seldom wait for one another.
 const SHARDS: usize = 16;
@@ -130,6 +132,7 @@ impl Leases {
             shard.waiting.remove(&call);
             shard.book.settled(account, call, held, used, now);
         });
+        MOVED.note(account);
     }
 
     /// A call ended without a settlement.
@@ -177,6 +180,18 @@ impl Leases {
                 shard.book.fenced(now);
             });
         }
+    }
+
+    /// How much is in the books.
+    pub(crate) fn size(&self) -> BookSize {
+        self.shards.iter().fold(BookSize::default(), |sum, shard| {
+            let size = locked(shard).book.size();
+            BookSize {
+                accounts: sum.accounts + size.accounts,
+                holds: sum.holds + size.holds,
+                waiting: sum.waiting + size.waiting,
+            }
+        })
     }
 
     /// Gives back what is not held, for a node that stops.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use gateway_core::route::{Report, Router};
+use gateway_core::route::{Report, Router, Standing};
 
 /// The channels of this node.
 #[derive(Debug)]
@@ -47,6 +47,17 @@ impl Routes {
             })
         };
         order.into_iter().filter_map(stop).collect()
+    }
+
+    /// Each channel, and whether calls go through it: 1, or 0 while it is left alone.
+    pub(crate) fn standings(&self) -> Vec<(String, u64)> {
+        let now = self.now();
+        let router = self.router.lock().unwrap_or_else(PoisonError::into_inner);
+        let standing = |(index, channel): (usize, &gateway_core::route::Channel)| {
+            let is_open = router.standing(index, now) != Standing::Closed;
+            (channel.name.clone(), u64::from(is_open))
+        };
+        router.channels().enumerate().map(standing).collect()
     }
 
     /// Whether any channel serves a model.

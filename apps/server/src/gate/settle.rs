@@ -1,5 +1,7 @@
 //! Paying for a call that is over.
 
+use std::time::Instant;
+
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::{
     Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource as Source,
@@ -13,6 +15,7 @@ use super::Gate;
 use super::admit::OpenCall;
 use super::hand_in::Paid;
 use crate::clock::millis_since;
+use crate::metrics::{self, METRICS};
 
 /// How long a text of the upstream may be to be kept on record, in characters.
 const LONGEST_TEXT: usize = 200;
@@ -61,7 +64,13 @@ impl Gate {
         if metered.is_void() {
             self.leases.released(account, id);
         }
-        self.replay.hand_in(settlement, &self.leases).await
+        metrics::add(METRICS.calls.of(metered.outcome), 1);
+        metrics::add(&METRICS.settling, 1);
+        let over = Instant::now();
+        let paid = self.replay.hand_in(settlement, &self.leases).await;
+        METRICS.settle.note(over.elapsed());
+        metrics::take(&METRICS.settling, 1);
+        paid
     }
 
     /// Extends the hold to what the call really cost, where it turned out dearer than its ceiling.

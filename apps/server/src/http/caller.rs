@@ -31,7 +31,8 @@ pub(crate) async fn identify(
         .ok_or(V1Error::BadKey)?;
     match caller.status {
         AccountStatus::Active => Ok(caller),
-        AccountStatus::Suspended | AccountStatus::Parked => Err(V1Error::AccountStopped),
+        AccountStatus::Suspended => Err(V1Error::AccountStopped),
+        AccountStatus::Parked => Err(V1Error::AccountParked),
     }
 }
 

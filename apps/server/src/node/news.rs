@@ -5,6 +5,7 @@ use std::time::Duration;
 use billing_core::port::directory::{ChangeSubject, DirectoryError};
 use tokio_util::sync::CancellationToken;
 
+use crate::checker::MOVED;
 use crate::wiring::House;
 
 /// How often news is looked for. Half of it is what a change takes to arrive, on average.
@@ -70,6 +71,7 @@ async fn hear(house: &House, from: i64) -> Result<News, DirectoryError> {
                 ChangeSubject::Account(account) => {
                     house.callers.forget(account);
                     house.leases.changed(account);
+                    MOVED.note(account);
                 }
                 ChangeSubject::Prices => news.prices = true,
             }

@@ -10,6 +10,7 @@ use billing_core::money::Currency;
 use billing_core::port::books::Books;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Account, AccountTerms, Directory, DirectoryError, Role};
+use billing_core::port::proofs::Proofs;
 use billing_core::wallet::AccountStatus;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -76,6 +77,19 @@ pub(crate) struct AccountDetail {
     account: AccountDto,
     /// Its money.
     wallet: WalletDto,
+    /// Why it is parked; for operators, and missing where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parked: Option<ParkedDto>,
+}
+
+/// Why an account is parked: its books did not hold.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ParkedDto {
+    /// Since when.
+    #[schema(format = DateTime)]
+    since: String,
+    /// What the proof found, in words.
+    findings: Vec<String>,
 }
 
 /// What a change of the account changes: its tag does not move with every call.
@@ -248,13 +262,24 @@ pub(crate) async fn read(
     SignedIn(user): SignedIn,
     directory: web::Data<dyn Directory>,
     books: web::Data<dyn Books>,
+    proofs: web::Data<dyn Proofs>,
 ) -> Result<HttpResponse, ApiError> {
     let account = access::account(&**directory, &user, path.into_inner(), Role::Member).await?;
     let wallet = WalletDto::of(&books.wallet(account.id).await?);
     let tag = tag_of(&account);
+    let is_told = user.operator && account.status == AccountStatus::Parked;
+    let parked = if is_told {
+        proofs.parked(account.id).await?
+    } else {
+        None
+    };
     let detail = AccountDetail {
         account: AccountDto::of(account),
         wallet,
+        parked: parked.map(|parked| ParkedDto {
+            since: instant(parked.since),
+            findings: parked.why,
+        }),
     };
     Ok(HttpResponse::Ok().insert_header((ETAG, tag)).json(detail))
 }

@@ -19,6 +19,7 @@ use crate::gate::admit::Incoming;
 use crate::gate::deliver::Delivery;
 use crate::gate::{Callers, Gate, Upstreams};
 use crate::http::caller::identify;
+use crate::metrics;
 
 /// What a client may send as `Idempotency-Key`.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -124,7 +125,10 @@ async fn metered(
     let gate = Data::clone(&shared.0);
     let mut response = match serve(endpoint, id, &request, payload, shared).await {
         Ok(response) => response,
-        Err(error) => error.error_response(),
+        Err(error) => {
+            metrics::add(error.counted(), 1);
+            error.error_response()
+        }
     };
     if gate.leaving.is_cancelled() {
         // Its next call goes elsewhere.

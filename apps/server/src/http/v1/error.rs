@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::metrics::{METRICS, Number};
+
 /// Why a `/v1` call is refused or failed before its answer began.
 #[derive(Debug, Clone)]
 pub(crate) enum V1Error {
@@ -25,6 +27,9 @@ pub(crate) enum V1Error {
     BadKey,
     /// An operator stopped the account.
     AccountStopped,
+    /// The account's books failed a proof: the house's fault, and nothing moves until a person
+    /// has looked.
+    AccountParked,
     /// The body is not a request.
     BadRequest(RequestError),
     /// The body is larger than this.
@@ -113,6 +118,9 @@ impl V1Error {
         match self {
             Self::NoKey | Self::BadKey => (401, INVALID, Some("invalid_api_key")),
             Self::AccountStopped => (403, "permission_error", Some("account_suspended")),
+            // Not 403: the key is good, and a client that has another provider should go there. Its
+            // own retries would be in vain, so it is told not to.
+            Self::AccountParked => (503, SERVER, Some("account_parked")),
             Self::BadRequest(error) => (400, INVALID, Some(error.code())),
             Self::TooLarge(_) => (413, INVALID, Some("request_too_large")),
             Self::BrokenBody => (400, INVALID, Some("incomplete_body")),
@@ -144,6 +152,40 @@ impl V1Error {
         }
     }
 
+    /// Where refusals of this cause are counted.
+    pub(crate) fn counted(&self) -> &'static Number {
+        let refusals = &METRICS.refusals;
+        match self {
+            Self::NoKey | Self::BadKey => &refusals.invalid_key,
+            Self::AccountStopped => &refusals.account_suspended,
+            Self::AccountParked => &refusals.account_parked,
+            Self::BadRequest(_) | Self::TooLarge(_) | Self::BrokenBody | Self::BadParameter(..) => {
+                &refusals.bad_request
+            }
+            Self::ModelNotAllowed(_) => &refusals.model_not_allowed,
+            Self::UnknownModel(_) => &refusals.unknown_model,
+            Self::Unpriced(_) => &refusals.unpriced,
+            Self::NoChannel(_) => &refusals.no_channel,
+            Self::Funds(funds) => match funds.refusal.cause {
+                RefusalCause::Insufficient => &refusals.insufficient_funds,
+                RefusalCause::Busy => &refusals.funds_in_use,
+                RefusalCause::Unavailable => &refusals.books_unavailable,
+            },
+            Self::FundsMidStream => &refusals.insufficient_funds,
+            Self::NotFound(_) => &refusals.not_found,
+            Self::Idempotency { .. } => &refusals.idempotency_key,
+            Self::Rejected { .. }
+            | Self::UpstreamFailed
+            | Self::UpstreamTimeout
+            | Self::CutMidStream => &refusals.upstream,
+            Self::StoreAway => &refusals.books_unavailable,
+            Self::Crowded => &refusals.overloaded,
+            Self::SpoolFull => &refusals.spool_full,
+            Self::ClockOff => &refusals.clock_off,
+            Self::Stopping => &refusals.stopping,
+        }
+    }
+
     fn param(&self) -> Option<&str> {
         match self {
             Self::BadRequest(error) => error.param(),
@@ -152,6 +194,7 @@ impl V1Error {
             Self::NoKey
             | Self::BadKey
             | Self::AccountStopped
+            | Self::AccountParked
             | Self::TooLarge(_)
             | Self::BrokenBody
             | Self::NoChannel(_)
@@ -203,7 +246,7 @@ impl V1Error {
         }
         let never = matches!(
             self,
-            Self::Unpriced(_) | Self::NoChannel(_) | Self::Idempotency { .. }
+            Self::AccountParked | Self::Unpriced(_) | Self::NoChannel(_) | Self::Idempotency { .. }
         );
         never.then_some(false)
     }
@@ -289,6 +332,10 @@ impl fmt::Display for V1Error {
             Self::AccountStopped => {
                 f.write_str("This account has been stopped. Ask whoever runs this Tollgate.")
             }
+            Self::AccountParked => f.write_str(
+                "The books of this account are being checked, so no call can be paid for. Whoever \
+                 runs this Tollgate has been told.",
+            ),
             Self::BadRequest(error) => error.fmt(f),
             Self::TooLarge(limit) => {
                 write!(f, "The request body is larger than {limit} bytes.")
@@ -374,7 +421,8 @@ impl ResponseError for V1Error {
             let value = HeaderValue::from_static(if retry { "true" } else { "false" });
             headers.insert(HeaderName::from_static("x-should-retry"), value);
         }
-        if matches!(self.status(), 429 | 503) {
+        // Two headers that contradict each other would be worse than none.
+        if matches!(self.status(), 429 | 503) && self.should_retry() != Some(false) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -11,6 +11,7 @@ use billing_core::id::UserId;
 use billing_core::port::books::Books;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Directory, Role, User};
+use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
 use serde_json::Value;
 use testkit::world::{NOON, user};
@@ -170,6 +171,7 @@ impl Scene {
         let books: Arc<dyn Books> = Arc::clone(ports.books.first().unwrap());
         let directory: Arc<dyn Directory> = Arc::clone(&ports.directory);
         let reports: Arc<dyn Reports> = Arc::clone(&ports.reports);
+        let proofs: Arc<dyn Proofs> = Arc::clone(&ports.proofs);
         let clock: Arc<dyn Clock> = Arc::new(ports.clock.clone());
         let served: Arc<dyn ServedModels> = Arc::new(AllButHidden);
         let app = App::new()
@@ -179,6 +181,7 @@ impl Scene {
             .app_data(Data::from(books))
             .app_data(Data::from(directory))
             .app_data(Data::from(reports))
+            .app_data(Data::from(proofs))
             .app_data(Data::from(clock))
             .app_data(Data::from(served))
             .configure(routes::configure);

@@ -1,0 +1,73 @@
+//! `/metrics` on an address of its own, so that who may call need not see it.
+
+use std::net::{SocketAddr, TcpListener};
+
+use actix_web::dev::ServerHandle;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::Data;
+use actix_web::{App, HttpResponse, HttpServer, web};
+
+use super::text::{Kind, Page, own};
+use crate::wiring::House;
+
+/// Starts to answer on an address; answers with it and with the way to end it.
+///
+/// # Errors
+/// Nobody can listen there.
+pub(crate) fn start(house: &House, address: &str) -> std::io::Result<(SocketAddr, ServerHandle)> {
+    let listener = TcpListener::bind(address)?;
+    let address = listener.local_addr()?;
+    let house = Data::new(house.clone());
+    let app = move || {
+        App::new()
+            .app_data(house.clone())
+            .route("/metrics", web::get().to(metrics))
+    };
+    let server = HttpServer::new(app)
+        .workers(1)
+        .shutdown_timeout(1)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+    let handle = server.handle();
+    actix_web::rt::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "metrics are not served any more");
+        }
+    });
+    Ok((address, handle))
+}
+
+async fn metrics(house: Data<House>) -> HttpResponse {
+    let mut page = Page::default();
+    own(&mut page);
+    node(&house, &mut page);
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+        .body(page.finish())
+}
+
+/// What the parts of this node know of themselves.
+fn node(house: &House, page: &mut Page) {
+    use Kind::{Counter, Gauge};
+
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let size = house.leases.size();
+    let help = "Accounts in the lease book of this node.";
+    page.one(("lease_book_accounts", Gauge, help), count(size.accounts));
+    let help = "Calls that hold funds on this node.";
+    page.one(("holds", Gauge, help), count(size.holds));
+    let help = "Calls that wait for funds on this node.";
+    page.one(("waiting_calls", Gauge, help), count(size.waiting));
+    let committed = house.ports.store.committed();
+    let help = "Transactions that this node has committed for settlements and leases.";
+    page.one(("commits_total", Counter, help), committed.transactions);
+    let help = "Settlements, leases and returns in those transactions.";
+    page.one(
+        ("committed_operations_total", Counter, help),
+        committed.operations,
+    );
+    let open: Vec<(String, u64)> = house.gate.routes.standings();
+    let help = "Whether calls go through a channel: 1 yes, 0 not now.";
+    page.family(("channel_open", Gauge, help), "channel", open);
+}
