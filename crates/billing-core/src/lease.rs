@@ -15,8 +15,16 @@ use crate::budget::{Amount, BudgetScope};
 use crate::id::{AccountId, NodeId};
 
 /// For how long a claim stands after it was last renewed. Who still waits renews it many times
-/// meanwhile; who died does not.
-pub const CLAIM_FOR: Duration = Duration::seconds(2);
+/// meanwhile; who died or no longer waits does not, and keeps others from what they need for no
+/// longer than this.
+pub const CLAIM_FOR: Duration = Duration::milliseconds(500);
+
+/// For how long the house's own claim stands: until somebody asks again for what it is for.
+pub const HOUSE_CLAIM_FOR: Duration = Duration::seconds(2);
+
+/// How much longer than it has a call that is under way is taken to have waited: it holds what
+/// others wait for, so it goes before those that have not begun.
+const SENIORITY: Duration = Duration::days(1);
 
 /// The name under which the house itself claims what nodes have on lease.
 pub const HOUSE: NodeId = NodeId::new(0);
@@ -58,6 +66,8 @@ pub struct LeaseAsk {
     pub needed: Amount,
     /// What it would like to have, need included; [`Amount::MAX`] is everything.
     pub wanted: Amount,
+    /// Whether a call that is under way needs it, and not only calls that have not begun.
+    pub under_way: bool,
 }
 
 /// The answer to a [`LeaseAsk`].
@@ -205,7 +215,7 @@ pub fn grant(budget: &LeasedBudget, ask: &LeaseAsk, now: OffsetDateTime) -> Gran
     } else {
         ClaimChange::Put(Claim {
             node: ask.node,
-            since: live.map_or(now, |claim| claim.since),
+            since: since(live, ask, now),
             wanted: missing,
             expires_at: now.saturating_add(CLAIM_FOR),
         })
@@ -224,6 +234,18 @@ pub fn grant(budget: &LeasedBudget, ask: &LeaseAsk, now: OffsetDateTime) -> Gran
             granted,
         }),
         claim,
+    }
+}
+
+/// Since when a node claims: as long as its claim stands, unless it is no longer, or only now, for a
+/// call that is under way.
+fn since(live: Option<&Claim>, ask: &LeaseAsk, now: OffsetDateTime) -> OffsetDateTime {
+    let senior = now.saturating_sub(SENIORITY);
+    let is_senior = |claim: &&Claim| claim.since <= senior;
+    match live.filter(|claim| is_senior(claim) == ask.under_way) {
+        Some(claim) => claim.since,
+        None if ask.under_way => senior,
+        None => now,
     }
 }
 

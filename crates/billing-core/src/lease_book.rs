@@ -404,16 +404,18 @@ impl LeaseBook {
         account.end_lapsed(now);
         account.refuse_late(&mut desk);
         account.resend(&mut desk);
+        account.serve(&mut desk);
         let is_quiet = account.used_at.saturating_add(policy.idle_after) <= now;
         if is_quiet && account.is_still() {
             for slice in account.slices.values_mut() {
                 slice.recall(Amount::MAX);
             }
-        }
-        account.serve(&mut desk);
-        if is_quiet && account.is_still() {
-            self.accounts.remove(&id);
-            return;
+            account.serve(&mut desk);
+            // What was given back is under way until the store has it.
+            if account.is_still() {
+                self.accounts.remove(&id);
+                return;
+            }
         }
         self.plan(id, now);
     }

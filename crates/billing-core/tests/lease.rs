@@ -18,6 +18,7 @@ const fn ask(node: i64, seq: u64, needed: u64, wanted: u64) -> LeaseAsk {
         seq: LeaseSeq::new(seq),
         needed: Amount::new(needed),
         wanted: Amount::new(wanted),
+        under_way: false,
     }
 }
 
@@ -104,7 +105,7 @@ fn who_is_short_while_others_have_leases_claims_what_is_missing() {
     };
     assert_eq!(short.claim, ClaimChange::Put(put));
     // The claim keeps its age while it is renewed, and starts anew after it has run out.
-    let later = NOW + Duration::seconds(1);
+    let later = NOW + Duration::milliseconds(400);
     let again = grant(&budget(0, &[other], &[put]), &ask(1, 2, 20, 20), later);
     assert!(matches!(again.claim, ClaimChange::Put(c) if c.since == NOW));
     let gone = NOW + CLAIM_FOR;
@@ -112,6 +113,30 @@ fn who_is_short_while_others_have_leases_claims_what_is_missing() {
     assert!(matches!(anew.claim, ClaimChange::Put(c) if c.since == gone));
     let served = grant(&budget(90, &[other], &[put]), &ask(1, 4, 20, 20), later);
     assert_eq!(served.claim, ClaimChange::Drop);
+}
+
+#[test]
+fn a_call_that_is_under_way_goes_before_those_that_have_not_begun() {
+    let others = [lease(2, 70, 1, 70), lease(3, 20, 1, 20)];
+    let waits = claim(2, 5, 30);
+    let under_way = LeaseAsk {
+        under_way: true,
+        ..ask(1, 1, 10, 10)
+    };
+    let short = grant(&budget(0, &others, &[waits]), &under_way, NOW);
+    let ClaimChange::Put(first) = short.claim else {
+        panic!("{short:?}");
+    };
+    assert_eq!(
+        recalled(&others[0], &[waits, first], NOW),
+        Amount::new(10),
+        "who has it gives it, though it waits itself"
+    );
+    let again = grant(&budget(0, &others, &[waits, first]), &under_way, NOW);
+    assert_eq!(again.claim, ClaimChange::Put(first));
+    // What it waits for next, it waits for as others do.
+    let next = grant(&budget(0, &others, &[waits, first]), &ask(1, 2, 5, 5), NOW);
+    assert!(matches!(next.claim, ClaimChange::Put(c) if c.since == NOW));
 }
 
 #[test]

@@ -165,6 +165,23 @@ fn a_stream_that_asks_for_more_stands_before_calls_that_have_not_begun() {
 }
 
 #[test]
+fn an_ask_says_whether_a_call_under_way_needs_it() {
+    let mut book = plain(&[(WALLET, 10)], 90);
+    let under_way = |book: &mut LeaseBook| match book.take_orders()[..] {
+        [Order::Lease { seq, under_way, .. }] => (seq, under_way),
+        ref other => panic!("{other:?}"),
+    };
+    book.authorize(ask(1, &[(WALLET, 10)], 0), START);
+    book.authorize(ask(2, &[(WALLET, 5)], 5), START);
+    let (seq, of_new) = under_way(&mut book);
+    assert!(!of_new);
+    book.granted(ACCOUNT, WALLET, seq, grant(5, 85, 0), START);
+    book.take_orders();
+    book.authorize(ask(1, &[(WALLET, 5)], 5), START);
+    assert!(under_way(&mut book).1);
+}
+
+#[test]
 fn what_other_nodes_have_on_lease_is_worth_waiting_for() {
     let mut book = LeaseBook::new(LeasePolicy::default());
     let call = ask(1, &[(WALLET, 8)], 5);
@@ -218,6 +235,40 @@ fn a_recall_takes_what_is_not_held_and_no_more_than_is_wanted() {
     assert_eq!(given_back(&mut book).1, 1);
     let (leased, held) = book.leased(ACCOUNT, WALLET);
     assert_eq!((leased.get(), held.get()), (7, 7));
+}
+
+#[test]
+fn what_a_call_waits_with_is_kept_for_a_while_in_the_order_of_budgets() {
+    let short_of = |lacked: BudgetScope, had: BudgetScope| {
+        let mut book = plain(&[(had, 10)], 0);
+        let both = [(WALLET, 8), (LIMIT, 8)];
+        let call = book.authorize(ask(1, &both, 60), START);
+        assert_eq!(call, Decision::Waiting);
+        let seq = match book.take_orders()[..] {
+            [Order::Lease { seq, .. }] => seq,
+            ref other => panic!("{other:?}"),
+        };
+        book.granted(ACCOUNT, lacked, seq, grant(0, 0, 90), START);
+        book
+    };
+    let mut book = short_of(LIMIT, WALLET);
+    book.recall(ACCOUNT, WALLET, Amount::new(9), START);
+    let (seq, amount) = given_back(&mut book);
+    assert_eq!(amount, 2, "the rest is what the call waits with");
+    book.returned(ACCOUNT, WALLET, seq, START);
+    book.take_orders();
+    let late = START + Duration::milliseconds(500);
+    book.recall(ACCOUNT, WALLET, Amount::new(9), late);
+    let back = |order: &Order| matches!(order, Order::GiveBack { amount, .. } if amount.get() == 8);
+    assert!(book.take_orders().iter().any(back), "not for ever");
+
+    let mut book = short_of(WALLET, LIMIT);
+    book.recall(ACCOUNT, LIMIT, Amount::new(9), START);
+    let all = |order: &Order| matches!(order, Order::GiveBack { amount, .. } if amount.get() == 9);
+    assert!(
+        book.take_orders().iter().any(all),
+        "who lacks the first gives the second"
+    );
 }
 
 #[test]
@@ -421,6 +472,32 @@ fn a_quiet_account_is_given_back_and_then_forgotten() {
     book.returned(ACCOUNT, WALLET, seq, idle);
     book.tick(idle + Duration::seconds(2));
     assert_eq!(book.size().accounts, 0);
+}
+
+#[test]
+fn an_account_whose_last_call_is_refused_late_is_not_forgotten_with_its_lease() {
+    let staleness = Staleness {
+        fresh_for: Duration::seconds(3),
+        wallet: StaleRule::Refuse,
+        limits: StaleRule::Refuse,
+        quotas: StaleRule::Refuse,
+    };
+    let policy = LeasePolicy {
+        idle_after: Duration::seconds(5),
+        staleness: Some(staleness),
+        ..LeasePolicy::default()
+    };
+    let mut book = LeaseBook::new(policy);
+    book.confirmed(START);
+    let call = book.authorize(ask(1, &[(WALLET, 12)], 60), START);
+    assert_eq!(call, Decision::Waiting);
+    let (seq, ..) = asked(&mut book);
+    book.granted(ACCOUNT, WALLET, seq, grant(10, 0, 90), START);
+    book.tick(START + Duration::seconds(5));
+    let orders = book.take_orders();
+    let back =
+        |order: &Order| matches!(order, Order::GiveBack { amount, .. } if amount.get() == 10);
+    assert!(orders.iter().any(back), "{orders:?}");
 }
 
 #[test]

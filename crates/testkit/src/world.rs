@@ -230,6 +230,7 @@ impl World {
             seq: self.seq(),
             needed: Amount::new(needed),
             wanted: Amount::new(wanted),
+            under_way: false,
         }
     }
 

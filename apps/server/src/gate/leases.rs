@@ -267,6 +267,7 @@ impl Leases {
                 seq,
                 needed,
                 wanted,
+                under_way,
             } => {
                 let ask = LeaseAsk {
                     node,
@@ -275,6 +276,7 @@ impl Leases {
                     seq,
                     needed,
                     wanted,
+                    under_way,
                 };
                 let answer = in_time(self.books.lease(ask)).await;
                 self.tell(node, account, |book, now| match answered(scope, answer) {

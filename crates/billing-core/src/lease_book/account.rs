@@ -149,9 +149,10 @@ impl Account {
 
     /// Asks the store for what a call lacks.
     pub(super) fn order_leases(&mut self, ask: &HoldAsk, desk: &mut Desk<'_>) {
+        let under_way = self.holds.contains_key(&ask.call);
         for (scope, _) in &ask.demands {
             let slice = self.slices.entry(*scope).or_default();
-            let needs = ask.needs(*scope);
+            let needs = (ask.needs(*scope), under_way);
             let errand = slice.ask(needs, desk.policy, desk.now, desk.seq);
             desk.orders.extend(errand.map(|e| e.order(self.id, *scope)));
         }
@@ -173,10 +174,26 @@ impl Account {
             let call = ask.call;
             desk.orders.push(Order::Decided { call, decision });
         }
+        let waits_with = self.waits_with();
         for (scope, slice) in &mut self.slices {
-            let errand = slice.give_back(desk.seq);
+            let kept = waits_with.iter().find(|(s, _)| s == scope);
+            let kept = kept.map_or(Amount::ZERO, |(_, amount)| *amount);
+            let errand = slice.give_back(kept, desk.now, desk.seq);
             desk.orders.extend(errand.map(|e| e.order(self.id, *scope)));
         }
+    }
+
+    /// What the first call in line has of what it needs, in the order of budgets, up to the first
+    /// that it lacks. As every node keeps them in this order, no two keep from each other what both
+    /// need.
+    fn waits_with(&self) -> Vec<(BudgetScope, Amount)> {
+        let Some(ask) = self.waiting.front() else {
+            return Vec::new();
+        };
+        let mut scopes: Vec<BudgetScope> = ask.demands.iter().map(|(scope, _)| *scope).collect();
+        scopes.sort_unstable();
+        let had = scopes.into_iter().take_while(|s| !self.lacks(ask, *s));
+        had.map(|scope| (scope, ask.needs(scope))).collect()
     }
 
     /// Refuses the calls that waited long enough. The store's word is waited for in any case: it

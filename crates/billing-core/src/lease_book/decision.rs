@@ -82,6 +82,8 @@ pub enum Order {
         needed: Amount,
         /// What is wanted, need included.
         wanted: Amount,
+        /// Whether a call that is under way needs it.
+        under_way: bool,
     },
     /// Give a part of a lease back to the store, and answer with [`LeaseBook::returned`] or
     /// [`LeaseBook::unanswered`]. The book has already forgotten it.

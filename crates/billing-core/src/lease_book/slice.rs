@@ -6,7 +6,11 @@ use super::decision::{Order, Refusal, RefusalCause};
 use super::policy::{LeasePolicy, Sizing};
 use crate::budget::{Amount, BudgetScope};
 use crate::id::AccountId;
-use crate::lease::{LeaseGrant, LeaseSeq};
+use crate::lease::{CLAIM_FOR, LeaseGrant, LeaseSeq};
+
+/// For how long a call may keep from others what it waits with. Long enough for others to give it
+/// the rest; so that nodes that each have a part of what both need do not swap it for ever.
+const KEEP_FOR: Duration = CLAIM_FOR;
 
 /// A node's share of one budget.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,6 +25,8 @@ pub(super) struct Slice {
     word: Option<Word>,
     /// What other nodes want of it, to be given back as soon as the store has answered.
     recalled: Amount,
+    /// Since when others want what a call here waits with.
+    kept_since: Option<OffsetDateTime>,
     /// What was charged lately.
     spent: Spent,
 }
@@ -46,8 +52,14 @@ pub(super) struct Errand {
 
 #[derive(Debug, Clone, Copy)]
 enum ErrandKind {
-    Lease { needed: Amount, wanted: Amount },
-    GiveBack { amount: Amount },
+    Lease {
+        needed: Amount,
+        wanted: Amount,
+        under_way: bool,
+    },
+    GiveBack {
+        amount: Amount,
+    },
 }
 
 /// What was charged in the present half of a horizon and in the one before.
@@ -185,12 +197,28 @@ impl Slice {
         self.recalled = self.recalled.max(wanted);
     }
 
-    /// What is to be given back now.
-    pub(super) fn give_back(&mut self, seq: &mut LeaseSeq) -> Option<Errand> {
-        if self.errand.is_some() {
+    /// What is to be given back now. What the first call in line has of it, and waits with for
+    /// the rest of what it needs, is kept from others, but not for long.
+    pub(super) fn give_back(
+        &mut self,
+        waits_with: Amount,
+        now: OffsetDateTime,
+        seq: &mut LeaseSeq,
+    ) -> Option<Errand> {
+        if waits_with.is_zero() {
+            self.kept_since = None;
+        }
+        if self.errand.is_some() || self.recalled.is_zero() {
             return None;
         }
-        let amount = self.free().min(std::mem::take(&mut self.recalled));
+        let since = *self.kept_since.get_or_insert(now);
+        let kept = if now < since.saturating_add(KEEP_FOR) {
+            waits_with
+        } else {
+            Amount::ZERO
+        };
+        let recalled = std::mem::take(&mut self.recalled);
+        let amount = self.free().less(kept).min(recalled);
         if amount.is_zero() {
             return None;
         }
@@ -232,7 +260,7 @@ impl Slice {
     /// Asks the store for what a demand lacks; `None` when asking is of no use now.
     pub(super) fn ask(
         &mut self,
-        demand: Amount,
+        (demand, under_way): (Amount, bool),
         policy: LeasePolicy,
         now: OffsetDateTime,
         seq: &mut LeaseSeq,
@@ -249,7 +277,12 @@ impl Slice {
             Sizing::Demand { horizon } => self.target(demand, horizon, now).less(self.free()),
         };
         let wanted = wanted.max(needed);
-        Some(self.send(seq, ErrandKind::Lease { needed, wanted }))
+        let kind = ErrandKind::Lease {
+            needed,
+            wanted,
+            under_way,
+        };
+        Some(self.send(seq, kind))
     }
 
     /// What should be free so that the store need not be asked again soon: a few calls of this
@@ -277,12 +310,17 @@ impl Errand {
     pub(super) const fn order(self, account: AccountId, scope: BudgetScope) -> Order {
         let seq = self.seq;
         match self.kind {
-            ErrandKind::Lease { needed, wanted } => Order::Lease {
+            ErrandKind::Lease {
+                needed,
+                wanted,
+                under_way,
+            } => Order::Lease {
                 account,
                 scope,
                 seq,
                 needed,
                 wanted,
+                under_way,
             },
             ErrandKind::GiveBack { amount } => Order::GiveBack {
                 account,

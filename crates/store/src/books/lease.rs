@@ -3,7 +3,7 @@
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::{AccountId, NodeId};
 use billing_core::lease::{
-    CLAIM_FOR, Claim, ClaimChange, HOUSE, Lease, LeaseAsk, LeaseGrant, LeaseReturn, LeaseSeq,
+    Claim, ClaimChange, HOUSE, HOUSE_CLAIM_FOR, Lease, LeaseAsk, LeaseGrant, LeaseReturn, LeaseSeq,
     LeasedBudget, Recall, grant, recalled, take_back,
 };
 use billing_core::port::books::BooksError;
@@ -226,7 +226,7 @@ pub(crate) async fn claim_for_house<C: ConnectionTrait>(
         node: HOUSE,
         since: standing.map_or(now, |claim| claim.since),
         wanted,
-        expires_at: now.saturating_add(CLAIM_FOR),
+        expires_at: now.saturating_add(HOUSE_CLAIM_FOR),
     };
     write_claim(
         tx,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::{AccountId, KeyId, UserId};
-use billing_core::lease::{CLAIM_FOR, Claim, HOUSE};
+use billing_core::lease::{Claim, HOUSE, HOUSE_CLAIM_FOR};
 use billing_core::money::Nanos;
 use billing_core::port::directory::{
     Account, AccountTerms, ApiKey, Caller, Change, ChangeSubject, Directory, DirectoryError, Role,
@@ -97,7 +97,7 @@ impl Directory for Memory {
                     node: HOUSE,
                     since: now,
                     wanted,
-                    expires_at: now + CLAIM_FOR,
+                    expires_at: now + HOUSE_CLAIM_FOR,
                 };
                 page.claims.insert((HOUSE, BudgetScope::Wallet), claim);
                 return Err(DirectoryError::OnLease);
