@@ -54,6 +54,10 @@ rolling *ARGS: release
     scripts/tools.sh postgres nginx
     cargo run --release --locked -p acceptance --bin rolling -- {{ ARGS }}
 
+# Simulate nodes, crashes and outages over the real rules: --seeds N --steps M, --seed S, --flaws
+sim *ARGS:
+    cargo bench --locked --profile sim -p billing-core --bench sim -- {{ ARGS }}
+
 # Time the rules of money: rate, authorize, settle
 bench-core *ARGS:
     cargo bench --locked -p billing-core --bench per_call -- {{ ARGS }}

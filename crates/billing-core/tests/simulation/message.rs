@@ -1,0 +1,107 @@
+//! What nodes and the store say to each other.
+
+use std::rc::Rc;
+
+use billing_core::call::Settlement;
+use billing_core::id::{AccountId, NodeId};
+use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
+use billing_core::settlement::SettledCall;
+
+use super::setup::Micros;
+
+/// A message of a node to the store.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) id: u64,
+    /// Which node, and which life of its process.
+    pub(crate) who: usize,
+    pub(crate) life: u32,
+    /// Under which id it spoke.
+    pub(crate) node: NodeId,
+    pub(crate) sent: Micros,
+    pub(crate) body: Body,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    Lease(LeaseAsk),
+    GiveBack(LeaseReturn),
+    Settle {
+        handed: Rc<Handed>,
+        replay: bool,
+    },
+    Recalls,
+    /// A sign of life, with the node's own time and the news it has heard.
+    Beat {
+        clock: Micros,
+        news: u64,
+    },
+    Join,
+    Fence {
+        peer: NodeId,
+        pulse: u64,
+    },
+    Reclaim {
+        peer: NodeId,
+        account: AccountId,
+    },
+}
+
+impl Body {
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Lease(_) => "lease",
+            Self::GiveBack(_) => "give back",
+            Self::Settle { .. } => "settle",
+            Self::Recalls => "recalls",
+            Self::Beat { .. } => "beat",
+            Self::Join => "join",
+            Self::Fence { .. } => "fence",
+            Self::Reclaim { .. } => "reclaim",
+        }
+    }
+}
+
+/// A settlement as it is handed in, and what only the simulation knows of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Handed {
+    pub(crate) settlement: Settlement,
+    pub(crate) who: usize,
+    pub(crate) life: u32,
+    /// What the call should cost.
+    pub(crate) due: u64,
+    /// What it was promised to be covered for.
+    pub(crate) covered: u64,
+    /// A lease that held it was lost to a fence.
+    pub(crate) lost: bool,
+}
+
+/// An answer of the store.
+#[derive(Debug, Clone)]
+pub(crate) enum Reply {
+    /// What was granted, and when.
+    Granted(LeaseGrant, Micros),
+    Returned,
+    Settled(SettledCall),
+    Recalls(Vec<Recall>),
+    Alive {
+        peers: Vec<Peer>,
+        news: u64,
+        changed: Vec<AccountId>,
+    },
+    Done,
+    Fenced,
+    Unavailable,
+}
+
+/// What a node is told of another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) node: NodeId,
+    pub(crate) pulse: u64,
+    /// By the peer's own clock, when it was last heard of.
+    pub(crate) clock: Micros,
+    pub(crate) fenced: bool,
+    /// The first account of which it still has a lease.
+    pub(crate) leases: Option<AccountId>,
+}

@@ -1,0 +1,238 @@
+//! What the store does with what it hears, and what is checked of that.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use billing_core::budget::Amount;
+use billing_core::id::AccountId;
+
+use super::message::{Body, Handed, Reply, Request};
+use super::page::SCOPES;
+use super::setup::{MS, SILENCE};
+use super::store::{FencedBy, Posted};
+use super::{Event, Timer, World};
+
+/// Settlements of one account that are committed together, and who handed them in.
+type Batch = Vec<(Rc<Request>, Rc<Handed>)>;
+
+impl World {
+    pub(super) fn store_hears(&mut self, request: &Rc<Request>) -> bool {
+        let (now, who) = (self.now, request.who);
+        self.trace.mark(request.id);
+        self.trace.note(|| {
+            format!(
+                "{now:>9} store hears of node {who}: {:?}",
+                Brief(&request.body)
+            )
+        });
+        if self.away_until > now {
+            match self.rng.below(10) {
+                0 => {
+                    // It was carried out, and nobody will be told.
+                    self.tally.carried_out_unheard += 1;
+                    if let Body::Settle { handed, .. } = &request.body {
+                        self.settle(std::slice::from_ref(handed));
+                    } else {
+                        self.carry_out(request);
+                    }
+                }
+                1..=4 => self.answer(request, Reply::Unavailable),
+                _ => {}
+            }
+            return true;
+        }
+        if let Body::Settle { .. } = request.body {
+            if self.gathered.is_empty() {
+                let linger = self.rng.span(0, 4 * MS);
+                self.later(linger, Event::Commit);
+            }
+            self.gathered.push(request.clone());
+            return true;
+        }
+        let reply = self.carry_out(request);
+        self.answer(request, reply);
+        true
+    }
+
+    fn carry_out(&mut self, request: &Rc<Request>) -> Reply {
+        let now = self.now;
+        match &request.body {
+            Body::Lease(ask) => {
+                self.touched.0.push(ask.account);
+                let (reply, claims) = self.store.lease(ask, now);
+                if claims {
+                    self.tally.claims_told += 1;
+                    self.nudge(request.who, ask.account);
+                }
+                reply
+            }
+            Body::GiveBack(back) => {
+                self.touched.0.push(back.account);
+                self.store.give_back(back, now)
+            }
+            Body::Recalls => self.store.recalls(request.node, now),
+            Body::Beat { clock, news } => self.store.beat(request.node, (*clock, *news), now),
+            Body::Join => {
+                self.store.join(request.node, request.who, now);
+                let row = self.store.nodes.get(&request.node);
+                let overtaken = row.is_some_and(|row| row.fenced.is_some());
+                self.tally.nodes_overtaken += u64::from(overtaken);
+                Reply::Done
+            }
+            Body::Fence { peer, pulse } => {
+                if let Some(silent) = self.store.fence(*peer, *pulse, now) {
+                    self.tally.fences_by_silence += 1;
+                    if silent < SILENCE {
+                        self.fail(|| {
+                            format!("{peer} was fenced {silent} µs after it was heard of")
+                        });
+                    }
+                }
+                Reply::Done
+            }
+            Body::Reclaim { peer, account } => {
+                self.touched.0.push(*account);
+                let freed = self.store.reclaim(*peer, *account);
+                self.tally.reclaimed_leases += u64::from(freed > 0);
+                Reply::Done
+            }
+            // Settlements are gathered.
+            Body::Settle { .. } => Reply::Unavailable,
+        }
+    }
+
+    /// Tells the other nodes that one lacks something. Who does not hear of it looks now and then.
+    fn nudge(&mut self, from: usize, account: AccountId) {
+        let page = &self.store.pages[&account];
+        let holds = |id| (0..SCOPES).any(|place| page.lease(id, place).is_some());
+        let others = (0..self.nodes.len()).filter(|who| *who != from);
+        let holders: Vec<usize> = others.filter(|who| holds(self.nodes[*who].id)).collect();
+        for who in holders {
+            if !self.is_lost(who) {
+                let wait = self.delay();
+                self.timer(who, wait, Timer::Nudge);
+            }
+        }
+    }
+
+    /// Commits what was gathered, account by account, and answers. In an outage it is either lost
+    /// with its answers, or the answers alone are.
+    pub(super) fn commit(&mut self) -> bool {
+        let gathered = std::mem::take(&mut self.gathered);
+        let away = self.away_until > self.now;
+        if away && self.rng.chance(500) {
+            return true;
+        }
+        let mut batches: BTreeMap<AccountId, Batch> = BTreeMap::new();
+        for request in gathered {
+            if let Body::Settle { handed, .. } = &request.body {
+                let batch = batches.entry(handed.settlement.account).or_default();
+                let handed = handed.clone();
+                batch.push((request, handed));
+            }
+        }
+        for batch in batches.into_values() {
+            let handed: Vec<Rc<Handed>> = batch.iter().map(|(_, handed)| handed.clone()).collect();
+            let posted = self.settle(&handed);
+            for ((request, _), posted) in batch.iter().zip(posted) {
+                if away {
+                    self.tally.carried_out_unheard += 1;
+                } else {
+                    self.answer(request, Reply::Settled(posted.call));
+                }
+            }
+        }
+        true
+    }
+
+    fn settle(&mut self, batch: &[Rc<Handed>]) -> Vec<Posted> {
+        if let Some(first) = batch.first() {
+            self.touched.0.push(first.settlement.account);
+        }
+        let posted = self.store.settle(batch, self.now);
+        for one in &posted {
+            self.trace
+                .mark(u64::try_from(one.call.charge.get()).unwrap_or(0));
+            self.judge_settlement(one);
+        }
+        posted
+    }
+
+    /// A settled call must have been charged what it was promised to be, unless a fence took the
+    /// lease that held it.
+    fn judge_settlement(&mut self, posted: &Posted) {
+        let Posted {
+            handed,
+            call,
+            replayed,
+            drawn,
+            fenced,
+        } = posted;
+        if *replayed {
+            self.tally.settlements_replayed += 1;
+            return;
+        }
+        self.tally.settled += 1;
+        let charge = u64::try_from(call.charge.get()).unwrap_or(0);
+        let overrun = u64::try_from(call.overrun.get()).unwrap_or(0);
+        self.tally.quarantined += u64::from(call.quarantined);
+        self.tally.beyond_hold += u64::from(handed.due > handed.covered);
+        self.tally.settled_after_fence += u64::from(fenced.is_some());
+        if charge + overrun != handed.due {
+            self.fail(|| {
+                format!(
+                    "{}: {charge} and {overrun} are not {}",
+                    call.call, handed.due
+                )
+            });
+        }
+        // A call of a process that is dead, whose client never saw its end, was promised nothing.
+        let unseen = *fenced == Some(FencedBy::NextLife) && !self.done.contains_key(&call.call);
+        let excused = handed.lost || *fenced == Some(FencedBy::Silence) || unseen;
+        let promised = handed.settlement.promised.map(Amount::get);
+        if promised.is_some_and(|promised| charge > promised) {
+            self.fail(|| format!("{} was promised for {promised:?}: {call:?}", call.call));
+        }
+        if charge < handed.due.min(handed.covered) {
+            self.tally.undercharged_after_fence += u64::from(excused);
+            if !excused {
+                self.fail(|| {
+                    format!(
+                        "{} cost {} and was covered for {}, but charged {charge}: {call:?}",
+                        call.call, handed.due, handed.covered
+                    )
+                });
+            }
+        }
+        let node = &mut self.nodes[handed.who];
+        if node.id == handed.settlement.node && node.life == handed.life {
+            for (place, part) in drawn.iter().enumerate().take(SCOPES) {
+                *node
+                    .drawn
+                    .entry((handed.settlement.account, place))
+                    .or_default() += part;
+            }
+            self.unheard
+                .insert(call.call, (node.id, handed.settlement.account, *drawn));
+        }
+    }
+}
+
+/// A message in a few words.
+struct Brief<'a>(&'a Body);
+
+impl std::fmt::Debug for Brief<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Body::Settle { handed, replay } = self.0 {
+            let Handed {
+                settlement, due, ..
+            } = &**handed;
+            return write!(
+                f,
+                "settle {} under {} held {:?} due {due} replay {replay}",
+                settlement.call, settlement.node, settlement.held
+            );
+        }
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,360 @@
+//! The store: the real rules of leases and settlements over maps, and which nodes are alive.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use billing_core::budget::{Amount, BudgetUnit};
+use billing_core::id::{AccountId, LedgerTxnId, NodeId};
+use billing_core::lease::{
+    ClaimChange, Lease, LeaseAsk, LeaseReturn, LeaseSeq, Recall, grant, recalled, take_back,
+};
+use billing_core::settlement::{Booking, SettledCall, settle};
+use time::{Duration, OffsetDateTime};
+
+use super::flaw::Flaw;
+use super::message::{Handed, Peer, Reply};
+use super::page::{Page, SCOPES, hollow};
+use super::rng::Rng;
+use super::setup::{LONGEST, Micros};
+
+/// The instant that the store's clock shows.
+pub(crate) fn at(now: Micros) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::microseconds(now)
+}
+
+/// A node as the store knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeRow {
+    pub(crate) name: usize,
+    pub(crate) pulse: u64,
+    pub(crate) clock: Micros,
+    pub(crate) heard: Micros,
+    pub(crate) fenced: Option<FencedBy>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FencedBy {
+    Silence,
+    NextLife,
+}
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) pages: BTreeMap<AccountId, Page>,
+    pub(crate) nodes: BTreeMap<NodeId, NodeRow>,
+    /// Which account changed at which number of news.
+    news: Vec<AccountId>,
+    txns: i64,
+    flaw: Flaw,
+}
+
+/// What became of one settlement.
+pub(crate) struct Posted {
+    pub(crate) handed: Rc<Handed>,
+    pub(crate) call: SettledCall,
+    pub(crate) replayed: bool,
+    /// What was drawn from the node's lease, by budget.
+    pub(crate) drawn: [u64; SCOPES],
+    /// Whether the lease was gone when the call settled, and why.
+    pub(crate) fenced: Option<FencedBy>,
+}
+
+impl Store {
+    pub(crate) fn open(rng: &mut Rng, accounts: usize, flaw: Flaw) -> Self {
+        let mut pages = BTreeMap::new();
+        for n in 1..=accounts as u64 {
+            let id = AccountId::new(i64::try_from(n).unwrap());
+            let unit = rng.one_of(&[BudgetUnit::Calls, BudgetUnit::Tokens]);
+            let most = if unit == BudgetUnit::Calls { 40 } else { 4_000 };
+            let credit = rng.one_of(&[0, 0, 100]);
+            let limit = rng.between(100, 4_000);
+            let quota = (unit, rng.between(10, most));
+            pages.insert(id, Page::open(id, credit, limit, quota));
+        }
+        Self {
+            pages,
+            nodes: BTreeMap::new(),
+            news: Vec::new(),
+            txns: 0,
+            flaw,
+        }
+    }
+
+    pub(crate) fn next_txn(&mut self) -> i64 {
+        self.txns += 1;
+        self.txns
+    }
+
+    pub(crate) fn announce(&mut self, account: AccountId) {
+        self.news.push(account);
+    }
+
+    fn is_fenced(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_none_or(|row| row.fenced.is_some())
+    }
+
+    /// Answers an ask, and says whether others are to be told that the node lacks something.
+    pub(crate) fn lease(&mut self, ask: &LeaseAsk, now: Micros) -> (Reply, bool) {
+        if self.is_fenced(ask.node) {
+            return (Reply::Fenced, false);
+        }
+        let flaw = self.flaw;
+        let page = self.pages.get_mut(&ask.account).unwrap();
+        let place = page.place(ask.scope);
+        let active = page.is_active();
+        let mut available = page.available(place);
+        if flaw == Flaw::CountsOnTwoNodes {
+            let others = page.budgets[place]
+                .leases
+                .iter()
+                .filter(|l| l.node != ask.node);
+            available = others.fold(available, |sum, lease| sum.plus(lease.amount));
+        }
+        let budget = &mut page.budgets[place];
+        budget.available = if active { available } else { Amount::ZERO };
+        let mut asked = *ask;
+        if flaw == Flaw::GrantsAgain {
+            let own = budget.leases.iter().find(|lease| lease.node == ask.node);
+            asked.seq = own.map_or(ask.seq, |own| own.seq.next().max(ask.seq));
+        }
+        let mut granting = grant(budget, &asked, at(now));
+        match granting.claim {
+            ClaimChange::Keep => {}
+            ClaimChange::Put(claim) => {
+                budget.claims.retain(|c| c.node != ask.node);
+                budget.claims.push(claim);
+            }
+            ClaimChange::Drop => budget.claims.retain(|c| c.node != ask.node),
+        }
+        if let Some(lease) = &mut granting.lease {
+            lease.seq = ask.seq;
+            page.put_lease(place, *lease, now);
+        }
+        page.heard_of(ask.node, place, now);
+        let claims = matches!(granting.claim, ClaimChange::Put(_));
+        (Reply::Granted(granting.answer, now), claims)
+    }
+
+    pub(crate) fn give_back(&mut self, back: &LeaseReturn, now: Micros) -> Reply {
+        let flaw = self.flaw;
+        let page = self.pages.get_mut(&back.account).unwrap();
+        let place = page.place(back.scope);
+        let Some(mut lease) = page.lease(back.node, place) else {
+            return Reply::Returned;
+        };
+        if flaw == Flaw::TakesBackTwice {
+            lease.seq = LeaseSeq::new(0);
+        }
+        if let Some((after, _)) = take_back(&lease, back) {
+            page.put_lease(place, after, now);
+        }
+        page.heard_of(back.node, place, now);
+        Reply::Returned
+    }
+
+    pub(crate) fn recalls(&mut self, node: NodeId, now: Micros) -> Reply {
+        let mut recalls = Vec::new();
+        if self.flaw == Flaw::NeverRecalls {
+            return Reply::Recalls(recalls);
+        }
+        let flaw = self.flaw;
+        for (account, page) in &mut self.pages {
+            for place in 0..SCOPES {
+                let Some(lease) = page.lease(node, place) else {
+                    continue;
+                };
+                let wanted = recalled(&lease, &page.budgets[place].claims, at(now));
+                if wanted.is_zero() {
+                    continue;
+                }
+                recalls.push(Recall {
+                    account: *account,
+                    scope: page.scopes[place],
+                    wanted,
+                });
+                if flaw == Flaw::RecallsWhatIsHeld {
+                    let amount = lease.amount.less(wanted);
+                    page.put_lease(place, Lease { amount, ..lease }, now);
+                }
+            }
+        }
+        Reply::Recalls(recalls)
+    }
+
+    /// Settles what was gathered for one account, in one transaction.
+    pub(crate) fn settle(&mut self, batch: &[Rc<Handed>], now: Micros) -> Vec<Posted> {
+        let txn = self.next_txn();
+        let (flaw, Some(first)) = (self.flaw, batch.first()) else {
+            return Vec::new();
+        };
+        let nodes = &self.nodes;
+        let page = self.pages.get_mut(&first.settlement.account).unwrap();
+        let again = |call| flaw != Flaw::SettlesWithoutKey && page.calls.contains_key(call);
+        let fresh: Vec<_> = batch
+            .iter()
+            .filter(|h| !again(&h.settlement.call))
+            .map(|h| h.settlement.clone())
+            .collect();
+        let mut state = std::mem::replace(&mut page.state, hollow(first.settlement.account));
+        for settlement in &fresh {
+            let row = nodes.get(&settlement.node);
+            for (scope, held) in &settlement.held {
+                let lease = page.lease(settlement.node, page.place(*scope));
+                let fenced = row.is_none_or(|row| row.fenced.is_some());
+                let amount = match lease {
+                    None if fenced && flaw == Flaw::DropsTheFence => *held,
+                    lease => lease.map_or(Amount::ZERO, |lease| lease.amount),
+                };
+                state.leases.insert((settlement.node, *scope), amount);
+            }
+        }
+        let txn = LedgerTxnId::new(txn);
+        let mut rows = state.leases.clone();
+        let changes = settle(state, &fresh, Booking { txn, now: at(now) }).unwrap();
+        page.state = changes.state;
+        for ((node, scope), amount) in std::mem::take(&mut page.state.leases) {
+            let place = page.place(scope);
+            if let Some(lease) = page.lease(node, place) {
+                page.put_row(place, Lease { amount, ..lease }, now);
+            }
+        }
+        if let Some(txn) = &changes.txn {
+            page.book(txn);
+        }
+        let mut posted = Vec::with_capacity(batch.len());
+        let mut calls = changes.calls.into_iter().peekable();
+        for handed in batch {
+            let settlement = &handed.settlement;
+            let settled = calls.next_if(|c| c.call == settlement.call);
+            let known = page.calls.get(&settlement.call).cloned();
+            let replayed = settled.is_none() || (known.is_some() && known == settled);
+            let Some(call) = settled.or(known) else {
+                continue;
+            };
+            let mut drawn = [0; SCOPES];
+            if !replayed {
+                page.record(&call);
+                for (scope, held) in &settlement.held {
+                    let used = call.used.iter().find(|(s, _)| s == scope);
+                    let row = rows.entry((settlement.node, *scope)).or_default();
+                    let part = used.map_or(Amount::ZERO, |u| u.1).min(*held).min(*row);
+                    *row = row.less(part);
+                    drawn[page.place(*scope)] = part.get();
+                }
+            }
+            let row = nodes.get(&settlement.node);
+            posted.push(Posted {
+                handed: handed.clone(),
+                call,
+                replayed,
+                drawn,
+                fenced: row.and_then(|row| row.fenced),
+            });
+        }
+        posted
+    }
+
+    pub(crate) fn beat(
+        &mut self,
+        node: NodeId,
+        (clock, news): (Micros, u64),
+        now: Micros,
+    ) -> Reply {
+        match self.nodes.get_mut(&node) {
+            Some(row) if row.fenced.is_none() => {
+                row.pulse += 1;
+                row.clock = clock;
+                row.heard = now;
+            }
+            _ => return Reply::Fenced,
+        }
+        let others = self.nodes.iter().filter(|(id, _)| **id != node);
+        let peers = others.map(|(id, row)| Peer {
+            node: *id,
+            pulse: row.pulse,
+            clock: row.clock,
+            fenced: row.fenced.is_some(),
+            leases: row.fenced.and_then(|_| self.first_lease(*id)),
+        });
+        let peers = peers.filter(|p| !p.fenced || p.leases.is_some()).collect();
+        let heard = usize::try_from(news).unwrap().min(self.news.len());
+        Reply::Alive {
+            peers,
+            news: self.news.len() as u64,
+            changed: self.news[heard..].to_vec(),
+        }
+    }
+
+    fn first_lease(&self, node: NodeId) -> Option<AccountId> {
+        let has = |page: &Page| (0..SCOPES).any(|place| page.lease(node, place).is_some());
+        let mut pages = self.pages.iter();
+        pages.find(|(_, page)| has(page)).map(|(id, _)| *id)
+    }
+
+    /// Makes a node known; the earlier lives of its name are over. One that was overtaken by a
+    /// later life is fenced from the start.
+    pub(crate) fn join(&mut self, node: NodeId, name: usize, now: Micros) {
+        if self.nodes.contains_key(&node) {
+            return;
+        }
+        let mut fenced = None;
+        for (id, row) in self.nodes.iter_mut().filter(|(_, row)| row.name == name) {
+            if *id < node {
+                row.fenced.get_or_insert(FencedBy::NextLife);
+            } else {
+                fenced = Some(FencedBy::NextLife);
+            }
+        }
+        self.nodes.insert(
+            node,
+            NodeRow {
+                name,
+                pulse: 0,
+                clock: now,
+                heard: now,
+                fenced,
+            },
+        );
+    }
+
+    /// Fences a node whose pulse is still the one that was judged. Answers with for how long it had
+    /// been silent, when this did it.
+    pub(crate) fn fence(&mut self, node: NodeId, pulse: u64, now: Micros) -> Option<Micros> {
+        let flaw = self.flaw;
+        let row = self.nodes.get_mut(&node)?;
+        let unheard = row.pulse == pulse || flaw == Flaw::FencesUnheard;
+        if row.fenced.is_some() || !unheard {
+            return None;
+        }
+        if flaw != Flaw::ReclaimsWithoutFence {
+            row.fenced = Some(FencedBy::Silence);
+        }
+        Some(now - row.heard)
+    }
+
+    /// Takes back what a fenced node has on lease of one account.
+    pub(crate) fn reclaim(&mut self, node: NodeId, account: AccountId) -> u64 {
+        let fenced = self.is_fenced(node) || self.flaw == Flaw::ReclaimsWithoutFence;
+        if !fenced || self.flaw == Flaw::KeepsDeadLeases {
+            return 0;
+        }
+        let page = self.pages.get_mut(&account).unwrap();
+        page.reclaim(node)
+    }
+
+    pub(crate) fn sweep(&mut self, now: Micros) -> u64 {
+        let keep = if self.flaw == Flaw::SweepsAtOnce {
+            0
+        } else {
+            LONGEST
+        };
+        let pages = self.pages.values_mut();
+        pages.map(|page| page.sweep(now - keep)).sum()
+    }
+
+    /// Whether no fenced node has a lease left.
+    pub(crate) fn is_reclaimed(&self) -> bool {
+        let mut fenced = self.nodes.iter().filter(|(_, row)| row.fenced.is_some());
+        fenced.all(|(id, _)| self.first_lease(*id).is_none())
+    }
+}
