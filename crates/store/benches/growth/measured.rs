@@ -118,6 +118,7 @@ impl Grown {
                     seq: LeaseSeq::new(1_000_000 + self.seen.unsigned_abs()),
                     needed: Amount::new(1_000_000),
                     wanted: Amount::new(1_000_000),
+                    under_way: false,
                 };
                 assert!(!store.lease(ask).await.unwrap().granted.is_zero());
                 (key, begun.elapsed())

@@ -118,6 +118,7 @@ pub(crate) async fn take_leases(store: &Store, node: NodeId, accounts: &[Account
                     seq: LeaseSeq::new(1),
                     needed: Amount::new(LEASE),
                     wanted: Amount::new(LEASE),
+                    under_way: false,
                 };
                 assert_eq!(store.lease(ask).await.unwrap().granted.get(), LEASE);
             }
