@@ -10,11 +10,6 @@ pub(crate) const STEP: Step = Step {
     name: "m20261122_000011_calls",
     statements: &[
         "{postgres}ALTER TABLE call DROP CONSTRAINT call_pkey, ADD PRIMARY KEY (account_id, id)",
-        // Ids are in order of time, and so are the rows: what is old is found by a few bytes.
-        "{postgres}CREATE INDEX call_by_time ON call USING brin (id) \
-         WITH (pages_per_range = 32, autosummarize = on)",
-        "{postgres}CREATE INDEX call_attempt_by_time ON call_attempt USING brin (call_id) \
-         WITH (pages_per_range = 32, autosummarize = on)",
         "{postgres}DROP TABLE account_call",
         "{postgres}DROP TABLE call_unlisted",
         "{postgres}CREATE VIEW account_call AS SELECT account_id, id AS call_id FROM call",

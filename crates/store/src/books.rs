@@ -9,12 +9,12 @@ use billing_core::wallet::{Credit, Wallet};
 use time::OffsetDateTime;
 
 pub(crate) mod committer;
-mod credit;
+pub(crate) mod credit;
 pub(crate) mod lease;
 pub(crate) mod load;
 pub(crate) mod reclaim;
 pub(crate) mod save;
-mod settle;
+pub(crate) mod settle;
 
 use crate::db;
 use crate::error::StoreError;

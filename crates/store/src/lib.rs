@@ -24,6 +24,8 @@ mod deployment;
 mod directory;
 mod entity;
 mod error;
+#[cfg(test)]
+mod hot_statements;
 mod instant;
 mod look;
 mod nodes;

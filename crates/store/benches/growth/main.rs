@@ -64,15 +64,31 @@ const SHORT: [Size; 4] = [
 fn main() -> ExitCode {
     let options = Options::read();
     let sizes = if options.short { SHORT } else { SIZES };
-    let mut all = Vec::new();
+    let mut series = Vec::new();
+    let mut bytes = json!({});
+    // One database after the other, so that less disk is needed.
     for database in ["sqlite", "postgres"] {
-        for size in sizes {
-            all.push(make(database, size));
+        let mut all: Vec<Grown> = sizes.iter().map(|size| make(database, *size)).collect();
+        measure(&options, &mut all);
+        for name in all[0].figures.keys() {
+            let figures = all.iter().map(|g| median(&g.figures[name]));
+            series.push(Series {
+                database,
+                name,
+                figures: figures.collect(),
+            });
         }
+        let largest = &all[all.len() - 1].url;
+        bytes[database] = json!(Runtime::new().unwrap().block_on(grown::bytes(largest)));
     }
+    report(&options, &sizes, &series, &bytes)
+}
+
+/// Times everything on all sizes in turns.
+fn measure(options: &Options, all: &mut [Grown]) {
     let time = Duration::from_secs(options.seconds);
     for round in 0..=options.rounds {
-        for grown in &mut all {
+        for grown in &mut *all {
             grown.settle(if round == 0 {
                 Duration::from_millis(500)
             } else {
@@ -87,7 +103,6 @@ fn main() -> ExitCode {
         }
         eprintln!("round {round} of {} is over", options.rounds);
     }
-    report(&options, &sizes, &all)
 }
 
 fn make(database: &'static str, size: Size) -> Grown {
@@ -103,15 +118,17 @@ fn make(database: &'static str, size: Size) -> Grown {
     };
     let grown = if database == "sqlite" {
         // Beside the build, because a temporary folder may be kept in memory.
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let mut folder = tempfile::Builder::new();
+        folder.prefix("growth-");
+        let folder = folder.tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let url = format!("sqlite://{}/bench.db", folder.path().display());
         fill(&url);
-        Grown::open(database, size, &url, folder)
+        Grown::open(size, &url, folder)
     } else {
         let made = testkit::postgres::database();
         let url = made.url().to_owned();
         fill(&url);
-        Grown::open(database, size, &url, made)
+        Grown::open(size, &url, made)
     };
     let took = begun.elapsed().as_secs();
     eprintln!("{database}, {}: made in {took} s", title(size));
@@ -122,44 +139,23 @@ fn title(size: Size) -> String {
     format!("{} accounts, {} calls", size.accounts, size.calls)
 }
 
-fn report(options: &Options, sizes: &[Size], all: &[Grown]) -> ExitCode {
+fn report(options: &Options, sizes: &[Size], series: &[Series], bytes: &Value) -> ExitCode {
     let titles: Vec<String> = sizes.iter().map(|s| title(*s)).collect();
-    let mut series = Vec::new();
     let mut grew = json!({});
     let mut holds = true;
-    for of_database in all.chunks(sizes.len()) {
-        let database = of_database[0].database;
-        for name in of_database[0].figures.keys() {
-            let figures = of_database.iter().map(|g| median(&g.figures[name]));
-            let figures: Vec<f64> = figures.collect();
-            if let Some((_, base)) = HOT.iter().find(|(hot, _)| hot == name) {
-                let times = figures
-                    .iter()
-                    .skip(*base)
-                    .fold(0.0, |most: f64, f| most.max(*f));
-                let times = times / figures[*base];
-                grew[database][*name] = rounded(times).into();
-                holds &= times <= CLAIMED;
-            }
-            series.push(Series {
-                database,
-                name,
-                figures,
-            });
-        }
+    for line in series {
+        let Some((_, base)) = HOT.iter().find(|(hot, _)| *hot == line.name) else {
+            continue;
+        };
+        let figures = line.figures.iter().skip(*base);
+        let times = figures.fold(0.0, |most: f64, f| most.max(*f)) / line.figures[*base];
+        grew[line.database][line.name] = rounded(times).into();
+        holds &= times <= CLAIMED;
     }
-    let largest = all.iter().filter(|g| g.size == sizes[sizes.len() - 1]);
-    let bytes: Value = largest
-        .map(|g| {
-            let tables = Runtime::new().unwrap().block_on(grown::bytes(&g.url));
-            (g.database.to_owned(), json!(tables))
-        })
-        .collect::<serde_json::Map<_, _>>()
-        .into();
-    let table = plot::table(&titles, &series);
+    let table = plot::table(&titles, series);
     eprintln!("\n{table}");
     if let Some(folder) = &options.write {
-        std::fs::write(format!("{folder}/growth.svg"), plot::svg(&titles, &series)).unwrap();
+        std::fs::write(format!("{folder}/growth.svg"), plot::svg(&titles, series)).unwrap();
         std::fs::write(format!("{folder}/growth-table.md"), &table).unwrap();
     }
     let figures: Vec<Value> = series

@@ -26,8 +26,7 @@ const TIMES: i64 = 60;
 
 /// An open store over a grown database.
 pub(crate) struct Grown {
-    pub(crate) database: &'static str,
-    pub(crate) size: Size,
+    size: Size,
     pub(crate) url: String,
     runtime: Runtime,
     store: Store,
@@ -42,12 +41,7 @@ pub(crate) struct Grown {
 
 impl Grown {
     /// Opens the store as a node that starts; `keep` lives as long.
-    pub(crate) fn open(
-        database: &'static str,
-        size: Size,
-        url: &str,
-        keep: impl std::any::Any + Send + Sync,
-    ) -> Self {
+    pub(crate) fn open(size: Size, url: &str, keep: impl std::any::Any + Send + Sync) -> Self {
         let runtime = Runtime::new().unwrap();
         let mut figures = BTreeMap::new();
         let (store, world) = runtime.block_on(async {
@@ -66,7 +60,6 @@ impl Grown {
         let hot = Callers::new(store.clone(), &world, vec![grown::first()]);
         let callers = Callers::new(store.clone(), &world, active);
         Self {
-            database,
             size,
             url: url.to_owned(),
             runtime,
