@@ -359,6 +359,11 @@ impl Gate {
         })
     }
 
+    /// The number of the process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Scheme, host and port.
     pub fn origin(&self) -> &str {
         &self.origin

@@ -5,6 +5,7 @@ use std::error::Error;
 
 pub mod arguments;
 pub mod audit;
+pub mod bench_gateway;
 pub mod call;
 pub mod cluster;
 pub mod control;
@@ -12,6 +13,7 @@ pub mod crash;
 pub mod crash_nodes;
 pub mod figure;
 pub mod gate;
+pub mod load;
 pub mod lock;
 pub mod partition;
 pub mod postgres;
