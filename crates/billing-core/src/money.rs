@@ -387,7 +387,12 @@ impl fmt::Display for Exact {
 pub(crate) fn decimal_text(value: i128, places: u32, least: usize) -> String {
     let sign = if value < 0 { "-" } else { "" };
     let width = usize::try_from(places).unwrap_or(0);
-    let digits = format!("{:0>1$}", value.unsigned_abs(), width.saturating_add(1));
+    let least_digits = width.saturating_add(1);
+    let digits = match u64::try_from(value.unsigned_abs()) {
+        // Dividing 64 bits is several times as fast, and nearly every amount fits.
+        Ok(value) => format!("{value:0>least_digits$}"),
+        Err(_) => format!("{:0>least_digits$}", value.unsigned_abs()),
+    };
     let (whole, fraction) = digits.split_at(digits.len().saturating_sub(width));
     let kept = fraction.trim_end_matches('0').len().max(least).min(width);
     let fraction = fraction.get(..kept).unwrap_or("");

@@ -99,7 +99,7 @@ impl Gate {
             status: error.status(),
             ..ending
         };
-        let mut recording = std::pin::pin!(self.settle(call, &metered, ending));
+        let mut recording = Box::pin(self.settle(call, &metered, ending));
         let recorded = tokio::time::timeout(CLIENT_PATIENCE, &mut recording).await;
         // Nothing is charged, so the client need not wait for the record.
         answer(client, Delivery::Failed(error));
@@ -126,7 +126,12 @@ impl Gate {
         let metered = match reply.usage {
             Reported::Given(_) => meter(&facts, Usage::default),
             Reported::Missing | Reported::Malformed => {
-                Self::meter_aside(&facts, call, dialect.delivered(endpoint, &body)).await
+                Box::pin(Self::meter_aside(
+                    &facts,
+                    call,
+                    dialect.delivered(endpoint, &body),
+                ))
+                .await
             }
         };
         let ending = Ending {
@@ -138,7 +143,7 @@ impl Gate {
             ..ending
         };
         // An answer that is not streamed is delivered when it is paid for, however long that takes.
-        let delivery = match self.settle(call, &metered, ending).await {
+        let delivery = match Box::pin(self.settle(call, &metered, ending)).await {
             Ok(paid) => {
                 let members = cost_members(paid);
                 let body = dialect.annotate(&body, &reply, &metered.usage, &members);

@@ -11,6 +11,7 @@ use gateway_core::metering::{Metered, Reported, meter};
 use gateway_core::outcome::Outcome;
 use gateway_core::provider::BodyError;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::Gate;
 use super::admit::OpenCall;
@@ -62,6 +63,12 @@ impl Gate {
         first: Vec<Bytes>,
     ) {
         let stop = self.pass_on(call, &mut flow, first).await;
+        // On the heap: a stream is open for long, and until its end it need not carry this along.
+        Box::pin(self.end_stream(call, ending, flow, stop)).await;
+    }
+
+    /// Settles a stream that was passed on, and releases what was withheld.
+    async fn end_stream(&self, call: &mut OpenCall, ending: Ending, mut flow: Flow, stop: Stop) {
         let end = self.finish(&mut flow, stop).await;
         let Flow {
             dialect,
@@ -99,6 +106,9 @@ impl Gate {
     async fn pass_on(&self, call: &OpenCall, flow: &mut Flow, first: Vec<Bytes>) -> Stop {
         let mut pieces = first;
         let mut covered = call.ceiling.answer_tokens();
+        let client = flow.send.clone();
+        let mut left = std::pin::pin!(client.closed());
+        let mut cut = std::pin::pin!(self.cut.cancelled());
         loop {
             if let Some(piece) = joined(&mut pieces) {
                 if !pass(&flow.send, piece).await {
@@ -124,8 +134,8 @@ impl Gate {
             }
             let chunk = tokio::select! {
                 chunk = flow.body.0.next() => chunk,
-                () = flow.send.closed() => return Stop::ClientGone,
-                () = self.cut.cancelled() => return Stop::Shutdown,
+                () = &mut left => return Stop::ClientGone,
+                () = &mut cut => return Stop::Shutdown,
             };
             flow.take(chunk, &mut pieces);
             // What has arrived besides goes out with it.
@@ -278,10 +288,13 @@ fn last_words(
 
 /// Sends a piece to the client; says whether it is still there to take it.
 async fn pass(send: &mpsc::Sender<Bytes>, piece: Bytes) -> bool {
-    match tokio::time::timeout(UNREAD, send.send(piece)).await {
-        Ok(sent) => sent.is_ok(),
-        Err(_) => false,
-    }
+    let piece = match send.try_send(piece) {
+        Ok(()) => return true,
+        Err(TrySendError::Closed(_)) => return false,
+        Err(TrySendError::Full(piece)) => piece,
+    };
+    let sent = tokio::time::timeout(UNREAD, send.send(piece)).await;
+    sent.is_ok_and(|sent| sent.is_ok())
 }
 
 /// Puts it in the log when a settlement cannot be made at all.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use gateway_core::provider::BodyError;
 use hyper::body::{Body, Incoming};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::line::Line;
 use super::pool::Connections;
@@ -90,8 +90,11 @@ impl Received {
 pub(super) struct Patient {
     body: Received,
     idle: Duration,
+    /// Since when nothing is there, while that is so.
+    waiting: Option<Instant>,
+    /// Set when it was first waited, and from then on only when it has run down too early: moving it
+    /// at each piece would cost more than the piece.
     clock: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
 }
 
 impl Patient {
@@ -99,19 +102,21 @@ impl Patient {
         Self {
             body,
             idle,
+            waiting: None,
             clock: None,
-            waiting: false,
         }
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let idle = self.idle;
-        let clock = self.clock.get_or_insert_with(|| Box::pin(sleep(idle)));
-        if !self.waiting {
-            self.waiting = true;
-            clock.as_mut().reset(Instant::now() + idle);
+        let due = *self.waiting.get_or_insert_with(Instant::now) + self.idle;
+        let clock = self.clock.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        loop {
+            ready!(clock.as_mut().poll(cx));
+            if clock.deadline() >= due {
+                return Poll::Ready(());
+            }
+            clock.as_mut().reset(due);
         }
-        clock.as_mut().poll(cx)
     }
 }
 
@@ -122,7 +127,7 @@ impl Stream for Patient {
         let this = self.get_mut();
         match this.body.poll_data(cx) {
             Poll::Ready(Some(Ok(data))) => {
-                this.waiting = false;
+                this.waiting = None;
                 Poll::Ready(Some(Ok(data)))
             }
             Poll::Ready(Some(Err(error))) => {

@@ -12,6 +12,9 @@ use super::error::V1Error;
 /// How many times the limit is read and thrown away, so that a client that sends before it listens
 /// gets to see why it was refused.
 const DRAIN: usize = 8;
+/// A body no larger than this is copied: as a part of the connection's buffer it would keep all of
+/// that for as long as the call lasts.
+const COPIED: usize = 16 * 1024;
 /// What is set aside for a body before any of it came.
 const FIRST: usize = 1024 * 1024;
 
@@ -30,7 +33,12 @@ pub(crate) async fn collect(
         return Ok(Bytes::new());
     };
     if announced == Some(first.len()) {
-        return Ok(first);
+        let copied = first.len() <= COPIED;
+        return Ok(if copied {
+            Bytes::copy_from_slice(&first)
+        } else {
+            first
+        });
     }
     let mut whole = BytesMut::with_capacity(announced.unwrap_or(FIRST).min(FIRST));
     whole.extend_from_slice(&first);
