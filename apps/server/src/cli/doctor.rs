@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{CliError, Place, must_exist, say};
 use crate::config::Config;
-use crate::wiring::{Look, Ports, open_ports};
+use crate::wiring::{Look, Ports, look_at_spool, open_ports};
 
 /// How far the database's clock and ours may be apart.
 const CLOCKS_APART: Duration = Duration::seconds(2);
@@ -77,7 +77,10 @@ impl Finding {
 pub(crate) async fn run(args: DoctorArgs) -> Result<(), CliError> {
     let config = args.place.config()?;
     must_exist(&config)?;
-    let mut findings = vec![channels(&config, args.place.data.is_some())];
+    let mut findings = vec![
+        channels(&config, args.place.data.is_some()),
+        spool(&config).await,
+    ];
     match open_ports(&config).await {
         Ok(ports) => findings.extend(examine(&config, &ports).await),
         Err(error) => findings.push(Finding::new("database", Level::Fail, error.to_string())),
@@ -121,6 +124,39 @@ fn channels(config: &Config, is_demo: bool) -> Finding {
         _ => (Level::Fail, wrong.join("; ")),
     };
     Finding::new("channels", level, detail)
+}
+
+/// The spool of the node that this configuration is of.
+async fn spool(config: &Config) -> Finding {
+    let view = match look_at_spool(config).await {
+        Ok(Some(view)) => view,
+        Ok(None) => return Finding::new("spool", Level::Ok, "there is none yet"),
+        Err(error) => return Finding::new("spool", Level::Fail, error.to_string()),
+    };
+    let backlog = view.backlog;
+    let (entries, parked) = (backlog.entries, backlog.parked);
+    if parked > 0 {
+        let detail = format!(
+            "{parked} calls are set apart because the books refuse them, {entries} wait: \
+             `tollgate spool show` says why"
+        );
+        return Finding::new("spool", Level::Fail, detail);
+    }
+    if backlog.full {
+        let detail = format!("full: {entries} calls wait, and new calls are refused");
+        return Finding::new("spool", Level::Fail, detail);
+    }
+    match backlog.oldest {
+        Some(oldest) => Finding::new(
+            "spool",
+            Level::Warn,
+            format!(
+                "{entries} calls wait for the books since {oldest}; a running node charges them, \
+                 or `tollgate spool replay`"
+            ),
+        ),
+        None => Finding::new("spool", Level::Ok, "empty"),
+    }
 }
 
 async fn examine(config: &Config, ports: &Ports) -> Vec<Finding> {

@@ -67,6 +67,11 @@ fn node(house: &House, page: &mut Page) {
         ("committed_operations_total", Counter, help),
         committed.operations,
     );
+    let spool = house.spool.backlog();
+    let help = "Calls in the spool of this node that wait for the books.";
+    page.one(("spool_entries", Gauge, help), spool.entries);
+    let help = "Calls in the spool of this node that the books refuse.";
+    page.one(("spool_parked", Gauge, help), spool.parked);
     let open: Vec<(String, u64)> = house.gate.routes.standings();
     let help = "Whether calls go through a channel: 1 yes, 0 not now.";
     page.family(("channel_open", Gauge, help), "channel", open);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
 use billing_core::id::CallId;
@@ -48,6 +48,8 @@ pub(crate) enum V1Error {
     Funds(Box<FundsError>),
     /// What was asked for is not here.
     NotFound(&'static str),
+    /// The endpoint is there for this method alone.
+    WrongMethod(&'static str),
     /// An idempotency key that is still in use, or was used.
     Idempotency {
         /// The call that has it, once it is on record.
@@ -111,6 +113,8 @@ struct Inner<'a> {
 
 const INVALID: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
+const PARKED: &str = "The books of this account are being checked, so no call can be paid for. \
+                      Whoever runs this Tollgate has been told.";
 
 impl V1Error {
     /// Status, type and code.
@@ -136,6 +140,7 @@ impl V1Error {
                 RefusalCause::Unavailable => (503, SERVER, Some("books_unavailable")),
             },
             Self::NotFound(_) => (404, INVALID, Some("not_found")),
+            Self::WrongMethod(_) => (405, INVALID, Some("method_not_allowed")),
             Self::Idempotency { call: None } => (409, INVALID, Some("idempotency_key_in_use")),
             Self::Idempotency { call: Some(_) } => (409, INVALID, Some("idempotency_key_used")),
             Self::BadParameter(..) => (400, INVALID, Some("invalid_value")),
@@ -172,7 +177,7 @@ impl V1Error {
                 RefusalCause::Unavailable => &refusals.books_unavailable,
             },
             Self::FundsMidStream => &refusals.insufficient_funds,
-            Self::NotFound(_) => &refusals.not_found,
+            Self::NotFound(_) | Self::WrongMethod(_) => &refusals.not_found,
             Self::Idempotency { .. } => &refusals.idempotency_key,
             Self::Rejected { .. }
             | Self::UpstreamFailed
@@ -200,6 +205,7 @@ impl V1Error {
             | Self::NoChannel(_)
             | Self::Funds(_)
             | Self::NotFound(_)
+            | Self::WrongMethod(_)
             | Self::Idempotency { .. }
             | Self::Rejected { .. }
             | Self::UpstreamFailed
@@ -332,10 +338,7 @@ impl fmt::Display for V1Error {
             Self::AccountStopped => {
                 f.write_str("This account has been stopped. Ask whoever runs this Tollgate.")
             }
-            Self::AccountParked => f.write_str(
-                "The books of this account are being checked, so no call can be paid for. Whoever \
-                 runs this Tollgate has been told.",
-            ),
+            Self::AccountParked => f.write_str(PARKED),
             Self::BadRequest(error) => error.fmt(f),
             Self::TooLarge(limit) => {
                 write!(f, "The request body is larger than {limit} bytes.")
@@ -356,6 +359,7 @@ impl fmt::Display for V1Error {
                 write!(f, "No upstream serves the model `{model}` here.")
             }
             Self::Funds(funds) => funds.fmt(f),
+            Self::WrongMethod(method) => write!(f, "This endpoint takes {method} alone."),
             Self::NotFound(what) => write!(f, "There is no such {what}."),
             Self::Idempotency { call: None } => {
                 f.write_str("A call with this Idempotency-Key is still running.")
@@ -417,6 +421,9 @@ impl ResponseError for V1Error {
         };
         let mut response = HttpResponse::build(self.status_code()).json(body);
         let headers = response.headers_mut();
+        if let Self::WrongMethod(method) = self {
+            headers.insert(ALLOW, HeaderValue::from_static(method));
+        }
         if let Some(retry) = self.should_retry() {
             let value = HeaderValue::from_static(if retry { "true" } else { "false" });
             headers.insert(HeaderName::from_static("x-should-retry"), value);

@@ -305,6 +305,7 @@ pub(crate) async fn list(
         (status = 401, description = "The key is missing or not valid"),
         (status = 403, description = "The key may not use it"),
         (status = 404, description = "There is none of that name"),
+        (status = 503, description = "No channel serves it, or it has no price; as for a call"),
     ),
     security(("api_key" = [])),
 )]
@@ -326,8 +327,9 @@ pub(crate) async fn one(
         Ok((model, version)) if served.serves(&name) => {
             Ok(HttpResponse::Ok().json(Model::of(model, version)))
         }
-        Ok(_) | Err(Unpriced::Unknown(_) | Unpriced::NoPrice(_)) => {
-            Err(V1Error::UnknownModel(name))
-        }
+        // As a call of it would be answered.
+        Ok(_) => Err(V1Error::NoChannel(name)),
+        Err(Unpriced::NoPrice(_)) => Err(V1Error::Unpriced(name)),
+        Err(Unpriced::Unknown(_)) => Err(V1Error::UnknownModel(name)),
     }
 }

@@ -140,3 +140,47 @@ async fn a_key_says_what_is_left_of_its_limit() {
     }
     assert!(!reply.text.contains(&secret));
 }
+
+#[actix_web::test]
+async fn an_endpoint_names_the_method_that_it_takes() {
+    let scene = Scene::new().await;
+    let secret = key(&scene, &json!({"name": "all"})).await;
+    for (path, sent, allowed) in [
+        ("/v1/chat/completions", Method::GET, "POST"),
+        ("/v1/embeddings", Method::DELETE, "POST"),
+        ("/v1/models", Method::POST, "GET"),
+        ("/v1/models/m", Method::PUT, "GET"),
+    ] {
+        let bearer = format!("Bearer {secret}");
+        let headers = [("authorization", bearer.as_str())];
+        let reply = scene.raw(sent, path, "", &headers, vec![]).await;
+        assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(reply.headers.get("allow").unwrap(), allowed);
+        assert_eq!(reply.body["error"]["code"], "method_not_allowed");
+    }
+    assert_eq!(
+        get(&scene, "/v1/such", &secret).await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[actix_web::test]
+async fn a_parked_account_is_told_apart_from_a_suspended_one() {
+    let scene = Scene::new().await;
+    let secret = key(&scene, &json!({"name": "all"})).await;
+    let (proofs, account) = (&scene.world.ports.proofs, scene.world.account);
+    let why = vec!["wallet balance: kept 1, derived 2".to_owned()];
+    let now = scene.world.now();
+    assert!(proofs.park(account, &why, now).await.unwrap());
+    let reply = get(&scene, "/v1/models", &secret).await;
+    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(reply.body["error"]["code"], "account_parked");
+    assert_eq!(reply.headers.get("x-should-retry").unwrap(), "false");
+    assert!(reply.headers.get("retry-after").is_none());
+    let path = format!("/api/v1/accounts/{}", scene.account());
+    let told = scene.get(&path, &scene.operator).await;
+    assert_eq!(told.body["parked"]["findings"], json!(why), "{}", told.text);
+    let told = scene.get(&path, &scene.member).await;
+    assert_eq!(told.body["status"], "parked");
+    assert!(told.body.get("parked").is_none(), "{}", told.text);
+}
