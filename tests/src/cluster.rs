@@ -104,7 +104,7 @@ impl Cluster {
         let (mut standby, mut forwarder) = (None, None);
         let mut address = primary.place().address();
         if shape.standby {
-            standby = Some(follow(&primary).await?);
+            standby = Some(follow(&primary, Place::local()?).await?);
             let carrier = Forwarder::to(address.clone()).await?;
             carrier.address().clone_into(&mut address);
             forwarder = Some(carrier);
@@ -175,13 +175,22 @@ impl Cluster {
         Ok(())
     }
 
+    /// Gives the primary a standby in this place, and has every commit wait for it.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn add_standby(&mut self, place: Place) -> Result<(), Failure> {
+        self.standby = Some(follow(&self.primary, place).await?);
+        Ok(())
+    }
+
     /// Where commits wait for a standby: gives a primary that was one a standby of its own.
     ///
     /// # Errors
     /// It does not come up.
     pub async fn replenish_if_alone(&mut self) -> Result<(), Failure> {
         if self.forwarder.is_some() && self.standby.is_none() {
-            self.standby = Some(follow(&self.primary).await?);
+            self.standby = Some(follow(&self.primary, Place::local()?).await?);
         }
         Ok(())
     }
@@ -265,8 +274,8 @@ impl Payer {
     }
 }
 
-async fn follow(primary: &Server) -> Result<Server, Failure> {
-    let mut standby = Server::standby_of(primary, Place::local()?)?;
+async fn follow(primary: &Server, place: Place) -> Result<Server, Failure> {
+    let mut standby = Server::standby_of(primary, place)?;
     standby.start()?;
     standby.takes_connections().await?;
     primary.wait_for_standby().await?;

@@ -1,6 +1,6 @@
 //! The partition: links between callers, nodes and the database are cut and healed at random, each
-//! long enough now and then for others to take a node for dead that still serves. What must hold of
-//! every round: see [`crate::rounds`].
+//! long enough now and then for others to take a node for dead that still serves; at last the
+//! database's machine is lost. What must hold of every round: see [`crate::rounds`].
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -58,6 +58,26 @@ impl Partition {
         tokio::time::sleep(before).await;
         let healed = self.cut_and_heal(&cuts, nodes).await?;
         self.rounds.until_served(&round, &healed, findings).await?;
+        self.rounds.finish(round, findings).await
+    }
+
+    /// The last round: the database's machine is gone without a word, for good. Its synchronous
+    /// standby is promoted and takes over its address. No connection is told; what a node had asked
+    /// is never answered.
+    ///
+    /// # Errors
+    /// The standby does not come up, or something does not serve again.
+    pub async fn lose_database(&mut self, findings: &mut Findings) -> Result<(), Failure> {
+        let standby = self.network.standby();
+        self.rounds.cluster.add_standby(standby).await?;
+        let round = self.rounds.begin("the database's machine is lost").await?;
+        let before = Duration::from_millis(self.rounds.seeded.between(500, 1_500));
+        tokio::time::sleep(before).await;
+        self.network.cut(Link::Database, Cut::Silent)?;
+        self.rounds.cluster.promote().await?;
+        self.network.give_address_to_standby()?;
+        let since = vec![Some(Instant::now()); self.rounds.cluster.nodes.len()];
+        self.rounds.until_served(&round, &since, findings).await?;
         self.rounds.finish(round, findings).await
     }
 

@@ -15,6 +15,9 @@ const FRONT: &str = "10.77.0";
 const BACK: &str = "10.78.0";
 const HARNESS: u8 = 1;
 const DATABASE: u8 = 5;
+/// Where a standby of the database is, until it takes over its address.
+const STANDBY: u8 = 6;
+const PORT: u16 = 5432;
 /// The first node's number in both networks; the others follow.
 const FIRST_NODE: u8 = 11;
 
@@ -27,6 +30,8 @@ pub enum Link {
     Back(usize),
     /// Between the database and all nodes.
     Database,
+    /// Between the standby and all others.
+    Standby,
 }
 
 /// How a cable fails.
@@ -72,6 +77,8 @@ impl Network {
         }
         add_namespace("database")?;
         add_cable(Link::Database, "database", &format!("{BACK}.{DATABASE}"))?;
+        add_namespace("standby")?;
+        add_cable(Link::Standby, "standby", &format!("{BACK}.{STANDBY}"))?;
         for node in 0..nodes {
             let name = namespace(node);
             let own = number(node)?;
@@ -87,24 +94,38 @@ impl Network {
     /// # Errors
     /// There are more nodes than addresses.
     pub fn shape(&self) -> Result<Shape, Failure> {
-        let place = |namespace: String, host: String, port: u16| Place {
-            namespace: Some(namespace),
-            host,
-            port,
-        };
         let nodes = (0..self.nodes).map(|node| {
             let host = format!("{FRONT}.{}", number(node)?);
             Ok::<_, Failure>(place(namespace(node), host, 8080))
         });
         Ok(Shape {
             nodes: nodes.collect::<Result<_, _>>()?,
-            database: place("database".to_owned(), format!("{BACK}.{DATABASE}"), 5432),
+            database: place("database".to_owned(), format!("{BACK}.{DATABASE}"), PORT),
             standby: false,
             config: String::new(),
         })
     }
 
-    /// Every cable.
+    /// Where a standby can be.
+    pub fn standby(&self) -> Place {
+        place("standby".to_owned(), format!("{BACK}.{STANDBY}"), PORT)
+    }
+
+    /// Has the standby answer to the database's address, and tells everybody.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn give_address_to_standby(&self) -> Result<(), Failure> {
+        let address = format!("{BACK}.{DATABASE}/24");
+        ip(&["-n", "standby", "address", "add", &address, "dev", "back"])?;
+        ip(&["neighbour", "flush", "all"])?;
+        for node in 0..self.nodes {
+            ip(&["-n", &namespace(node), "neighbour", "flush", "all"])?;
+        }
+        Ok(())
+    }
+
+    /// Every cable that can be cut and healed.
     pub fn links(&self) -> Vec<Link> {
         let of_nodes = (0..self.nodes).flat_map(|node| [Link::Front(node), Link::Back(node)]);
         of_nodes.chain([Link::Database]).collect()
@@ -139,7 +160,7 @@ impl Link {
     pub fn nodes(self, all: usize) -> Vec<usize> {
         match self {
             Self::Front(node) | Self::Back(node) => vec![node],
-            Self::Database => (0..all).collect(),
+            Self::Database | Self::Standby => (0..all).collect(),
         }
     }
 
@@ -149,13 +170,14 @@ impl Link {
             Self::Front(node) => format!("front-{}", node + 1),
             Self::Back(node) => format!("back-{}", node + 1),
             Self::Database => "back-db".to_owned(),
+            Self::Standby => "back-standby".to_owned(),
         }
     }
 
     fn bridge(self) -> &'static str {
         match self {
             Self::Front(_) => "front",
-            Self::Back(_) | Self::Database => "back",
+            Self::Back(_) | Self::Database | Self::Standby => "back",
         }
     }
 }
@@ -166,7 +188,16 @@ impl std::fmt::Display for Link {
             Self::Front(node) => write!(f, "callers to node {}", node + 1),
             Self::Back(node) => write!(f, "node {} to the database", node + 1),
             Self::Database => write!(f, "all nodes to the database"),
+            Self::Standby => write!(f, "the standby to all"),
         }
+    }
+}
+
+fn place(namespace: String, host: String, port: u16) -> Place {
+    Place {
+        namespace: Some(namespace),
+        host,
+        port,
     }
 }
 
