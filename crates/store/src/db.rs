@@ -1,12 +1,42 @@
 //! Connections and statements.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend,
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
     TransactionTrait, Value,
 };
 
 use crate::error::StoreError;
+
+/// How long PostgreSQL may be silent about a statement. The connection to a server that is gone
+/// without a word looks like one to a server that thinks, and nothing else would end the wait.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Whether a statement was ever not answered in time.
+static WAS_SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Waits for what was asked of a database, as long as one that is there can take.
+pub(crate) async fn answered<T>(
+    backend: DbBackend,
+    asked: impl Future<Output = Result<T, DbErr>>,
+) -> Result<T, StoreError> {
+    if backend == DbBackend::Sqlite {
+        return Ok(asked.await?);
+    }
+    if let Ok(answer) = tokio::time::timeout(ANSWER, asked).await {
+        return Ok(answer?);
+    }
+    WAS_SILENT.store(true, Ordering::Relaxed);
+    Err(StoreError::Silent)
+}
+
+/// Whether connections of this process may be dead without knowing it.
+pub(crate) fn was_silent() -> bool {
+    WAS_SILENT.load(Ordering::Relaxed)
+}
 
 /// The two sides of a database: one connection writes on SQLite, several read.
 #[derive(Debug, Clone)]
@@ -35,16 +65,17 @@ impl Db {
             options.isolation_level = Some(IsolationLevel::RepeatableRead);
             options.access_mode = Some(AccessMode::ReadOnly);
         }
-        Ok(self.reader.begin_with_options(options).await?)
+        answered(self.backend(), self.reader.begin_with_options(options)).await
     }
 }
 
 pub(crate) async fn begin(writer: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
     let mut options = TransactionOptions::default();
-    if writer.get_database_backend() == DbBackend::Sqlite {
+    let backend = writer.get_database_backend();
+    if backend == DbBackend::Sqlite {
         options.sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
     }
-    Ok(writer.begin_with_options(options).await?)
+    answered(backend, writer.begin_with_options(options)).await
 }
 
 /// Commits what went well; else rolls back at once, because the one writer is waited for.
@@ -52,13 +83,14 @@ pub(crate) async fn finish<T, E: From<StoreError>>(
     tx: DatabaseTransaction,
     result: Result<T, E>,
 ) -> Result<T, E> {
+    let backend = tx.get_database_backend();
     match result {
         Ok(done) => {
-            tx.commit().await.map_err(StoreError::from)?;
+            answered(backend, tx.commit()).await?;
             Ok(done)
         }
         Err(error) => {
-            if let Err(rollback) = tx.rollback().await {
+            if let Err(rollback) = answered(backend, tx.rollback()).await {
                 tracing::debug!(error = %rollback, "a transaction could not be rolled back");
             }
             Err(error)
@@ -94,8 +126,9 @@ pub(crate) async fn all<C: ConnectionTrait>(
     text: &str,
     values: Vec<Value>,
 ) -> Result<Vec<QueryResult>, StoreError> {
-    let statement = statement(db.get_database_backend(), text, values);
-    Ok(db.query_all_raw(statement).await?)
+    let backend = db.get_database_backend();
+    let statement = statement(backend, text, values);
+    answered(backend, db.query_all_raw(statement)).await
 }
 
 pub(crate) async fn one<C: ConnectionTrait>(
@@ -103,8 +136,9 @@ pub(crate) async fn one<C: ConnectionTrait>(
     text: &str,
     values: Vec<Value>,
 ) -> Result<Option<QueryResult>, StoreError> {
-    let statement = statement(db.get_database_backend(), text, values);
-    Ok(db.query_one_raw(statement).await?)
+    let backend = db.get_database_backend();
+    let statement = statement(backend, text, values);
+    answered(backend, db.query_one_raw(statement)).await
 }
 
 /// How many rows it changed.
@@ -113,8 +147,10 @@ pub(crate) async fn run<C: ConnectionTrait>(
     text: &str,
     values: Vec<Value>,
 ) -> Result<u64, StoreError> {
-    let statement = statement(db.get_database_backend(), text, values);
-    Ok(db.execute_raw(statement).await?.rows_affected())
+    let backend = db.get_database_backend();
+    let statement = statement(backend, text, values);
+    let done = answered(backend, db.execute_raw(statement)).await?;
+    Ok(done.rows_affected())
 }
 
 /// Notes that something changed which nodes have in memory; the last statement of a transaction.
@@ -129,7 +165,7 @@ pub(crate) async fn note_change<C: ConnectionTrait>(
 ) -> Result<(), StoreError> {
     if db.get_database_backend() == DbBackend::Postgres {
         let lock = "SELECT pg_advisory_xact_lock(7405170001)";
-        db.execute_unprepared(lock).await?;
+        answered(DbBackend::Postgres, db.execute_unprepared(lock)).await?;
     }
     run(
         db,

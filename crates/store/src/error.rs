@@ -19,6 +19,9 @@ pub enum StoreError {
     /// The database refused, or cannot be reached.
     #[error("database: {0}")]
     Database(#[from] DbErr),
+    /// The database has a statement and says nothing.
+    #[error("the database does not answer")]
+    Silent,
     /// A newer version has migrated the database.
     #[error(
         "the database was migrated by a newer version of Tollgate (it has {}, which this one does \
@@ -80,6 +83,7 @@ impl StoreError {
             }
             Self::Shared(e) => e.is_poison(),
             Self::Database(_)
+            | Self::Silent
             | Self::UnknownUrl(_)
             | Self::Folder { .. }
             | Self::Newer(_)
@@ -94,7 +98,7 @@ impl StoreError {
     /// that is shutting down, starting up or taken.
     pub fn is_away(&self) -> bool {
         let error = match self {
-            Self::Database(DbErr::ConnectionAcquire(_)) => return true,
+            Self::Database(DbErr::ConnectionAcquire(_)) | Self::Silent => return true,
             Self::Database(DbErr::Conn(error) | DbErr::Exec(error) | DbErr::Query(error)) => error,
             Self::Shared(error) => return error.is_away(),
             Self::Database(_)

@@ -9,6 +9,7 @@ use billing_core::node::{IdNumber, number_of_a_guest};
 use billing_core::port::clock::Clock;
 use migrations::Migrator;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{Connection, Error as SqlxError, PgConnection};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend};
 
 use crate::books::committer::{self, Committer};
@@ -18,6 +19,8 @@ use crate::error::StoreError;
 /// How long a connection may take to be had. While the server is away it is tried again after a
 /// fifth of this at most, so that is what its return goes unnoticed.
 const ACQUIRE: Duration = Duration::from_secs(5);
+/// How long a connection may take to show that it is alive, where some are dead.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// How PostgreSQL treats a session: one that is silent within a transaction is ended, because it
 /// keeps its locks and its process may be frozen or cut off; nobody else's calls wait for it longer.
 const SESSION: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "2s")];
@@ -207,6 +210,24 @@ async fn refuse_newer<C: ConnectionTrait>(db: &C) -> Result<(), StoreError> {
     Err(StoreError::Newer(unknown))
 }
 
+/// Whether a connection that was given back can be used again. The pool asks that by itself, but for
+/// as long as it takes: a dead one would keep its place for ever.
+async fn is_alive(connection: &mut PgConnection) -> Result<bool, SqlxError> {
+    match tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await {
+        Ok(Ok(())) => Ok(true),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(SqlxError::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+async fn is_alive_if_in_doubt(connection: &mut PgConnection) -> Result<bool, SqlxError> {
+    if db::was_silent() {
+        is_alive(connection).await
+    } else {
+        Ok(true)
+    }
+}
+
 enum Target {
     Sqlite { file: String },
     Postgres { url: String },
@@ -253,6 +274,9 @@ impl Target {
             .acquire_timeout(ACQUIRE);
         if matches!(self, Self::Postgres { .. }) {
             options.map_sqlx_postgres_opts(|postgres| postgres.options(SESSION));
+            options.map_sqlx_postgres_pool_opts(|pool| {
+                pool.after_release(|connection, _| Box::pin(is_alive(connection)))
+            });
         }
         options
     }
@@ -295,7 +319,15 @@ impl Target {
                     ("temp_store", "memory"),
                 ],
             ),
-            Self::Postgres { .. } => self.options(committer::CONNECTIONS),
+            Self::Postgres { .. } => {
+                let mut options = self.options(committer::CONNECTIONS);
+                // Nobody gives up on a commit but who waits for each answer: a round trip is saved
+                // until one of those failed to come.
+                options.map_sqlx_postgres_pool_opts(|pool| {
+                    pool.after_release(|connection, _| Box::pin(is_alive_if_in_doubt(connection)))
+                });
+                options
+            }
         }
     }
 

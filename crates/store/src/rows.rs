@@ -13,6 +13,7 @@ pub(crate) use self::script::{Table, null, read, write};
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
+use crate::db::answered;
 use crate::error::StoreError;
 
 /// What a column of a batch holds.
@@ -270,8 +271,10 @@ impl Rows {
         if self.count == 0 {
             return Ok(0);
         }
-        let statement = self.into_statement(db.get_database_backend())?;
-        Ok(db.execute_raw(statement).await?.rows_affected())
+        let backend = db.get_database_backend();
+        let statement = self.into_statement(backend)?;
+        let done = answered(backend, db.execute_raw(statement)).await?;
+        Ok(done.rows_affected())
     }
 
     /// Runs the query, unless there are no rows.
@@ -282,8 +285,9 @@ impl Rows {
         if self.count == 0 {
             return Ok(Vec::new());
         }
-        let statement = self.into_statement(db.get_database_backend())?;
-        Ok(db.query_all_raw(statement).await?)
+        let backend = db.get_database_backend();
+        let statement = self.into_statement(backend)?;
+        answered(backend, db.query_all_raw(statement)).await
     }
 }
 

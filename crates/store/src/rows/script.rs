@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 
 use super::{BatchSql, Kind, NULL_INT, Rows};
+use crate::db::answered;
 use crate::error::StoreError;
 
 /// What becomes of the statements of batches.
@@ -101,8 +102,9 @@ fn statement(
 
 /// Runs the statements, each over its own table, those without rows left out.
 pub(crate) async fn write<C: ConnectionTrait>(db: &C, parts: Vec<Rows>) -> Result<(), StoreError> {
-    if let Some(statement) = statement(Use::Write, db.get_database_backend(), parts)? {
-        db.execute_raw(statement).await?;
+    let backend = db.get_database_backend();
+    if let Some(statement) = statement(Use::Write, backend, parts)? {
+        answered(backend, db.execute_raw(statement)).await?;
     }
     Ok(())
 }
@@ -119,7 +121,7 @@ pub(crate) async fn read<const N: usize, C: ConnectionTrait>(
         *asked = (part.count > 0, part.sql.yields);
     }
     let row = match statement(Use::Read, backend, parts.into())? {
-        Some(statement) => db.query_one_raw(statement).await?,
+        Some(statement) => answered(backend, db.query_one_raw(statement)).await?,
         None => None,
     };
     let mut next = 0;
