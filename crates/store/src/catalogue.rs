@@ -180,27 +180,39 @@ fn tokens(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// Some rows at a time: rows take many times the memory of what is made of them, and memory that was
+/// once used for them stays with the process.
 async fn book<C: ConnectionTrait>(tx: &C) -> Result<PriceBook, CatalogueError> {
+    let most = i64::try_from(READ_CHUNK).unwrap_or(i64::MAX);
     let mut by_model: BTreeMap<ModelName, Vec<Arc<PriceVersion>>> = BTreeMap::new();
-    let ids = db::all(tx, "SELECT id FROM price_version", Vec::new()).await?;
-    let ids: Vec<i64> = ids
-        .iter()
-        .map(|row| get(row, "id"))
-        .collect::<Result<_, _>>()?;
-    // Some at a time: rows take many times the memory of what is made of them.
-    for some in ids.chunks(READ_CHUNK) {
-        for version in versions(tx, some).await? {
+    let mut last = i64::MIN;
+    loop {
+        let text = "SELECT id FROM price_version WHERE id > ? ORDER BY id LIMIT ?";
+        let rows = db::all(tx, text, vec![last.into(), most.into()]).await?;
+        let ids = rows.iter().map(|row| get(row, "id"));
+        let ids: Vec<i64> = ids.collect::<Result<_, _>>()?;
+        let Some(id) = ids.last() else { break };
+        last = *id;
+        for version in versions(tx, &ids).await? {
             let model = version.model().clone();
             by_model.entry(model).or_default().push(Arc::new(version));
         }
     }
-    let mut models = Vec::new();
-    for row in db::all(tx, "SELECT * FROM model", Vec::new()).await? {
-        let name = ModelName::new(&get::<String>(&row, "name")?);
-        let versions = by_model.remove(&name).unwrap_or_default();
-        models.push(PricedModel::new(name, facts(&row)?, versions));
+    let mut models: Vec<PricedModel> = Vec::new();
+    loop {
+        let last = models.last().map_or("", |model| model.name.as_str());
+        let text = "SELECT * FROM model WHERE name > ? ORDER BY name LIMIT ?";
+        let rows = db::all(tx, text, vec![last.into(), most.into()]).await?;
+        if rows.is_empty() {
+            return Ok(PriceBook::new(models));
+        }
+        for row in rows {
+            let name = ModelName::new(&get::<String>(&row, "name")?);
+            // One text for the model and its prices.
+            let (name, versions) = by_model.remove_entry(&name).unwrap_or((name, Vec::new()));
+            models.push(PricedModel::new(name, facts(&row)?, versions));
+        }
     }
-    Ok(PriceBook::new(models))
 }
 
 fn facts(row: &QueryResult) -> Result<ModelFacts, StoreError> {
