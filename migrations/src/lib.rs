@@ -8,7 +8,9 @@
 //! `BIGINT`, a price is text. Every row that a call writes carries `account_id`.
 
 use sea_orm_migration::async_trait::async_trait;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm_migration::sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement,
+};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 mod m20261122_000001_directory;
@@ -51,17 +53,32 @@ impl MigratorTrait for Migrator {
 
 impl Migrator {
     /// The names of the steps that a database has and this version does not know, in order: it was
-    /// migrated by a newer one.
+    /// migrated by a newer one. Only looks, so that processes that start together do not collide.
     ///
     /// # Errors
     /// [`DbErr`].
     pub async fn unknown<C: ConnectionTrait>(db: &C) -> Result<Vec<String>, DbErr> {
+        let backend = db.get_database_backend();
+        let is_there = if backend == DbBackend::Postgres {
+            "SELECT 1 AS one FROM pg_class WHERE oid = to_regclass('seaql_migrations')"
+        } else {
+            "SELECT 1 AS one FROM sqlite_master WHERE name = 'seaql_migrations'"
+        };
+        let is_there = Statement::from_string(backend, is_there);
+        if db.query_one_raw(is_there).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let taken = "SELECT version FROM seaql_migrations ORDER BY version";
+        let taken = Statement::from_string(backend, taken);
         let known = Self::get_migration_files();
-        let taken = Self::get_migration_models(db).await?;
-        let unknown = taken.into_iter().map(|step| step.version);
-        Ok(unknown
-            .filter(|step| known.iter().all(|k| k.name() != step))
-            .collect())
+        let mut unknown = Vec::new();
+        for row in db.query_all_raw(taken).await? {
+            let step: String = row.try_get("", "version")?;
+            if known.iter().all(|k| k.name() != step) {
+                unknown.push(step);
+            }
+        }
+        Ok(unknown)
     }
 
     /// The names of the steps that a database lacks, in order.

@@ -8,13 +8,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::checker;
 use crate::config::Checker;
+use crate::node::ears::{self, Ears};
 use crate::node::{life, news};
 use crate::wiring::House;
 
 /// How often time passes in the lease book.
 const TICK: Duration = Duration::from_millis(20);
-/// How often a node looks whether others lack what it has on lease, where nobody tells it.
-const RECALLS: Duration = Duration::from_millis(250);
 /// How often settled calls are entered into the accounts' lists.
 const LISTING: Duration = Duration::from_millis(500);
 /// How often what nobody needs any more is deleted.
@@ -30,12 +29,12 @@ pub(crate) fn start(house: &House, checks: Checker, stop: &CancellationToken) ->
         leases.tick();
         std::future::ready(())
     }));
-    tracker.spawn(news::follow(house.clone(), stop.clone()));
+    let ears = Arc::new(Ears::default());
+    let (store, told) = (house.ports.store.clone(), Arc::clone(&ears));
+    tracker.spawn(ears::listen(store, told, stop.clone()));
+    tracker.spawn(news::follow(house.clone(), Arc::clone(&ears), stop.clone()));
     tracker.spawn(follow_spool(house.clone(), stop.clone()));
-    let holder = house.clone();
-    tracker.spawn(every(RECALLS, stop.clone(), move || {
-        heed_recalls(holder.clone())
-    }));
+    tracker.spawn(heed_recalls(house.clone(), ears, stop.clone()));
     let listing = house.clone();
     tracker.spawn(every(LISTING, stop.clone(), move || {
         list_calls(listing.clone())
@@ -68,10 +67,16 @@ async fn every<F: Future<Output = ()>>(
 }
 
 /// Gives back what other nodes lack and this one does not need.
-async fn heed_recalls(house: House) {
-    match house.ports.books.recalls(house.leases.node()).await {
-        Ok(recalls) => house.leases.recall(&recalls),
-        Err(error) => tracing::warn!(%error, "what other nodes lack is not known"),
+async fn heed_recalls(house: House, ears: Arc<Ears>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = ears.recalls() => {}
+            () = stop.cancelled() => return,
+        }
+        match house.ports.books.recalls(house.leases.node()).await {
+            Ok(recalls) => house.leases.recall(&recalls),
+            Err(error) => tracing::warn!(%error, "what other nodes lack is not known"),
+        }
     }
 }
 

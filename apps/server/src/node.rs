@@ -1,12 +1,16 @@
 //! This node among the others: joining, signs of life, news.
 //!
 //! [`enter`] is how a node starts: under which name, and whether the one that had it is dead.
-//! [`life`] shows signs of life and judges those of others; [`news`] hears what others changed.
+//! [`life`] shows signs of life and judges those of others; [`news`] hears what others
+//! changed, and [`ears`] when there are any.
 //! The rules are in `billing_core::node` and `billing_core::node_watch`.
 
+pub(crate) mod ears;
 pub(crate) mod enter;
 pub(crate) mod life;
 pub(crate) mod news;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -34,7 +34,7 @@ use crate::node::enter::EnterError;
 use crate::node::life::sweep_once;
 use crate::node::{NodeSettings, ThisNode};
 
-pub(crate) use store::{Look, SpoolOpenError, SpoolView, Store, StoreError};
+pub(crate) use store::{Listener, Look, NEWS, SpoolOpenError, SpoolView, Store, StoreError};
 
 /// How long a start waits for the leases of nodes that are gone.
 const SWEEP: Duration = Duration::from_secs(2);

@@ -164,7 +164,8 @@ pub(crate) async fn note_change<C: ConnectionTrait>(
     at: i64,
 ) -> Result<(), StoreError> {
     if db.get_database_backend() == DbBackend::Postgres {
-        let lock = "SELECT pg_advisory_xact_lock(7405170001)";
+        // Nodes that listen are told when the transaction commits.
+        let lock = "SELECT pg_advisory_xact_lock(7405170001), pg_notify('tollgate_news', '')";
         answered(DbBackend::Postgres, db.execute_unprepared(lock)).await?;
     }
     run(

@@ -27,6 +27,7 @@ mod error;
 #[cfg(test)]
 mod hot_statements;
 mod instant;
+mod listen;
 mod look;
 mod nodes;
 mod open;
@@ -40,6 +41,7 @@ mod verify;
 pub use books::committer::Committed;
 pub use deployment::DeploymentId;
 pub use error::StoreError;
+pub use listen::{Listener, NEWS, RECALL, Told};
 pub use look::{LeaseLook, Look, NodeLook};
 pub use open::{Store, StoreConfig};
 pub use spool::{

@@ -332,7 +332,7 @@ impl Target {
     }
 
     fn signs(&self) -> ConnectOptions {
-        let mut options = self.options(2);
+        let mut options = self.options(3);
         options.connect_lazy(true);
         options
     }

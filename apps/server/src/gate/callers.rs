@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use billing_core::id::AccountId;
 use billing_core::port::directory::{Caller, Directory, DirectoryError, SecretHash};
 
-/// How many keys are remembered. Past it all are forgotten, which costs one look-up each.
-const MOST: usize = 200_000;
+/// How many keys a generation holds. There are two, so that at most twice as many are remembered.
+const GENERATION: usize = 100_000;
 /// How many keys that nobody has are remembered.
 const MOST_UNKNOWN: usize = 50_000;
 /// For how long a key that nobody has is remembered as such.
@@ -23,11 +23,20 @@ pub(crate) struct Callers {
 
 #[derive(Debug, Default)]
 struct Known {
-    callers: HashMap<SecretHash, Arc<Caller>>,
-    by_account: HashMap<AccountId, Vec<SecretHash>>,
+    /// Those that were seen since the last generation was full.
+    young: Generation,
+    /// The last generation. Who is in it and seen again becomes young again; the rest goes when
+    /// the young are too many, so that those who call are never all forgotten at once.
+    old: Generation,
     unknown: HashMap<SecretHash, Instant>,
     /// Counts what was forgotten, so that an answer that was under way meanwhile is not kept.
     forgotten: u64,
+}
+
+#[derive(Debug, Default)]
+struct Generation {
+    callers: HashMap<SecretHash, Arc<Caller>>,
+    by_account: HashMap<AccountId, Vec<SecretHash>>,
 }
 
 impl Callers {
@@ -44,9 +53,9 @@ impl Callers {
         &self,
         hash: SecretHash,
     ) -> Result<Option<Arc<Caller>>, DirectoryError> {
-        let forgotten = {
+        let (forgotten, old) = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(caller) = known.callers.get(&hash) {
+            if let Some(caller) = known.young.callers.get(&hash) {
                 return Ok(Some(Arc::clone(caller)));
             }
             if known
@@ -56,9 +65,12 @@ impl Callers {
             {
                 return Ok(None);
             }
-            known.forgotten
+            (known.forgotten, known.old.callers.get(&hash).cloned())
         };
-        let found = self.directory.caller(hash).await?.map(Arc::new);
+        let found = match old {
+            Some(caller) => Some(caller),
+            None => self.directory.caller(hash).await?.map(Arc::new),
+        };
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.forgotten == forgotten {
             known.keep(hash, found.as_ref());
@@ -72,33 +84,46 @@ impl Callers {
         known.forgotten += 1;
         // A key that was just made may have been asked for before.
         known.unknown.clear();
-        for hash in known.by_account.remove(&account).unwrap_or_default() {
-            known.callers.remove(&hash);
-        }
+        known.young.forget(account);
+        known.old.forget(account);
+    }
+
+    /// Anything may have changed: every caller is looked up anew.
+    pub(crate) fn forget_all(&self) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let forgotten = known.forgotten + 1;
+        *known = Known {
+            forgotten,
+            ..Known::default()
+        };
     }
 }
 
 impl Known {
     fn keep(&mut self, hash: SecretHash, found: Option<&Arc<Caller>>) {
-        if self.callers.len() >= MOST {
-            self.callers.clear();
-            self.by_account.clear();
-        }
-        // Guessed keys push out guessed keys, never those of callers.
-        if self.unknown.len() >= MOST_UNKNOWN {
-            self.unknown.clear();
-        }
-        match found {
-            Some(caller) => {
-                self.by_account
-                    .entry(caller.key.account)
-                    .or_default()
-                    .push(hash);
-                self.callers.insert(hash, Arc::clone(caller));
+        let Some(caller) = found else {
+            // Guessed keys push out guessed keys, never those of callers.
+            if self.unknown.len() >= MOST_UNKNOWN {
+                self.unknown.clear();
             }
-            None => {
-                self.unknown.insert(hash, Instant::now());
-            }
+            self.unknown.insert(hash, Instant::now());
+            return;
+        };
+        if self.young.callers.len() >= GENERATION {
+            self.old = std::mem::take(&mut self.young);
+        }
+        let before = self.young.callers.insert(hash, Arc::clone(caller));
+        if before.is_none() {
+            let account = self.young.by_account.entry(caller.key.account);
+            account.or_default().push(hash);
+        }
+    }
+}
+
+impl Generation {
+    fn forget(&mut self, account: AccountId) {
+        for hash in self.by_account.remove(&account).unwrap_or_default() {
+            self.callers.remove(&hash);
         }
     }
 }

@@ -1,80 +1,106 @@
 //! News: what was changed in the store, be it by this process, another node or the command line.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use billing_core::port::directory::{ChangeSubject, DirectoryError};
+use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 
+use super::ears::Ears;
 use crate::checker::MOVED;
 use crate::wiring::House;
 
-/// How often news is looked for. Half of it is what a change takes to arrive, on average.
-const NEWS: Duration = Duration::from_millis(250);
 /// How many pieces of news are taken at a time.
-const NEWS_BATCH: u32 = 1000;
+const BATCH: u32 = 1000;
+/// After how long without news everything is forgotten: old ones are deleted after a day.
+const MISSED_AFTER: Duration = Duration::hours(12);
 
 /// Forgets what was in memory of an account or the prices when either changes in the store, until
 /// `stop`.
-pub(crate) async fn follow(house: House, stop: CancellationToken) {
-    let mut position = house.news_from;
-    let mut stale_prices = false;
-    let mut clock = tokio::time::interval(NEWS);
-    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+pub(crate) async fn follow(house: House, ears: Arc<Ears>, stop: CancellationToken) {
+    let mut reader = Reader {
+        position: house.news_from,
+        read_at: house.ports.clock.now(),
+        stale_prices: false,
+        failing: false,
+        house,
+    };
     loop {
         tokio::select! {
-            _ = clock.tick() => {}
+            () = ears.news() => reader.read().await,
             () = stop.cancelled() => return,
-        }
-        match hear(&house, position).await {
-            Ok(News { until, prices }) => {
-                position = until;
-                stale_prices |= prices;
-            }
-            Err(error) => tracing::warn!(%error, "no news"),
-        }
-        if stale_prices {
-            match house.prices.reload().await {
-                Ok(()) => stale_prices = false,
-                Err(error) => tracing::error!(%error, "new prices cannot be read"),
-            }
         }
     }
 }
 
-/// What was heard.
-struct News {
-    /// The position of the last change.
-    until: i64,
-    /// Whether prices were among them.
-    prices: bool,
+struct Reader {
+    house: House,
+    /// The position of the last change that was heard.
+    position: i64,
+    /// When the news were last asked for that were then read to their end.
+    read_at: OffsetDateTime,
+    stale_prices: bool,
+    /// Whether the last attempt failed, so that a failure is told once.
+    failing: bool,
 }
 
-async fn hear(house: &House, from: i64) -> Result<News, DirectoryError> {
-    let asked = house.ports.clock.now();
-    let mut news = News {
-        until: from,
-        prices: false,
-    };
-    loop {
-        let changes = house
-            .ports
-            .directory
-            .changes(news.until, NEWS_BATCH)
-            .await?;
-        let Some(last) = changes.last() else {
-            house.node.heard_all_at(asked, &house.leases);
-            return Ok(news);
-        };
-        news.until = last.position;
-        for change in &changes {
-            match change.subject {
-                ChangeSubject::Account(account) => {
-                    house.callers.forget(account);
-                    house.leases.changed(account);
-                    MOVED.note(account);
+impl Reader {
+    async fn read(&mut self) {
+        let asked = self.house.ports.clock.now();
+        match self.hear(asked).await {
+            Ok(()) => {
+                if self.failing {
+                    tracing::info!("news are heard again");
                 }
-                ChangeSubject::Prices => news.prices = true,
+                self.failing = false;
+            }
+            Err(error) => {
+                if !self.failing {
+                    tracing::warn!(%error, "no news; trying on");
+                }
+                self.failing = true;
+                return;
             }
         }
+        if self.stale_prices {
+            if let Err(error) = self.house.prices.reload().await {
+                tracing::error!(%error, "new prices cannot be read");
+                return;
+            }
+            self.stale_prices = false;
+        }
+        self.read_at = asked;
+        self.house.node.heard_all_at(asked, &self.house.leases);
+    }
+
+    async fn hear(&mut self, asked: OffsetDateTime) -> Result<(), DirectoryError> {
+        let directory = &self.house.ports.directory;
+        // A store that is behind what it said before was restored from an older copy.
+        let newest = directory.newest_change().await?;
+        if newest < self.position || asked - self.read_at > MISSED_AFTER {
+            tracing::warn!("news may have been missed: everything in memory is forgotten");
+            self.position = newest;
+            self.stale_prices = true;
+            self.house.callers.forget_all();
+            return Ok(());
+        }
+        while newest > self.position {
+            let changes = directory.changes(self.position, BATCH).await?;
+            let Some(last) = changes.last() else {
+                return Ok(());
+            };
+            for change in &changes {
+                match change.subject {
+                    ChangeSubject::Account(account) => {
+                        self.house.callers.forget(account);
+                        self.house.leases.changed(account);
+                        MOVED.note(account);
+                    }
+                    ChangeSubject::Prices => self.stale_prices = true,
+                }
+            }
+            self.position = last.position;
+        }
+        Ok(())
     }
 }

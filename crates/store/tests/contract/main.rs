@@ -9,3 +9,4 @@ mod spool;
 mod sqlite;
 mod store;
 mod tampered;
+mod told;

@@ -71,6 +71,7 @@ on_both! {
     a_purge_deletes_a_bounded_number
     the_journal_is_proved_page_by_page
     migrating_again_changes_nothing
+    a_database_of_a_newer_version_is_refused_and_left_alone
     an_overspent_wallet_is_refused_by_the_database_itself
 }
 
@@ -293,6 +294,50 @@ async fn migrating_again_changes_nothing(scene: Scene) {
     let mut steps = 0;
     let taken = scene.store.migrate(|_, _, _| steps += 1).await.unwrap();
     assert_eq!((taken, steps), (0, 0));
+}
+
+async fn a_database_of_a_newer_version_is_refused_and_left_alone(scene: Scene) {
+    let back_door = Database::connect(&scene.url).await.unwrap();
+    let future = "INSERT INTO seaql_migrations (version, applied_at) \
+                  VALUES ('m20991231_000099_wings', 0)";
+    back_door.execute_unprepared(future).await.unwrap();
+    let store = &scene.store;
+    let refused = [
+        store.refuse_newer_schema().await.unwrap_err(),
+        store.pending_migrations().await.unwrap_err(),
+        store.migrate(|_, _, _| ()).await.unwrap_err(),
+    ];
+    for error in refused {
+        let text = error.to_string();
+        assert!(text.contains("m20991231_000099_wings"), "{text}");
+        assert!(text.contains("newer version of Tollgate"), "{text}");
+    }
+    // Who began before the step was taken goes on.
+    scene.world.settle(scene.world.call(10, 10)).await;
+}
+
+/// Nodes that start together on an empty database.
+#[test]
+fn who_migrates_at_the_same_time_takes_every_step_once() {
+    testkit::contract::run(async {
+        let database = testkit::postgres::database();
+        let clock = ManualClock::at(NOON);
+        let mut tasks = JoinSet::new();
+        for _ in 0..4 {
+            let config = StoreConfig::new(database.url(), Arc::new(clock.clone()));
+            tasks.spawn(async move {
+                let store = Store::open(config).await.unwrap();
+                store.refuse_newer_schema().await.unwrap();
+                let taken = store.migrate(|_, _, _| ()).await.unwrap();
+                assert!(store.pending_migrations().await.unwrap().is_empty());
+                taken
+            });
+        }
+        let mut taken = tasks.join_all().await;
+        taken.sort_unstable();
+        assert_eq!(taken[..3], [0, 0, 0]);
+        assert!(taken[3] > 7, "{taken:?}");
+    });
 }
 
 async fn an_overspent_wallet_is_refused_by_the_database_itself(scene: Scene) {
