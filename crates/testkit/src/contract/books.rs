@@ -7,7 +7,7 @@ use std::sync::Arc;
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::{Basis, Settlement};
 use billing_core::id::{AccountId, CallId};
-use billing_core::lease::LeaseReturn;
+use billing_core::lease::{LeaseGrant, LeaseReturn};
 use billing_core::money::{Currency, MoneyError, Nanos};
 use billing_core::port::books::BooksError;
 use billing_core::port::reports::UsageGroup;
@@ -47,6 +47,7 @@ macro_rules! books_contract {
             spending_that_races_never_passes_the_balance
             more_than_the_lease_holds_gives_back_the_lease
             a_suspended_account_gets_no_lease
+            a_suspended_account_is_told_again_what_it_was_granted
             a_lease_of_a_dead_node_returns_less_what_it_settled
             a_fenced_node_has_no_lease_but_its_settlements_post
             a_key_limit_is_never_passed
@@ -273,6 +274,24 @@ pub async fn an_unknown_account_harms_nobody_else(world: World) {
     assert_eq!(all.iter().filter(refused).count(), 1);
     assert_eq!(all.iter().filter(|r| r.is_ok()).count(), 15);
     assert_eq!(world.balance().await, (850, 850));
+    world.assert_sound().await;
+}
+
+/// A node that did not hear what it was granted before the account was stopped hears it when it asks
+/// again: else nobody would ever give that back.
+pub async fn a_suspended_account_is_told_again_what_it_was_granted(world: World) {
+    world.top_up(1000).await;
+    let ask = world.ask(WALLET, 300, 300);
+    let heard = |grant: LeaseGrant| grant.granted.get();
+    assert_eq!(heard(world.books().lease(ask).await.unwrap()), 300);
+    world
+        .set_terms(AccountStatus::Suspended, Amount::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(heard(world.books().lease(ask).await.unwrap()), 300);
+    let next = world.ask(WALLET, 300, 300);
+    assert_eq!(heard(world.books().lease(next).await.unwrap()), 0);
+    assert_eq!(world.balance().await, (1000, 300));
     world.assert_sound().await;
 }
 

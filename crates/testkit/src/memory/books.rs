@@ -28,10 +28,9 @@ impl Books for Memory {
         let mut state = self.state();
         let limit = state.limit(ask.account, ask.scope)?;
         let page = state.page(ask.account)?;
-        if page.wallet.status != AccountStatus::Active {
-            return Ok(LeaseGrant::default());
-        }
+        let may_spend = page.wallet.status == AccountStatus::Active;
         let available = match ask.scope {
+            _ if !may_spend => Amount::ZERO,
             BudgetScope::Wallet => page.wallet.available(),
             BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
@@ -46,6 +45,10 @@ impl Books for Memory {
         if let Some(lease) = granting.lease {
             page.add_lease(ask.scope, lease.granted);
             page.write_lease(ask.scope, lease);
+        }
+        // What was granted before the account was stopped is said again to who did not hear it.
+        if granting.lease.is_some() && !may_spend {
+            return Ok(LeaseGrant::default());
         }
         match granting.claim {
             ClaimChange::Keep => {}
