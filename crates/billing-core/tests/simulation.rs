@@ -5,8 +5,6 @@
 #[path = "simulation/world.rs"]
 mod world;
 
-use std::time::{Duration, Instant};
-
 use world::flaw::Flaw;
 use world::run;
 use world::tally::Tally;
@@ -42,23 +40,20 @@ fn the_same_seed_is_the_same_run() {
     assert_ne!(course(1).0, course(7).0);
 }
 
-/// The checks can fail: whatever is broken on purpose is found within a minute.
+/// The checks can fail: whatever is broken on purpose is found soon. How soon by the clock, a release
+/// says: `./just sim --flaws`.
 #[test]
 fn every_flaw_is_found() {
     for flaw in Flaw::ALL {
-        let start = Instant::now();
-        let found = (0..)
-            .take_while(|_| start.elapsed() < Duration::from_mins(1))
-            .find_map(|seed| {
-                let wrong = run(seed, STEPS, *flaw, false).wrong;
-                wrong.map(|wrong| (seed, wrong))
-            });
+        let found = (0..3_000).find_map(|seed| {
+            let wrong = run(seed, STEPS, *flaw, false).wrong;
+            wrong.map(|wrong| (seed, wrong))
+        });
         let Some((seed, wrong)) = found else {
             panic!("{flaw:?} was not found");
         };
-        let (seeds, took) = (seed + 1, start.elapsed().as_millis());
-        let first = wrong.lines().next().unwrap_or_default();
-        say(&format!("{flaw:?}: {seeds} seeds, {took} ms: {first}"));
+        let (seeds, first) = (seed + 1, wrong.lines().next().unwrap_or_default());
+        say(&format!("{flaw:?}: {seeds} seeds: {first}"));
     }
 }
 

@@ -129,8 +129,8 @@ impl World {
     /// A call has been given what it asked for.
     fn held(&mut self, who: usize, id: CallId) {
         self.judge_hold(who, id);
-        let wait = if self.rng.chance(100) {
-            self.rng.span(0, 500 * MS)
+        let wait = if self.rng.chance(150) {
+            self.rng.span(0, 1_500 * MS)
         } else {
             self.rng.span(0, 40 * MS)
         };

@@ -23,7 +23,12 @@ impl World {
         };
         let wait = self.rng.span(MS, 2 * every);
         self.later(wait, Event::Fault(fault));
-        let who = self.rng.place(self.nodes.len());
+        let mut who = self.rng.place(self.nodes.len());
+        if fault == Fault::Crash && self.rng.chance(500) {
+            // Where it hurts most.
+            let spools = self.nodes.iter().position(|node| !node.spool.is_empty());
+            who = spools.unwrap_or(who);
+        }
         let most = self.rng.one_of(&[30 * MS, 300 * MS, 1_500 * MS]);
         let until = self.now + self.rng.span(MS, most);
         self.trace

@@ -17,6 +17,8 @@ pub(crate) enum Flaw {
     CountsOnTwoNodes,
     /// The store grants a repeated ask once more.
     GrantsAgain,
+    /// A stopped account is granted nothing, also where it was before and the node did not hear it.
+    ForgetsWhenStopped,
     /// Rows of empty leases, and with them the last number, are forgotten at once.
     SweepsAtOnce,
     /// The store takes back what it recalls, held or not.
@@ -54,6 +56,7 @@ impl Flaw {
         Self::SettlesWithoutKey,
         Self::CountsOnTwoNodes,
         Self::GrantsAgain,
+        Self::ForgetsWhenStopped,
         Self::SweepsAtOnce,
         Self::RecallsWhatIsHeld,
         Self::KeepsDeadLeases,

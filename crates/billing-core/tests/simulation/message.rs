@@ -5,6 +5,7 @@ use std::rc::Rc;
 use billing_core::call::Settlement;
 use billing_core::id::{AccountId, NodeId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
+use billing_core::node::Pulse;
 use billing_core::settlement::SettledCall;
 
 use super::setup::Micros;
@@ -39,7 +40,7 @@ pub(crate) enum Body {
     Join,
     Fence {
         peer: NodeId,
-        pulse: u64,
+        pulse: Pulse,
     },
     Reclaim {
         peer: NodeId,
@@ -98,7 +99,7 @@ pub(crate) enum Reply {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
-    pub(crate) pulse: u64,
+    pub(crate) pulse: Pulse,
     /// By the peer's own clock, when it was last heard of.
     pub(crate) clock: Micros,
     pub(crate) fenced: bool,

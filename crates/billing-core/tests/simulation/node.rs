@@ -7,12 +7,13 @@ use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::{AccountId, CallId, NodeId};
 use billing_core::lease::LeaseSeq;
 use billing_core::lease_book::{LeaseBook, LeasePolicy};
+use billing_core::node_watch::NodeWatch;
 use time::OffsetDateTime;
 
 use super::message::Handed;
 use super::setup::{Micros, SECOND};
 use super::store::at;
-use super::watch::Watch;
+use super::watch;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -48,7 +49,7 @@ pub(crate) struct Node {
     pub(crate) errands: BTreeMap<(AccountId, usize), Errand>,
     /// When the store said what the book believes of a budget.
     pub(crate) told: BTreeMap<(AccountId, usize), Micros>,
-    pub(crate) watch: Watch,
+    pub(crate) watch: NodeWatch,
     pub(crate) reclaiming: BTreeSet<(NodeId, AccountId)>,
     pub(crate) news: u64,
     pub(crate) draining: bool,
@@ -137,7 +138,7 @@ impl Node {
             pending: BTreeSet::new(),
             errands: BTreeMap::new(),
             told: BTreeMap::new(),
-            watch: Watch::default(),
+            watch: watch::new(),
             reclaiming: BTreeSet::new(),
             news: 0,
             draining: false,

@@ -11,7 +11,7 @@ use super::flaw::Flaw;
 use super::message::{Body, Handed, Peer, Reply, Request};
 use super::node::{Errand, Mode, Stage};
 use super::setup::{MS, Micros};
-use super::{Timer, World};
+use super::{Timer, World, watch};
 
 impl World {
     /// A process starts: first it hands in what its disk holds, then it joins.
@@ -292,7 +292,7 @@ impl World {
         node.book.confirmed(clock);
         node.ready = true;
         let sight = (request.sent + node.skew, self.now + node.skew);
-        let dead = node.watch.saw(sight, peers, flaw);
+        let dead = watch::saw(&mut node.watch, sight, peers, flaw);
         let mut bodies = Vec::new();
         for (peer, pulse) in dead {
             bodies.push(Body::Fence { peer, pulse });

@@ -6,8 +6,10 @@ use std::rc::Rc;
 use billing_core::budget::{Amount, BudgetUnit};
 use billing_core::id::{AccountId, LedgerTxnId, NodeId};
 use billing_core::lease::{
-    ClaimChange, Lease, LeaseAsk, LeaseReturn, LeaseSeq, Recall, grant, recalled, take_back,
+    ClaimChange, Lease, LeaseAsk, LeaseGrant, LeaseReturn, LeaseSeq, Recall, grant, recalled,
+    take_back,
 };
+use billing_core::node::Pulse;
 use billing_core::settlement::{Booking, SettledCall, settle};
 use time::{Duration, OffsetDateTime};
 
@@ -26,7 +28,7 @@ pub(crate) fn at(now: Micros) -> OffsetDateTime {
 #[derive(Debug, Clone)]
 pub(crate) struct NodeRow {
     pub(crate) name: usize,
-    pub(crate) pulse: u64,
+    pub(crate) pulse: Pulse,
     pub(crate) clock: Micros,
     pub(crate) heard: Micros,
     pub(crate) fenced: Option<FencedBy>,
@@ -119,6 +121,7 @@ impl Store {
         }
         let mut granting = grant(budget, &asked, at(now));
         match granting.claim {
+            _ if !active => {}
             ClaimChange::Keep => {}
             ClaimChange::Put(claim) => {
                 budget.claims.retain(|c| c.node != ask.node);
@@ -132,6 +135,9 @@ impl Store {
         }
         page.heard_of(ask.node, place, now);
         let claims = matches!(granting.claim, ClaimChange::Put(_));
+        if !active && (granting.lease.is_some() || flaw == Flaw::ForgetsWhenStopped) {
+            return (Reply::Granted(LeaseGrant::default(), now), false);
+        }
         (Reply::Granted(granting.answer, now), claims)
     }
 
@@ -262,7 +268,7 @@ impl Store {
     ) -> Reply {
         match self.nodes.get_mut(&node) {
             Some(row) if row.fenced.is_none() => {
-                row.pulse += 1;
+                row.pulse = Pulse::new(row.pulse.get() + 1);
                 row.clock = clock;
                 row.heard = now;
             }
@@ -309,7 +315,7 @@ impl Store {
             node,
             NodeRow {
                 name,
-                pulse: 0,
+                pulse: Pulse::new(0),
                 clock: now,
                 heard: now,
                 fenced,
@@ -319,7 +325,7 @@ impl Store {
 
     /// Fences a node whose pulse is still the one that was judged. Answers with for how long it had
     /// been silent, when this did it.
-    pub(crate) fn fence(&mut self, node: NodeId, pulse: u64, now: Micros) -> Option<Micros> {
+    pub(crate) fn fence(&mut self, node: NodeId, pulse: Pulse, now: Micros) -> Option<Micros> {
         let flaw = self.flaw;
         let row = self.nodes.get_mut(&node)?;
         let unheard = row.pulse == pulse || flaw == Flaw::FencesUnheard;
