@@ -431,7 +431,10 @@ fn written_at(file: &Path) -> Option<std::time::SystemTime> {
 }
 
 /// The binary of the same profile as the running executable.
-pub(crate) fn binary() -> Result<PathBuf, Failure> {
+///
+/// # Errors
+/// It was not built.
+pub fn binary() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe()?;
     let folder = own.parent().ok_or("the running executable has no folder")?;
     let profile = if folder.ends_with("deps") {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use billing_core::money::Currency;
+use billing_core::price::{Rate, ServiceTier};
 use billing_core::price_book::{PriceBook, Revision};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -44,6 +46,34 @@ pub(crate) struct Unmapped {
     pub(crate) reason: String,
 }
 
+/// A model that costs something else from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Changed {
+    /// The model.
+    pub(crate) model: String,
+    /// What it cost.
+    pub(crate) old: String,
+    /// What it costs.
+    pub(crate) new: String,
+}
+
+/// How many changed models the short report names.
+const NAMED: usize = 20;
+
+/// Rates in words: what a unit of each meter costs, the plain ones first.
+pub(crate) fn in_words(currency: Currency, rates: &[Rate]) -> String {
+    let is_plain = |rate: &&Rate| rate.above.is_none() && rate.tier == ServiceTier::Standard;
+    let plain = rates.iter().filter(is_plain);
+    let mut words: Vec<String> = plain
+        .map(|rate| format!("{} {}", rate.meter.name(), rate.price))
+        .collect();
+    let more = rates.len() - words.len();
+    if more > 0 {
+        words.push(format!("{more} more for long prompts or other tiers"));
+    }
+    format!("{} {currency}", words.join(", "))
+}
+
 /// The outcome of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ImportReport {
@@ -61,6 +91,8 @@ pub(crate) struct ImportReport {
     pub(crate) new_prices: usize,
     /// Known at this price; something else is said of them now.
     pub(crate) new_facts: usize,
+    /// The models that are known at another price.
+    pub(crate) changed: Vec<Changed>,
     /// Entries without a usable price.
     pub(crate) skipped: Vec<Skipped>,
     /// What was decided on the way.
@@ -73,8 +105,22 @@ impl ImportReport {
     /// What an import changes in a book, should it take effect at an instant.
     pub(crate) fn new(source: &str, import: &Import, book: &PriceBook, at: OffsetDateTime) -> Self {
         let mut revisions: BTreeMap<Revision, usize> = BTreeMap::new();
+        let mut changed = Vec::new();
         for draft in &import.drafts {
-            *revisions.entry(book.compare(draft, at)).or_default() += 1;
+            let revision = book.compare(draft, at);
+            *revisions.entry(revision).or_default() += 1;
+            if revision == Revision::NewPrice {
+                let model = draft.model.as_str();
+                let old = book.get(model).and_then(|known| known.version_at(at));
+                changed.push(Changed {
+                    model: model.to_owned(),
+                    old: old.map_or_else(
+                        || "no price in effect".to_owned(),
+                        |old| in_words(old.currency(), old.rates()),
+                    ),
+                    new: in_words(draft.currency, &draft.rates),
+                });
+            }
         }
         let count = |revision| revisions.get(&revision).copied().unwrap_or(0);
         Self {
@@ -85,6 +131,7 @@ impl ImportReport {
             new_models: count(Revision::NewModel),
             new_prices: count(Revision::NewPrice),
             new_facts: count(Revision::NewFacts),
+            changed,
             skipped: import.skipped.clone(),
             notes: import.notes.clone(),
             unmapped_keys: import.unmapped_keys.clone(),
@@ -126,6 +173,19 @@ impl ImportReport {
         )
     }
 
+    fn changes(&self, f: &mut impl Write, most: usize) -> fmt::Result {
+        if !self.changed.is_empty() {
+            writeln!(f, "New prices, for one unit each:")?;
+        }
+        for Changed { model, old, new } in self.changed.iter().take(most) {
+            writeln!(f, "  {model}: {old} -> {new}")?;
+        }
+        match self.changed.len().saturating_sub(most) {
+            0 => Ok(()),
+            more => writeln!(f, "  and {more} more; --verbose names all"),
+        }
+    }
+
     fn keys(&self, f: &mut impl Write) -> fmt::Result {
         if !self.unmapped_keys.is_empty() {
             writeln!(f, "Not used, key by key:")?;
@@ -141,6 +201,7 @@ impl fmt::Display for ImportReport {
     /// The summary, the causes and the notes with their counts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.summary(f)?;
+        self.changes(f, NAMED)?;
         if !self.skipped.is_empty() {
             writeln!(f, "Not imported:")?;
         }
@@ -163,6 +224,7 @@ impl fmt::Display for Verbose<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = self.0;
         report.summary(f)?;
+        report.changes(f, usize::MAX)?;
         if !report.skipped.is_empty() {
             writeln!(f, "Not imported:")?;
         }

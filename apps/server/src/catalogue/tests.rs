@@ -97,6 +97,11 @@ fn importing_again_changes_nothing_and_a_changed_file_what_it_changes() {
         (1, 1, 1)
     );
     assert_eq!(report.unchanged + 3, report.imported);
+    let (named, was) = (&report.changed[0], &import.drafts[1]);
+    assert_eq!(named.model, was.model.as_str());
+    assert_ne!(named.old, named.new);
+    assert!(named.new.contains(" 0.5"), "{named:?}");
+    assert!(report.to_string().contains(&named.old), "{report}");
 }
 
 #[test]

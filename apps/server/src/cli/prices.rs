@@ -1,15 +1,23 @@
-//! `tollgate prices import`.
+//! `tollgate prices`: import catalogues, and show what a model costs and has cost.
 
 use std::path::{Path, PathBuf};
 
 use billing_core::id::PriceVersionId;
+use billing_core::money::Currency;
 use billing_core::port::catalogue::PriceEdition;
+use billing_core::port::clock::Clock;
+use billing_core::price::Rate;
 use billing_core::price_book::{PriceBook, PriceDraft, Revision};
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
+use time::format_description::well_known::Rfc3339;
 
-use super::{CliError, Place, progress, say};
-use crate::catalogue::{self, report::ImportReport};
+use super::{CliError, Place, must_exist, progress, say};
+use crate::catalogue::{
+    self,
+    report::{ImportReport, in_words},
+};
 use crate::wiring::{Ports, open_ports};
 
 /// What can be done with prices.
@@ -17,6 +25,29 @@ use crate::wiring::{Ports, open_ports};
 pub(crate) enum PricesCommand {
     /// Take over a price catalogue: LiteLLM's map or Tollgate's own format
     Import(ImportArgs),
+    /// Show every price version of a model, the oldest first
+    Show(ShowArgs),
+}
+
+/// Arguments of `prices show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    place: Place,
+    /// The model, as calls name it
+    model: String,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownVersion<'a> {
+    id: String,
+    effective_from: String,
+    currency: Currency,
+    in_effect: bool,
+    rates: &'a [Rate],
 }
 
 /// Arguments of `prices import`.
@@ -41,7 +72,60 @@ pub(crate) struct ImportArgs {
 }
 
 /// Runs it.
-pub(crate) async fn run(PricesCommand::Import(args): PricesCommand) -> Result<(), CliError> {
+pub(crate) async fn run(command: PricesCommand) -> Result<(), CliError> {
+    match command {
+        PricesCommand::Import(args) => import(args).await,
+        PricesCommand::Show(args) => show(args).await,
+    }
+}
+
+async fn show(args: ShowArgs) -> Result<(), CliError> {
+    let ports = args.place.ports().await?;
+    let book = ports.catalogue.price_book().await?;
+    let model = book.get(&args.model).ok_or_else(|| {
+        CliError::Argument(format!(
+            "no catalogue that was imported lists the model {}",
+            args.model
+        ))
+    })?;
+    let now = ports.clock.now();
+    let in_effect = model.version_at(now).map(|version| version.id());
+    let shown = model.versions().iter().map(|version| ShownVersion {
+        id: version.id().to_string(),
+        effective_from: version
+            .effective_from()
+            .format(&Rfc3339)
+            .unwrap_or_default(),
+        currency: version.currency(),
+        in_effect: in_effect == Some(version.id()),
+        rates: version.rates(),
+    });
+    if args.json {
+        let shown: Vec<_> = shown.collect();
+        say(&serde_json::to_string(&shown).unwrap_or_default());
+        return Ok(());
+    }
+    for (shown, version) in shown.zip(model.versions()) {
+        let mark = if shown.in_effect { "  in effect" } else { "" };
+        say(&format!(
+            "{}  from {}{mark}  {}",
+            shown.id,
+            shown.effective_from,
+            in_words(version.currency(), version.rates())
+        ));
+    }
+    Ok(())
+}
+
+/// The prices that are there, for a run that changes nothing: none where there is no database.
+async fn book_as_it_is(place: &Place) -> Result<PriceBook, CliError> {
+    if must_exist(&place.config()?).is_err() {
+        return Ok(PriceBook::default());
+    }
+    Ok(place.ports().await?.catalogue.price_book().await?)
+}
+
+async fn import(args: ImportArgs) -> Result<(), CliError> {
     let name = args.file.display().to_string();
     let bytes = std::fs::read(&args.file).map_err(CliError::io(format!("cannot read {name}")))?;
     let wrong = |error| CliError::Import {
@@ -52,14 +136,19 @@ pub(crate) async fn run(PricesCommand::Import(args): PricesCommand) -> Result<()
         return convert(&args.file, &bytes, target);
     }
     let import = catalogue::read_any(&name, &bytes).map_err(wrong)?;
-    let ports = open_ports(&args.place.config()?).await?;
-    super::migrate::migrate(&ports.store).await?;
-    let book = ports.catalogue.price_book().await?;
-    let report = ImportReport::new(&name, &import, &book, ports.clock.now());
-    if !args.dry_run {
+    let now = crate::clock::SystemClock.now();
+    let report = if args.dry_run {
+        let book = book_as_it_is(&args.place).await?;
+        ImportReport::new(&name, &import, &book, now)
+    } else {
+        let ports = open_ports(&args.place.config()?).await?;
+        super::migrate::migrate(&ports.store).await?;
+        let book = ports.catalogue.price_book().await?;
+        let report = ImportReport::new(&name, &import, &book, now);
         let source = format!("{name} sha256:{}", hex(&Sha256::digest(&bytes)));
         record(&ports, &book, import.drafts, source).await?;
-    }
+        report
+    };
     say(&if args.json {
         serde_json::to_string(&report).unwrap_or_default()
     } else if args.verbose {
@@ -67,7 +156,7 @@ pub(crate) async fn run(PricesCommand::Import(args): PricesCommand) -> Result<()
     } else {
         report.to_string()
     });
-    if args.dry_run {
+    if args.dry_run && !args.json {
         say("dry run: nothing was changed");
     }
     Ok(())
@@ -114,8 +203,6 @@ pub(crate) async fn record(
 }
 
 fn convert(file: &Path, bytes: &[u8], target: &Path) -> Result<(), CliError> {
-    use billing_core::port::clock::Clock;
-
     let name = file.display().to_string();
     let today = crate::clock::SystemClock.now().date();
     let text = catalogue::convert(&name, bytes, today)

@@ -1,0 +1,115 @@
+//! What the command line says and leaves behind.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use acceptance::gate::binary;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const SIMULATED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/simulated.jsonl");
+
+fn tollgate(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(binary().unwrap())
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_command_that_reads_makes_no_database() {
+    let folder = TempDir::new().unwrap();
+    for command in [
+        &["accounts", "list"][..],
+        &["keys", "list", "--account", "acc_0001fv5kz4y00"],
+        &["ledger", "verify"],
+        &["prices", "show", "sim/echo"],
+        &["doctor"],
+    ] {
+        let done = tollgate(folder.path(), command);
+        assert_eq!(done.status.code(), Some(2), "{command:?}");
+        let said = text(&done.stderr);
+        assert!(
+            said.contains("no database at tollgate.db"),
+            "{command:?}: {said}"
+        );
+        assert!(said.contains("--database"), "{command:?}: {said}");
+    }
+    let dry = ["prices", "import", SIMULATED, "--dry-run", "--json"];
+    let dry = tollgate(folder.path(), &dry);
+    assert!(dry.status.success(), "{}", text(&dry.stderr));
+    let report: Value = serde_json::from_slice(&dry.stdout).unwrap();
+    assert_eq!(report["new_models"], report["imported"]);
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 0, "files were left behind");
+}
+
+#[test]
+fn a_command_says_what_it_did_and_what_to_do_next() {
+    let folder = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| tollgate(folder.path(), arguments);
+    let imported = run(&["prices", "import", SIMULATED]);
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
+    assert!(
+        !text(&imported.stderr).contains('\u{1b}'),
+        "colours in a file"
+    );
+    let shown = run(&["prices", "show", "sim/echo", "--json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown[0]["in_effect"], true, "{shown}");
+    let account = text(&run(&["accounts", "create", "--name", "Acme"]).stdout);
+    let account = account.trim();
+    let top_up = |amount: &str| {
+        run(&[
+            "accounts",
+            "top-up",
+            "--account",
+            account,
+            "--amount",
+            amount,
+            "--key",
+            "first",
+        ])
+    };
+    assert!(top_up("10.00").status.success());
+    let again = text(&top_up("10.00").stdout);
+    assert!(again.contains("nothing was added"), "{again}");
+    let other = top_up("11.00");
+    assert_eq!(other.status.code(), Some(2));
+    let other = text(&other.stderr);
+    assert!(other.contains("another --key"), "{other}");
+    let made = run(&["keys", "create", "--account", account]);
+    assert!(text(&made.stdout).starts_with("sk-"), "the secret alone");
+    assert!(
+        text(&made.stderr).contains("key_"),
+        "{}",
+        text(&made.stderr)
+    );
+    let unknown = run(&["keys", "create", "--account", "acc_0001fv5kz4y00"]);
+    assert!(text(&unknown.stderr).contains("accounts list"));
+    let first = run(&["ledger", "verify", "--json"]);
+    let first: Value = serde_json::from_slice(&first.stdout).unwrap();
+    assert_eq!(
+        (&first["holds"], &first["transactions"]),
+        (&true.into(), &1.into())
+    );
+    let second = run(&["ledger", "verify", "--json"]);
+    let second: Value = serde_json::from_slice(&second.stdout).unwrap();
+    assert_eq!(
+        (&second["unchanged"], &second["transactions"]),
+        (&1.into(), &0.into())
+    );
+    let one = run(&["ledger", "verify", "--full", "--account", account]);
+    assert!(
+        text(&one.stdout).contains("the books hold"),
+        "{}",
+        text(&one.stdout)
+    );
+    let help = text(&run(&["--help"]).stdout);
+    assert!(help.contains("tollgate demo"), "{help}");
+}
