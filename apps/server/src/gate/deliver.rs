@@ -56,8 +56,9 @@ impl Gate {
             attempts: tried.attempts,
             ..Ending::default()
         };
+        // Each on the heap: the task would otherwise have room for all of them side by side.
         match tried.result {
-            Err(unanswered) => self.fail(&mut call, ending, unanswered, client).await,
+            Err(unanswered) => Box::pin(self.fail(&mut call, ending, unanswered, client)).await,
             Ok((Answer::Whole { body, reply }, dialect)) => {
                 let whole = Whole {
                     dialect,
@@ -65,7 +66,7 @@ impl Gate {
                     reply,
                     client,
                 };
-                self.deliver_whole(&mut call, ending, whole).await;
+                Box::pin(self.deliver_whole(&mut call, ending, whole)).await;
             }
             Ok((
                 Answer::Stream {
@@ -78,7 +79,7 @@ impl Gate {
                 let (send, receive) = mpsc::channel(PIECES);
                 answer(client, Delivery::Stream(receive));
                 let flow = Flow::new(dialect, frames, body, send);
-                self.deliver_stream(&mut call, ending, flow, first).await;
+                Box::pin(self.deliver_stream(&mut call, ending, flow, first)).await;
             }
         }
     }
@@ -143,7 +144,7 @@ impl Gate {
             ..ending
         };
         // An answer that is not streamed is delivered when it is paid for, however long that takes.
-        let delivery = match Box::pin(self.settle(call, &metered, ending)).await {
+        let delivery = match self.settle(call, &metered, ending).await {
             Ok(paid) => {
                 let members = cost_members(paid);
                 let body = dialect.annotate(&body, &reply, &metered.usage, &members);
