@@ -101,6 +101,19 @@ async fn a_node_that_is_killed_with_a_full_spool_charges_it_in_its_next_life() {
     findings.check(shown["entries"] == CALLS && shown["parked"] == 0, || {
         format!("in the spool: {shown}")
     });
+    let doctor = served.gate.run(&["doctor", "--json"]).unwrap();
+    let doctor: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    let of_spool = doctor
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|f| f["what"] == "spool");
+    let detail = of_spool
+        .map(|f| f["detail"].to_string())
+        .unwrap_or_default();
+    findings.check(detail.contains(&format!("{CALLS} calls wait")), || {
+        format!("the doctor: {doctor}")
+    });
     served.gate.begin().unwrap();
     let waits = |log: &str| log.contains("the database cannot be reached");
     says(&served.gate, waits).await.unwrap();

@@ -20,8 +20,6 @@ const BATCH: u32 = 256;
 /// The shortest and the longest pause before books that were away are tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// How often it is looked for the id under which the node takes leases.
-const LIFE: Duration = Duration::from_secs(1);
 
 /// The way of a settlement through the spool.
 #[derive(Debug)]
@@ -155,23 +153,7 @@ impl Replay {
         };
         tokio::select! {
             () = work => {}
-            () = self.note_lives(leases) => {}
             () = stop.cancelled() => {}
-        }
-    }
-
-    /// Notes under which id the node takes leases whenever that has changed.
-    async fn note_lives(&self, leases: &Arc<Leases>) {
-        let mut noted = None;
-        loop {
-            let node = leases.node();
-            if noted != Some(node) {
-                match self.spool.set_life(node).await {
-                    Ok(()) => noted = Some(node),
-                    Err(error) => tracing::warn!(%error, "the spool does not know this node's id"),
-                }
-            }
-            tokio::time::sleep(LIFE).await;
         }
     }
 

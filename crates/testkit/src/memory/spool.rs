@@ -24,7 +24,6 @@ struct State {
     fails: bool,
     last_failed: bool,
     next: i64,
-    life: Option<NodeId>,
     entries: BTreeMap<SpoolPosition, Entry>,
 }
 
@@ -44,7 +43,6 @@ impl MemorySpool {
                 fails: false,
                 last_failed: false,
                 next: 0,
-                life: None,
                 entries: BTreeMap::new(),
             }),
         }
@@ -53,11 +51,6 @@ impl MemorySpool {
     /// Makes every write fail, as a disk that is full, or work again.
     pub fn set_full(&self, is_full: bool) {
         self.state().fails = is_full;
-    }
-
-    /// Under which id the node said that it takes leases.
-    pub fn life(&self) -> Option<NodeId> {
-        self.state().life
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -169,11 +162,9 @@ impl Spool for MemorySpool {
         Ok(parked.map(|e| u64::from(e.parked.take().is_some())).sum())
     }
 
-    async fn set_life(&self, node: NodeId) -> Result<(), SpoolError> {
+    async fn set_life(&self, _node: NodeId) -> Result<(), SpoolError> {
         let mut state = self.state();
-        state.check()?;
-        state.life = Some(node);
-        Ok(())
+        state.check()
     }
 
     fn backlog(&self) -> Backlog {
