@@ -291,6 +291,6 @@ pub(crate) fn last_lines(file: &Path) -> String {
     let bytes = fs::read(file).unwrap_or_default();
     let log = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = log.lines().collect();
-    let from = lines.len().saturating_sub(30);
+    let from = lines.len().saturating_sub(60);
     lines.get(from..).unwrap_or_default().join("\n")
 }
