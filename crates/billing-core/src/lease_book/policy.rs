@@ -14,8 +14,8 @@ pub struct LeasePolicy {
     pub dry_for: Duration,
     /// How soon the store is asked again for what other nodes have on lease.
     pub recheck_after: Duration,
-    /// How soon an ask or return that was not answered is repeated; doubled each time, up to 64
-    /// times of it.
+    /// How soon an ask or return that was not answered is repeated; doubled each time, up to 32
+    /// times of it: so a store that is back is found out in seconds.
     pub repeat_after: Duration,
     /// How many calls of one account may wait at a time.
     pub max_waiting: usize,

@@ -158,7 +158,7 @@ impl Slice {
         let errand = self.errand.as_mut().filter(|e| e.seq == seq)?;
         let pause = policy
             .repeat_after
-            .saturating_mul(2_i32.saturating_pow(errand.failures.min(6)));
+            .saturating_mul(2_i32.saturating_pow(errand.failures.min(5)));
         let repeat_at = now.saturating_add(pause);
         errand.failures = errand.failures.saturating_add(1);
         errand.repeat_at = Some(repeat_at);
