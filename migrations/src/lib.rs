@@ -25,6 +25,7 @@ mod m20261122_000009_nodes;
 mod m20261122_000010_deployment;
 mod m20261122_000011_calls;
 mod m20261122_000012_proofs;
+mod m20261122_000013_retention;
 mod step;
 
 /// Every step, in order.
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000010_deployment::STEP),
             Box::new(m20261122_000011_calls::STEP),
             Box::new(m20261122_000012_proofs::STEP),
+            Box::new(m20261122_000013_retention::STEP),
         ]
     }
 }

@@ -33,6 +33,7 @@ mod nodes;
 mod open;
 mod purge;
 mod reports;
+mod retention;
 mod rows;
 mod schema;
 mod spool;

@@ -279,8 +279,10 @@ fn compare(pass: &mut Pass<'_>, sides: &[(Fingerprint, Fingerprint, &str)]) -> b
 }
 
 /// From when on calls are kept, in microseconds since the Unix epoch.
-async fn kept_since<C: ConnectionTrait>(_tx: &C) -> Result<i64, StoreError> {
-    Ok(i64::MIN)
+async fn kept_since<C: ConnectionTrait>(tx: &C) -> Result<i64, StoreError> {
+    let text = "SELECT calls_since FROM retention WHERE id = 1";
+    let row = db::one(tx, text, Vec::new()).await?;
+    row.map_or(Ok(i64::MIN), |row| get(&row, "calls_since"))
 }
 
 /// The name of a limit or quota.

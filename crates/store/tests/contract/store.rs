@@ -68,6 +68,7 @@ on_both! {
     a_call_that_the_database_refuses_fails_alone
     calls_are_found_before_and_after_they_are_listed
     a_purge_deletes_what_nobody_needs
+    calls_beyond_their_retention_are_gone_and_the_books_still_hold
     a_purge_deletes_a_bounded_number
     the_journal_is_proved_page_by_page
     migrating_again_changes_nothing
@@ -237,6 +238,41 @@ async fn a_purge_deletes_what_nobody_needs(scene: Scene) {
     assert_eq!(store.newest_change().await.unwrap(), newest);
     assert_eq!(store.purge(later).await.unwrap(), 0);
     world.assert_sound().await;
+}
+
+/// The journal stands for what was charged; a call that was kept is proved as before.
+async fn calls_beyond_their_retention_are_gone_and_the_books_still_hold(scene: Scene) {
+    let (world, store) = (&scene.world, &scene.store);
+    settle_many(&scene, 1100).await;
+    let mut keyed = world.call(10, 10);
+    keyed.facts.idempotency_key = Some("once".to_owned());
+    let attempt = keyed.facts.attempts[0].clone();
+    keyed.facts.attempts.push(attempt);
+    world.settle(keyed.clone()).await;
+    while store.list_pending_calls(1000).await.unwrap() > 0 {}
+    let list = async || {
+        let all = CallFilter::default();
+        store.calls(world.account, all, None, 2000).await.unwrap()
+    };
+    let before = NOON - time::Duration::days(1);
+    // Calls of this world have small ids, so only the line's place counts.
+    let long_ago = time::OffsetDateTime::UNIX_EPOCH + time::Duration::days(1);
+    assert_eq!(store.expire_calls(long_ago).await.unwrap(), (0, true));
+    assert_eq!(list().await.len(), 1101);
+    world.assert_sound().await;
+    let balance = world.balance().await;
+    let after = NOON + time::Duration::days(1);
+    assert_eq!(store.expire_calls(after).await.unwrap(), (1000, true));
+    world.assert_sound().await;
+    assert_eq!(store.expire_calls(before).await.unwrap(), (101, true));
+    assert_eq!(list().await.len(), 0);
+    let key = store.call_by_idempotency_key(world.account, "once").await;
+    assert_eq!(key.unwrap(), None);
+    assert_eq!(world.balance().await, balance);
+    world.assert_sound().await;
+    settle_many(&scene, 3).await;
+    world.assert_sound().await;
+    assert_eq!(list().await.len(), 3);
 }
 
 async fn a_purge_deletes_a_bounded_number(scene: Scene) {
