@@ -4,6 +4,7 @@ pub(crate) mod lease;
 mod spool;
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -35,10 +36,21 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// The proofs that go on beside the calls.
     pub(crate) checker: Checker,
+    /// What is kept for a time only.
+    pub(crate) retention: Retention,
     /// What the process counts.
     pub(crate) metrics: Metrics,
     /// The upstreams.
     pub(crate) channel: Vec<Channel>,
+}
+
+/// What is kept for a time only.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Retention {
+    /// For how many days calls are kept; for ever unless given. What was charged stays in the
+    /// journal, and what was used in the roll-ups.
+    pub(crate) calls_days: Option<NonZeroU16>,
 }
 
 /// What the process counts.
@@ -240,6 +252,7 @@ impl Default for Config {
             lease: Lease::default(),
             limits: Limits::default(),
             checker: Checker::default(),
+            retention: Retention::default(),
             metrics: Metrics::default(),
             channel: Vec::new(),
         }

@@ -1,5 +1,6 @@
 //! What goes on beside the calls: time for the lease book, signs of life, news, listings.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::checker;
-use crate::config::Checker;
+use crate::config::{Checker, Retention};
 use crate::node::ears::{self, Ears};
 use crate::node::{life, news};
 use crate::wiring::House;
@@ -18,11 +19,18 @@ const TICK: Duration = Duration::from_millis(20);
 const LISTING: Duration = Duration::from_millis(500);
 /// How often what nobody needs any more is deleted.
 const PURGE: Duration = Duration::from_mins(1);
+/// How many groups of accounts are visited then, to delete calls that are kept no longer.
+const EXPIRIES: u32 = 100;
 /// How many calls are listed at a time.
 const LISTING_BATCH: u64 = 1000;
 
 /// Starts all jobs; they end when `stop` is cancelled.
-pub(crate) fn start(house: &House, checks: Checker, stop: &CancellationToken) -> TaskTracker {
+pub(crate) fn start(
+    house: &House,
+    checks: Checker,
+    retention: Retention,
+    stop: &CancellationToken,
+) -> TaskTracker {
     let tracker = TaskTracker::new();
     let leases = Arc::clone(&house.leases);
     tracker.spawn(every(TICK, stop.clone(), move || {
@@ -41,6 +49,12 @@ pub(crate) fn start(house: &House, checks: Checker, stop: &CancellationToken) ->
     }));
     let purged = house.clone();
     tracker.spawn(every(PURGE, stop.clone(), move || purge(purged.clone())));
+    if let Some(days) = retention.calls_days {
+        let kept = house.clone();
+        tracker.spawn(every(PURGE, stop.clone(), move || {
+            expire(kept.clone(), days)
+        }));
+    }
     let (node, leases) = (&house.node, &house.leases);
     let living = life::live(Arc::clone(node), Arc::clone(leases), stop.clone());
     tracker.spawn(living);
@@ -102,5 +116,20 @@ async fn purge(house: House) {
         Ok(0) => {}
         Ok(rows) => tracing::debug!(rows, "deleted what nobody needs any more"),
         Err(error) => tracing::warn!(%error, "nothing was deleted"),
+    }
+}
+
+/// Goes on for some rounds while there is something to delete, so that what a busy day wrote is gone
+/// in less than a day.
+async fn expire(house: House, days: NonZeroU16) {
+    for _ in 0..EXPIRIES {
+        match house.expire_calls(days).await {
+            Ok((0, true)) => return,
+            Ok((calls, _)) => tracing::debug!(calls, "deleted calls beyond their retention"),
+            Err(error) => {
+                tracing::warn!(%error, "calls beyond their retention were not deleted");
+                return;
+            }
+        }
     }
 }

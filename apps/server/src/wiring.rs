@@ -1,5 +1,6 @@
 //! The one place that knows every adapter: which database, which upstreams, which clock.
 
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -325,6 +326,16 @@ impl House {
     /// Deletes ended sessions, old news and nodes that are long gone, some at a time.
     pub(crate) async fn purge(&self) -> Result<u64, StoreError> {
         self.ports.store.purge(self.ports.clock.now()).await
+    }
+
+    /// Deletes calls that are older than so many days, of some accounts: how many, and whether all
+    /// accounts were visited since the last round.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn expire_calls(&self, days: NonZeroU16) -> Result<(u64, bool), StoreError> {
+        let since = self.ports.clock.now() - time::Duration::days(i64::from(days.get()));
+        self.ports.store.expire_calls(since).await
     }
 }
 

@@ -110,7 +110,7 @@ pub(super) async fn serve(
     let (listener, address) = socket.listen()?;
     let stop = CancellationToken::new();
     let metrics = start_metrics(&house, &config)?;
-    let background = jobs::start(&house, config.checker.clone(), &stop);
+    let background = jobs::start(&house, config.checker.clone(), config.retention, &stop);
     let shared = house.clone();
     let server = HttpServer::new(move || {
         let upstreams = shared.upstreams().unwrap_or_else(|error| {
