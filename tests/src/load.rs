@@ -1,9 +1,9 @@
 //! A load generator for chat completions. It speaks just enough HTTP/1.1 to leave the processor to
 //! what it measures.
 //!
-//! Three ways to call: each connection again and again ([`Way::Closed`]), so many calls a second
-//! whatever becomes of them ([`Way::Paced`]), and streams that are opened and then left open
-//! ([`Way::Held`]).
+//! Three ways to call: each connection again and again (`Way::Closed`), so many calls a second
+//! whatever becomes of them (`Way::Paced`), and streams that are opened and then left open
+//! (`Way::Held`).
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
