@@ -3,7 +3,7 @@
 //! SQLite gets an array of arrays as JSON and unfolds it with `jsonb_each`, whose rows need no
 //! parsing again; PostgreSQL gets an array a column and unfolds them with `unnest`. The text of a
 //! statement does not depend on how many rows there are, so it is prepared once. What is read and
-//! written together goes in one round trip: see [`read`] and [`write`].
+//! written together goes in one round trip: see [`read`] and [`write()`].
 
 use std::io::Write as _;
 
