@@ -266,7 +266,9 @@ impl LeaseBook {
             .policy
             .staleness
             .map(|staleness| at.saturating_add(staleness.fresh_for));
-        self.fresh_until = self.fresh_until.max(until);
+        // The last word counts, not the latest time: a clock that was ahead for a while must not
+        // keep a node fresh after it was set back.
+        self.fresh_until = until;
     }
 
     /// The node was fenced: every lease is gone. Calls under way go on and settle without one; what
