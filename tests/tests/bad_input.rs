@@ -67,6 +67,9 @@ impl Suite {
         self.findings.check(is_dialect(&error), || {
             format!("{name}: not OpenAI's shape: {answer:?}")
         });
+        self.findings.check(answer.id.is_some(), || {
+            format!("{name}: the answer does not name its request: {answer:?}")
+        });
     }
 
     /// Nothing was charged, nothing is on record, and the server serves.

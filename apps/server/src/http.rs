@@ -5,5 +5,6 @@ pub(crate) mod caller;
 pub(crate) mod docs;
 pub(crate) mod health;
 pub(crate) mod receipt;
+pub(crate) mod request_id;
 pub(crate) mod routes;
 pub(crate) mod v1;

@@ -29,10 +29,12 @@ use std::sync::LazyLock;
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, PathConfig, PayloadConfig, ServiceConfig};
-use actix_web::{Resource, Route};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use error::ApiError;
 use sign_in::SignIns;
+
+use super::request_id;
 
 /// One for all worker threads: [`configure`] runs in each.
 static SIGN_INS: LazyLock<web::Data<SignIns>> = LazyLock::new(web::Data::default);
@@ -58,7 +60,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .configure(accounts_of)
         .default_service(web::to(no_such_path))
         .wrap(from_fn(gate::guard));
-    let rest = web::scope("/api").default_service(web::to(no_such_path));
+    let rest = web::scope("/api").default_service(web::to(nowhere));
     config.service(api).service(rest);
 }
 
@@ -121,6 +123,16 @@ fn resource<const N: usize>(path: &str, routes: [(Method, Route); N]) -> Resourc
 }
 
 /// What is asked for stands nowhere.
-pub(crate) async fn no_such_path() -> Result<String, ApiError> {
+async fn no_such_path() -> Result<String, ApiError> {
     Err(ApiError::NoSuchPath)
+}
+
+/// The same outside this API, where no guard names the request.
+pub(crate) async fn nowhere(request: HttpRequest) -> HttpResponse {
+    let id = request_id::new(&request);
+    let mut response = ApiError::NoSuchPath.render(id, Some(request.path()));
+    if let Some(id) = id {
+        request_id::put(response.headers_mut(), id);
+    }
+    response
 }

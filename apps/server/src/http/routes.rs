@@ -8,7 +8,7 @@ use actix_web::{
 
 use super::v1::error::V1Error;
 use super::v1::{chat, credits, generation, key, models};
-use super::{api, docs, health};
+use super::{api, docs, health, request_id};
 
 /// Registers all routes.
 pub(crate) fn configure(config: &mut ServiceConfig) {
@@ -22,13 +22,14 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
                 .service(only("/generation", GET, generation::generation))
                 .service(only("/key", GET, key::key))
                 .service(only("/credits", GET, credits::credits))
-                .default_service(web::to(no_such_endpoint)),
+                .default_service(web::to(no_such_endpoint))
+                .wrap_fn(request_id::name_unnamed),
         )
         .configure(api::configure)
         .configure(health::configure)
         .configure(docs::configure)
         .route("/", web::get().to(welcome))
-        .default_service(web::to(api::no_such_path));
+        .default_service(web::to(api::nowhere));
 }
 
 const GET: Method = Method::GET;

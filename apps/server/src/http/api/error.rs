@@ -5,6 +5,7 @@ use std::fmt;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, ResponseError};
+use billing_core::id::CallId;
 use billing_core::money::MoneyError;
 use billing_core::port::books::BooksError;
 use billing_core::port::directory::DirectoryError;
@@ -160,7 +161,7 @@ impl ApiError {
     }
 
     /// The answer, naming the request that it answers where that is known.
-    pub(crate) fn render(&self, request_id: Option<String>, path: Option<&str>) -> HttpResponse {
+    pub(crate) fn render(&self, request_id: Option<CallId>, path: Option<&str>) -> HttpResponse {
         let (status, code) = self.class();
         let problem = Problem {
             kind: format!("urn:tollgate:problem:{code}"),
@@ -169,7 +170,7 @@ impl ApiError {
             detail: self.to_string(),
             instance: path.map(str::to_owned),
             code,
-            request_id,
+            request_id: request_id.map(|id| id.to_string()),
             errors: self.errors().to_vec(),
         };
         let mut response = HttpResponse::build(status).json(problem);

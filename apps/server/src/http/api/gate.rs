@@ -2,17 +2,16 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderMap, HeaderValue, ORIGIN};
 use actix_web::http::{Method, Uri};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
-use billing_core::id::CallId;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Directory, User};
 
 use super::error::ApiError;
 use super::session::COOKIE;
-use crate::ids::Ids;
+use crate::http::request_id;
 use crate::secrets;
 
 /// Lets a request in, and gives the answer its id.
@@ -20,9 +19,7 @@ pub(crate) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let id = request
-        .app_data::<web::Data<Ids>>()
-        .map(|ids| CallId::new(ids.next()).to_string());
+    let id = request_id::new(request.request());
     let path = request.path().to_owned();
     let mut response = match let_in(&request).await {
         Ok(user) => {
@@ -39,12 +36,12 @@ pub(crate) async fn guard(
         .and_then(|e| e.as_error::<ApiError>())
         .cloned();
     if let Some(refusal) = refusal {
-        let rendered = refusal.render(id.clone(), Some(&path));
+        let rendered = refusal.render(id, Some(&path));
         response = response.into_response(rendered);
     }
     let headers = response.headers_mut();
-    if let Some(value) = id.and_then(|id| HeaderValue::from_str(&id).ok()) {
-        headers.insert(HeaderName::from_static("x-request-id"), value);
+    if let Some(id) = id {
+        request_id::put(headers, id);
     }
     // Balances and keys are nobody else's to keep.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -107,6 +104,8 @@ fn is_from_another_site(method: &Method, headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HeaderName;
+
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -19,6 +19,7 @@ use crate::gate::admit::Incoming;
 use crate::gate::deliver::Delivery;
 use crate::gate::{Callers, Gate, Upstreams};
 use crate::http::caller::identify;
+use crate::http::request_id::X_REQUEST_ID;
 use crate::metrics;
 
 /// What a client may send as `Idempotency-Key`.
@@ -138,7 +139,7 @@ async fn metered(
     }
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         let headers = response.headers_mut();
-        headers.insert(HeaderName::from_static("x-request-id"), value.clone());
+        headers.insert(X_REQUEST_ID, value.clone());
         headers.insert(HeaderName::from_static("x-generation-id"), value);
     }
     response

@@ -184,3 +184,51 @@ async fn a_parked_account_is_told_apart_from_a_suspended_one() {
     assert_eq!(told.body["status"], "parked");
     assert!(told.body.get("parked").is_none(), "{}", told.text);
 }
+
+/// A name for every answer, also for those that no handler gives.
+#[actix_web::test]
+async fn every_answer_names_its_request() {
+    let scene = Scene::new().await;
+    let secret = key(&scene, &json!({"name": "all"})).await;
+    let document = serde_json::to_value(crate::http::docs::openapi()).unwrap();
+    let paths = document["paths"].as_object().unwrap().keys();
+    let unknown = [
+        "/v1",
+        "/v1/such",
+        "/v1/models/%ff",
+        "/api",
+        "/api/v1/such",
+        "/such",
+    ];
+    let mut tried = 0;
+    for path in paths.map(String::as_str).chain(unknown) {
+        if matches!(path, "/livez" | "/readyz") {
+            continue;
+        }
+        for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
+            for secret in ["", "sk-wrong", &secret] {
+                let bearer = format!("Bearer {secret}");
+                let headers = [("authorization", bearer.as_str())];
+                let cookie = if secret.is_empty() {
+                    ""
+                } else {
+                    &scene.operator
+                };
+                let reply = scene
+                    .raw(method.clone(), path, cookie, &headers, vec![])
+                    .await;
+                let name = reply.header("x-request-id");
+                assert!(
+                    name.starts_with("req_"),
+                    "{method} {path}: {:?}",
+                    reply.headers
+                );
+                if reply.header("content-type") == "application/problem+json" {
+                    assert_eq!(reply.body["request_id"], name, "{method} {path}");
+                }
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 200, "{tried}");
+}
