@@ -14,6 +14,7 @@ pub(crate) mod fields;
 pub(crate) mod gate;
 pub(crate) mod keys;
 pub(crate) mod ledger;
+pub(crate) mod prices;
 pub(crate) mod session;
 pub(crate) mod sign_in;
 pub(crate) mod usage;
@@ -56,6 +57,10 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(resource(
             "/users",
             [(Method::POST, web::post().to(users::create))],
+        ))
+        .service(resource(
+            "/models/{model:.+}/prices",
+            [(Method::GET, web::get().to(prices::list))],
         ))
         .configure(accounts_of)
         .default_service(web::to(no_such_path))

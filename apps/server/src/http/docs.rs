@@ -11,7 +11,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::api::session::COOKIE;
 use super::api::wire;
-use super::api::{accounts, calls, keys, ledger, session, usage, users, wallet};
+use super::api::{accounts, calls, keys, ledger, prices, session, usage, users, wallet};
 use super::health;
 use super::v1::{chat, credits, generation, key, models};
 
@@ -32,7 +32,7 @@ use super::v1::{chat, credits, generation, key, models};
         accounts::list, accounts::create, accounts::read, accounts::change,
         keys::list, keys::create, keys::revoke,
         wallet::read, wallet::top_up, ledger::list,
-        calls::list, calls::read, usage::read,
+        calls::list, calls::read, usage::read, prices::list,
         users::create, users::set_member,
         health::live, health::ready,
     ),

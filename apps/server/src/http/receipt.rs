@@ -10,7 +10,7 @@ use billing_core::charge::{Charge, ChargeLine, rate};
 use billing_core::meter::MeterUnit;
 use billing_core::money::{Currency, Exact, Nanos};
 use billing_core::port::reports::CallDetail;
-use billing_core::price::PriceVersion;
+use billing_core::price::{PriceVersion, UnitPrice};
 use billing_core::price_book::{PriceBook, PricedModel};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -112,6 +112,25 @@ pub(crate) struct LinePrice {
     /// For how much: `million_tokens`, `second`, `one`.
     #[schema(example = "million_tokens")]
     pub(crate) per: &'static str,
+}
+
+impl LinePrice {
+    /// The price of what is counted so, for as much of it as people quote prices for.
+    pub(crate) fn of(unit: MeterUnit, price: UnitPrice) -> Self {
+        let one = || {
+            if price.is_free() {
+                "0".to_owned()
+            } else {
+                price.to_string()
+            }
+        };
+        let (amount, per) = match unit {
+            MeterUnit::Token => (price.per_million_text(), "million_tokens"),
+            MeterUnit::Millisecond => (one(), "second"),
+            MeterUnit::Each => (one(), "one"),
+        };
+        Self { amount, per }
+    }
 }
 
 /// Who paid a call.
@@ -245,22 +264,16 @@ fn due(call: &CallDetail, version: Option<&PriceVersion>) -> Due {
 }
 
 fn line(line: &ChargeLine, currency: Currency) -> ReceiptLine {
-    let price = line.rate.price;
-    let unit_price = if price.is_free() {
-        "0".to_owned()
-    } else {
-        price.to_string()
-    };
-    let (unit, amount, per) = match line.meter.unit() {
-        MeterUnit::Token => ("token", price.per_million_text(), "million_tokens"),
-        MeterUnit::Millisecond => ("millisecond", unit_price, "second"),
-        MeterUnit::Each => ("each", unit_price, "one"),
+    let unit = match line.meter.unit() {
+        MeterUnit::Token => "token",
+        MeterUnit::Millisecond => "millisecond",
+        MeterUnit::Each => "each",
     };
     ReceiptLine {
         meter: line.meter.name().to_owned(),
         quantity: line.quantity,
         unit,
-        price: LinePrice { amount, per },
+        price: LinePrice::of(line.meter.unit(), line.rate.price),
         inherited: line.inherited,
         tier: Some(line.rate.tier.name()),
         above_prompt_tokens: line.rate.above.map(|above| above.prompt_tokens),

@@ -43,7 +43,7 @@ async fn nothing_is_open_but_the_sign_in() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 17);
+    assert_eq!(tried, 18);
 }
 
 #[actix_web::test]

@@ -1,5 +1,10 @@
 use actix_web::http::StatusCode;
+use billing_core::id::PriceVersionId;
+use billing_core::port::catalogue::PriceEdition;
+use billing_core::price_book::ModelFacts;
 use serde_json::json;
+use testkit::world::{NOON, price};
+use time::Duration;
 
 use super::scene::Scene;
 
@@ -95,4 +100,76 @@ async fn a_probe_says_whether_it_can_serve() {
     for path in ["/livez", "/readyz"] {
         assert_eq!(scene.get(path, "").await.status, StatusCode::OK);
     }
+}
+
+#[actix_web::test]
+async fn the_prices_of_a_model_are_listed_newest_first_and_paged() {
+    let scene = Scene::new().await;
+    // The oldest of "m" is that of the scene, 900; each is of another day, the last of tomorrow.
+    let version = |id, model: &str, days| {
+        let from = NOON + Duration::days(days);
+        (
+            price(PriceVersionId::new(id), model, from),
+            ModelFacts::default(),
+        )
+    };
+    let edition = PriceEdition {
+        source: "test".to_owned(),
+        versions: vec![
+            version(901, "m", -3),
+            version(902, "m", 1),
+            version(903, "m", -1),
+            version(904, "lab/m:x", -1),
+        ],
+        facts: Vec::new(),
+    };
+    scene.record(edition).await;
+    let ids = |page: &super::Reply| -> Vec<String> {
+        let data = page.body["data"].as_array().unwrap();
+        data.iter()
+            .map(|v| v["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let named = |numbers: &[i64]| -> Vec<String> {
+        let ids = numbers.iter().map(|n| PriceVersionId::new(*n).to_string());
+        ids.collect()
+    };
+    let first = scene
+        .get("/api/v1/models/m/prices?limit=3", &scene.stranger)
+        .await;
+    assert_eq!(ids(&first), named(&[902, 900, 903]), "{}", first.text);
+    assert_eq!(first.body["has_more"], true);
+    let in_effect: Vec<bool> = first.body["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v["in_effect"].as_bool().unwrap())
+        .collect();
+    assert_eq!(in_effect, [false, true, false]);
+    let rates = json!([
+        {"meter": "input", "tier": "standard", "above_prompt_tokens": null,
+            "above_inclusive": false, "price": {"amount": "0.002", "per": "million_tokens"}},
+        {"meter": "output", "tier": "standard", "above_prompt_tokens": null,
+            "above_inclusive": false, "price": {"amount": "0.001", "per": "million_tokens"}},
+    ]);
+    assert_eq!(first.body["data"][0]["rates"], rates, "{}", first.text);
+    let cursor = first.body["next_cursor"].as_str().unwrap();
+    let path = format!("/api/v1/models/m/prices?limit=3&cursor={cursor}");
+    let rest = scene.get(&path, &scene.stranger).await;
+    assert_eq!(ids(&rest), named(&[901]), "{}", rest.text);
+    assert_eq!(rest.body["has_more"], false);
+    for path in ["lab/m:x", "lab%2Fm%3Ax"] {
+        let path = format!("/api/v1/models/{path}/prices");
+        let page = scene.get(&path, &scene.member).await;
+        assert_eq!(ids(&page), named(&[904]), "{path}: {}", page.text);
+    }
+    let unknown = scene
+        .get("/api/v1/models/no/such/prices", &scene.member)
+        .await;
+    unknown.is_problem(StatusCode::NOT_FOUND, "not_found");
+    let of_another = named(&[904]).remove(0);
+    let path = format!("/api/v1/models/m/prices?cursor={of_another}");
+    let wrong = scene.get(&path, &scene.member).await;
+    wrong.is_problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+    assert_eq!(wrong.body["errors"][0]["parameter"], "cursor");
 }

@@ -9,6 +9,7 @@ use actix_web::web::Data;
 use actix_web::{App, cookie::Cookie};
 use billing_core::id::UserId;
 use billing_core::port::books::Books;
+use billing_core::port::catalogue::PriceEdition;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Directory, Role, User};
 use billing_core::port::proofs::Proofs;
@@ -109,6 +110,13 @@ impl Scene {
             member_id: member.id,
             stranger: "stranger".to_owned(),
         }
+    }
+
+    /// Records prices, and has them known.
+    pub(super) async fn record(&self, edition: PriceEdition) {
+        let catalogue = &self.world.ports.catalogue;
+        catalogue.record(edition, self.world.now()).await.unwrap();
+        self.prices.reload().await.unwrap();
     }
 
     pub(super) fn account(&self) -> String {
