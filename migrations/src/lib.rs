@@ -26,6 +26,7 @@ mod m20261122_000010_deployment;
 mod m20261122_000011_calls;
 mod m20261122_000012_proofs;
 mod m20261122_000013_retention;
+mod m20261122_000015_journal;
 mod step;
 
 /// Every step, in order.
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000011_calls::STEP),
             Box::new(m20261122_000012_proofs::STEP),
             Box::new(m20261122_000013_retention::STEP),
+            Box::new(m20261122_000015_journal::STEP),
         ]
     }
 }

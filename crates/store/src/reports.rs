@@ -150,7 +150,7 @@ impl Reports for Store {
     ) -> Result<Vec<LedgerLine>, ReportError> {
         let text = "SELECT t.id, t.kind, t.booked_at, t.note, e.code, e.amount, e.lot_id FROM \
             (SELECT * FROM ledger_txn WHERE account_id = ? AND id < ? ORDER BY id DESC LIMIT ?) t \
-            JOIN ledger_entry e ON e.account_id = t.account_id AND e.txn_id = t.id \
+            JOIN ledger_leg e ON e.account_id = t.account_id AND e.txn_id = t.id \
             ORDER BY t.id DESC, e.leg";
         let values = vec![
             account.get().into(),
@@ -275,7 +275,7 @@ fn usage_line(row: &QueryResult, group: UsageGroup) -> Result<UsageLine, StoreEr
 fn ledger_line(row: &QueryResult) -> Result<LedgerLine, StoreError> {
     let kind: String = get(row, "kind")?;
     let code: String = get(row, "code")?;
-    let unknown = |what: &str| StoreError::unreadable("ledger_entry", format!("\"{what}\""));
+    let unknown = |what: &str| StoreError::unreadable("ledger_leg", format!("\"{what}\""));
     Ok(LedgerLine {
         txn: LedgerTxnId::new(get(row, "id")?),
         kind: LedgerKind::of_name(&kind).ok_or_else(|| unknown(&kind))?,

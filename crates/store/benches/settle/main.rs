@@ -4,6 +4,8 @@
 //! the other, as a request does, through the store that the server uses. The ways take turns, so
 //! that a machine that slows down slows all of them. Ends with one line of JSON, and fails when a
 //! claim does not hold or the books do not.
+//!
+//! `--only postgres/many_accounts` times that way alone, for a profile; nothing is compared then.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
     let options = Options::read();
     let time = Duration::from_secs(options.seconds);
     eprintln!("setting up: TPC-B, and books with 1 and with {ACCOUNTS} accounts on both databases");
-    let tpcb = TpcB::new(options.clients);
+    let tpcb = options.only.is_none().then(|| TpcB::new(options.clients));
     let mut ways = Vec::new();
     for database in ["postgres", "sqlite"] {
         for (name, accounts, callers, batch) in [
@@ -66,6 +68,9 @@ fn main() -> ExitCode {
             // for locks that others hold.
             ("commit_per_settlement", 1, 1, Some(1)),
         ] {
+            if !options.takes(database, name) {
+                continue;
+            }
             ways.push(Way {
                 database,
                 name,
@@ -80,8 +85,10 @@ fn main() -> ExitCode {
     }
     let mut tps = Vec::new();
     for round in 1..=options.rounds {
-        tps.push(tpcb.run(options.seconds));
-        eprintln!("round {round}: TPC-B {:.0}/s", tps[tps.len() - 1]);
+        if let Some(tpcb) = &tpcb {
+            tps.push(tpcb.run(options.seconds));
+            eprintln!("round {round}: TPC-B {:.0}/s", tps[tps.len() - 1]);
+        }
         for way in &mut ways {
             let seen = way.scene.settle(way.callers, time);
             let (database, name, rate) = (way.database, way.name, seen["per_second"]);
@@ -91,6 +98,14 @@ fn main() -> ExitCode {
     }
     eprintln!("proving the books");
     let broken: Vec<String> = ways.iter().flat_map(|w| w.scene.broken()).collect();
+    let Some(tpcb) = tpcb else {
+        for way in &ways {
+            let line =
+                json!({"way": format!("{}/{}", way.database, way.name), "seen": way.figures()});
+            println!("{line}");
+        }
+        return ExitCode::from(u8::from(!broken.is_empty()));
+    };
     report(&options, &tpcb, &tps, &ways, &broken)
 }
 
@@ -184,14 +199,21 @@ struct Options {
     seconds: u64,
     clients: u64,
     rounds: u64,
+    only: Option<String>,
 }
 
 impl Options {
+    fn takes(&self, database: &str, name: &str) -> bool {
+        let way = format!("{database}/{name}");
+        self.only.as_ref().is_none_or(|only| *only == way)
+    }
+
     fn read() -> Self {
         let mut options = Self {
             seconds: 6,
             clients: 8,
             rounds: 3,
+            only: None,
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -201,6 +223,10 @@ impl Options {
                 "--seconds" => &mut options.seconds,
                 "--clients" => &mut options.clients,
                 "--rounds" => &mut options.rounds,
+                "--only" => {
+                    options.only = words.next();
+                    continue;
+                }
                 other => panic!("unknown option {other}: --seconds N, --clients N, --rounds N"),
             };
             *place = words.next().and_then(|n| n.parse().ok()).unwrap();

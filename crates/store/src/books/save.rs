@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use billing_core::call::{Basis, Settlement};
-use billing_core::id::{AccountId, LedgerTxnId};
-use billing_core::ledger::LedgerTxn;
+use billing_core::id::{AccountId, LedgerTxnId, LotId};
+use billing_core::ledger::{Entry, LedgerCode, LedgerKind, LedgerTxn};
 use billing_core::meter::{Meter, Usage};
 use billing_core::settlement::{AccountState, SettledCall};
 use sea_orm::{ConnectionTrait, DbBackend};
@@ -151,6 +151,21 @@ pub(crate) static TXNS: BatchSql = BatchSql::new(
     "INSERT{fail} INTO ledger_txn ({columns}) SELECT {columns} FROM {rows} v",
 );
 
+/// Transactions of settlements that have one leg against the revenue of their calls.
+static CHARGES: BatchSql = BatchSql::new(
+    &[
+        ("account_id", Int),
+        ("id", Int),
+        ("booked_at", Int),
+        ("balance_after", Int),
+        ("code", Text),
+        ("amount", Int),
+        ("lot_id", Int),
+    ],
+    "INSERT{fail} INTO ledger_txn ({columns}, kind, note) SELECT {columns}, 'settlement', '' \
+     FROM {rows} v",
+);
+
 pub(crate) static ENTRIES: BatchSql = BatchSql::new(
     &[
         ("account_id", Int),
@@ -177,6 +192,7 @@ pub(crate) struct Page<'a> {
     lots: Rows,
     uses: Rows,
     leases: Rows,
+    charges: Rows,
     txns: Rows,
     entries: Rows,
     rollup: BTreeMap<(AccountId, i64, i64, &'a str), Bucket>,
@@ -207,6 +223,7 @@ impl<'a> Page<'a> {
             lots: LOTS.rows(backend),
             uses: USES.rows(backend),
             leases: LEASES.rows(backend),
+            charges: CHARGES.rows(backend),
             txns: TXNS.rows(backend),
             entries: ENTRIES.rows(backend),
             rollup: BTreeMap::new(),
@@ -303,6 +320,18 @@ impl<'a> Page<'a> {
     /// A transaction of the journal, by which the balance came to be.
     pub(crate) fn txn(&mut self, txn: &LedgerTxn, balance_after: i64) {
         let (account, id) = (txn.account().get(), txn.id().get());
+        if let Some(leg) = against_revenue(txn) {
+            self.charges.push([
+                account.into(),
+                id.into(),
+                micros(txn.booked_at()).into(),
+                balance_after.into(),
+                leg.code.name().into(),
+                leg.amount.get().into(),
+                leg.lot.map(LotId::get).into(),
+            ]);
+            return;
+        }
         self.txns.push([
             account.into(),
             id.into(),
@@ -338,6 +367,7 @@ impl<'a> Page<'a> {
             self.lots,
             self.uses,
             self.leases,
+            self.charges,
             self.txns,
             self.entries,
             self.calls,
@@ -350,6 +380,17 @@ impl<'a> Page<'a> {
     }
 }
 
+/// The other leg of a settlement that has two.
+fn against_revenue(txn: &LedgerTxn) -> Option<&Entry> {
+    let [leg, revenue] = txn.entries() else {
+        return None;
+    };
+    let is_one = txn.kind() == LedgerKind::Settlement
+        && revenue.code == LedgerCode::RevenueUsage
+        && revenue.lot.is_none();
+    is_one.then_some(leg)
+}
+
 pub(crate) fn push_entries(rows: &mut Rows, txn: &LedgerTxn) {
     for (leg, entry) in txn.entries().iter().enumerate() {
         rows.push([
@@ -358,7 +399,7 @@ pub(crate) fn push_entries(rows: &mut Rows, txn: &LedgerTxn) {
             i64::try_from(leg).unwrap_or(i64::MAX).into(),
             entry.code.name().into(),
             entry.amount.get().into(),
-            entry.lot.map(billing_core::id::LotId::get).into(),
+            entry.lot.map(LotId::get).into(),
         ]);
     }
 }

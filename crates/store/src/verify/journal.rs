@@ -169,7 +169,7 @@ async fn legs<C: ConnectionTrait>(
     after: i64,
     until: Option<i64>,
 ) -> Result<Vec<QueryResult>, StoreError> {
-    let text = "SELECT txn_id, code, amount, lot_id FROM ledger_entry \
+    let text = "SELECT txn_id, code, amount, lot_id FROM ledger_leg \
         WHERE account_id = ? AND txn_id > ? AND txn_id <= ?";
     let until = until.unwrap_or(i64::MAX);
     db::all(tx, text, vec![account.into(), after.into(), until.into()]).await
@@ -177,7 +177,7 @@ async fn legs<C: ConnectionTrait>(
 
 fn leg(row: &QueryResult) -> Result<(i64, Leg), StoreError> {
     let code: String = get(row, "code")?;
-    let unknown = || StoreError::unreadable("ledger_entry", format!("\"{code}\""));
+    let unknown = || StoreError::unreadable("ledger_leg", format!("\"{code}\""));
     let leg = Leg {
         code: LedgerCode::of_name(&code).ok_or_else(unknown)?,
         amount: i128::from(get::<i64>(row, "amount")?),

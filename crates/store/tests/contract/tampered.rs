@@ -59,21 +59,38 @@ const WAYS: &[(&str, &str)] = &[
     ("UPDATE lot SET id = id + 1", "does not exist"),
     ("UPDATE ledger_entry SET code = 'nonsense'", "\"nonsense\""),
     (
+        "UPDATE ledger_txn SET code = 'nonsense' WHERE code IS NOT NULL",
+        "\"nonsense\"",
+    ),
+    (
         "UPDATE wallet SET currency = 'nonsense'",
         "wallet cannot be read",
     ),
     ("UPDATE lot SET remaining = 2000", "holds 2000 of 1000"),
     ("DELETE FROM lot", "does not exist"),
     (
-        "UPDATE ledger_entry SET amount = amount + 1 WHERE code = 'revenue_usage'",
+        "UPDATE ledger_entry SET amount = amount + 1 WHERE code = 'payment_clearing'",
         "sums to zero",
     ),
     (
-        "DELETE FROM ledger_entry WHERE code = 'wallet_paid' AND amount > 0",
+        "DELETE FROM ledger_entry WHERE code = 'wallet_paid'",
         "sums to zero",
     ),
+    (
+        "UPDATE ledger_txn SET amount = amount + 1",
+        "does not book what its calls are due",
+    ),
+    (
+        "UPDATE ledger_txn SET lot_id = lot_id + 1",
+        "does not exist",
+    ),
+    ("UPDATE ledger_txn SET amount = NULL", "no head or no legs"),
     (
         "DELETE FROM ledger_txn WHERE kind = 'settlement'",
+        "does not book what its calls are due",
+    ),
+    (
+        "DELETE FROM ledger_txn WHERE kind = 'top_up'",
         "no head or no legs",
     ),
     ("DELETE FROM ledger_entry", "no head or no legs"),
@@ -110,13 +127,13 @@ const WAYS: &[(&str, &str)] = &[
     ),
     ("DELETE FROM api_key WHERE limit_amount = 500", "has no key"),
     (
-        "INSERT INTO ledger_entry SELECT account_id, -7, leg, code, amount, lot_id \
-         FROM ledger_entry WHERE code = 'revenue_usage'",
+        "INSERT INTO ledger_entry SELECT account_id, -7, leg, 'revenue_usage', amount, lot_id \
+         FROM ledger_entry WHERE code = 'payment_clearing'",
         "no head or no legs",
     ),
     (
-        "INSERT INTO ledger_entry SELECT account_id, 9223372036854775807, leg, code, amount, \
-         lot_id FROM ledger_entry WHERE code = 'revenue_usage'",
+        "INSERT INTO ledger_entry SELECT account_id, 9223372036854775807, leg, 'revenue_usage', \
+         amount, lot_id FROM ledger_entry WHERE code = 'payment_clearing'",
         "no head or no legs",
     ),
 ];
