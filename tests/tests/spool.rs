@@ -6,7 +6,7 @@ use acceptance::Failure;
 use acceptance::call::{Answer, Ask};
 use acceptance::cluster::database::Server;
 use acceptance::cluster::place::Place;
-use acceptance::gate::Gate;
+use acceptance::gate::{Gate, free_port};
 use acceptance::lock::WriteLock;
 use acceptance::proof::Findings;
 use acceptance::served::Served;
@@ -49,11 +49,11 @@ fn all_ended(answers: &[Answer], findings: &mut Findings) {
     }
 }
 
-async fn served_by_postgres() -> Result<(Server, Served), Failure> {
+async fn served_by_postgres(config: &str) -> Result<(Server, Served), Failure> {
     let mut server = Server::new(Place::local()?)?;
     server.start()?;
     server.takes_connections().await?;
-    let served = Served::on(Some(server.url("postgres")), QUICK, FUNDS).await?;
+    let served = Served::on(Some(server.url("postgres")), config, FUNDS).await?;
     let first = served.payer.caller.call(&Ask::of("sim/echo")).await;
     if first.is_complete() {
         return Ok((server, served));
@@ -65,7 +65,7 @@ async fn served_by_postgres() -> Result<(Server, Served), Failure> {
 /// midst of calls, and each call is charged once what its caller was told.
 #[tokio::test]
 async fn a_database_that_hangs_and_then_dies_holds_up_no_call_and_loses_none() {
-    let (mut server, served) = served_by_postgres().await.unwrap();
+    let (mut server, served) = served_by_postgres(QUICK).await.unwrap();
     let mut findings = Findings::default();
     let silent = || server.set_silent(true);
     let mut answers = calls_while(&served, silent).await.unwrap();
@@ -87,10 +87,69 @@ async fn a_database_that_hangs_and_then_dies_holds_up_no_call_and_loses_none() {
     served.end(2 * CALLS + 1, findings).await.unwrap();
 }
 
+/// What an operator sees of a node whose database hangs, and of the same node afterwards.
+#[tokio::test]
+async fn metrics_say_how_far_a_node_is_behind_its_database() {
+    let port = free_port().unwrap();
+    let config = format!("{QUICK}[metrics]\nlisten = \"127.0.0.1:{port}\"\n");
+    let (server, served) = served_by_postgres(&config).await.unwrap();
+    let mut findings = Findings::default();
+    let page = format!("http://127.0.0.1:{port}/metrics");
+    let age = |name: &'static str| number(&page, name);
+    let ages = [
+        "tollgate_node_beat_age_seconds ",
+        "tollgate_node_news_age_seconds ",
+    ];
+    let oldest = "tollgate_spool_oldest_seconds ";
+    for name in ages {
+        becomes(async || Ok(age(name).await? < 2.0)).await.unwrap();
+    }
+    assert_eq!(age(oldest).await.unwrap(), 0.0);
+    assert_eq!(age("tollgate_node_peers ").await.unwrap(), 0.0);
+    server.set_silent(true).unwrap();
+    let answer = served.payer.caller.call(&Ask::of("sim/echo")).await;
+    findings.check(answer.is_complete(), || format!("{answer:?}"));
+    for name in ages.into_iter().chain([oldest]) {
+        becomes(async || Ok(age(name).await? > 2.0)).await.unwrap();
+    }
+    server.set_silent(false).unwrap();
+    for name in ages.into_iter().chain([oldest]) {
+        becomes(async || Ok(age(name).await? < 2.0)).await.unwrap();
+    }
+    let doctor = served.gate.run(&["doctor"]).unwrap();
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    findings.check(said.contains("its last sign of life was"), || said.clone());
+    served.on_record(&[answer], &mut findings).await.unwrap();
+    becomes(async || Ok(age(oldest).await? == 0.0))
+        .await
+        .unwrap();
+    served.end(2, findings).await.unwrap();
+}
+
+/// A number of a page of metrics.
+async fn number(page: &str, name: &str) -> Result<f64, Failure> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let text = client.get(page).send().await?.text().await?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    Ok(line.ok_or_else(|| format!("no {name}"))?.trim().parse()?)
+}
+
+/// Waits until something is so.
+async fn becomes(is_so: impl AsyncFn() -> Result<bool, Failure>) -> Result<(), Failure> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so().await? {
+        if Instant::now() > deadline {
+            return Err("it does not become so".into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
 /// Killed with calls in its spool; the next life begins before the database is back.
 #[tokio::test]
 async fn a_node_that_is_killed_with_a_full_spool_charges_it_in_its_next_life() {
-    let (mut server, mut served) = served_by_postgres().await.unwrap();
+    let (mut server, mut served) = served_by_postgres(QUICK).await.unwrap();
     let mut findings = Findings::default();
     let killed = || server.kill();
     let answers = calls_while(&served, killed).await.unwrap();

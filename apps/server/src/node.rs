@@ -13,7 +13,7 @@ pub(crate) mod news;
 mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use billing_core::id::NodeId;
@@ -75,6 +75,20 @@ struct Confirmed {
     alive: Option<OffsetDateTime>,
     /// When the news were last asked for that were then read to their end.
     news: Option<OffsetDateTime>,
+    /// How many others were alive when the store last answered.
+    peers: usize,
+}
+
+/// How far this node is behind the store, and whom it sees there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lag {
+    /// How long ago the last sign of life was sent that the store took; `None` before the first.
+    pub(crate) beat: Option<Duration>,
+    /// How long ago the news were asked for that were then read to their end; `None` before the
+    /// first time.
+    pub(crate) news: Option<Duration>,
+    /// How many other nodes are alive.
+    pub(crate) peers: usize,
 }
 
 impl ThisNode {
@@ -102,6 +116,24 @@ impl ThisNode {
         self.clock_is_off.load(Ordering::Relaxed)
     }
 
+    /// How far behind the store it is now.
+    pub(crate) fn lag(&self) -> Lag {
+        let now = self.clock.now();
+        // A clock that was set back makes nothing younger than it can be.
+        let ago = |at: OffsetDateTime| (now - at).try_into().unwrap_or(Duration::ZERO);
+        let confirmed = self.confirmed();
+        Lag {
+            beat: confirmed.alive.map(ago),
+            news: confirmed.news.map(ago),
+            peers: confirmed.peers,
+        }
+    }
+
+    /// So many others are alive.
+    fn sees(&self, peers: usize) {
+        self.confirmed().peers = peers;
+    }
+
     /// Says that this node stops for good, so that its name is free at once.
     pub(crate) async fn leave(&self, node: NodeId) -> Result<(), NodesError> {
         self.nodes.leave(node, self.clock.now()).await
@@ -120,16 +152,19 @@ impl ThisNode {
     /// Leases may be spent only as long as both are fresh.
     fn confirm(&self, leases: &Arc<Leases>, note: impl FnOnce(&mut Confirmed)) {
         let both = {
-            let mut confirmed = self
-                .confirmed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut confirmed = self.confirmed();
             note(&mut confirmed);
             confirmed.alive.zip(confirmed.news)
         };
         if let Some((alive, news)) = both {
             leases.confirmed(alive.min(news));
         }
+    }
+
+    fn confirmed(&self) -> MutexGuard<'_, Confirmed> {
+        self.confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// By how much the clock is off, where that is too much.

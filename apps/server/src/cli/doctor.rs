@@ -1,14 +1,18 @@
 //! `tollgate doctor`: is everything as it should be?
 
+mod running;
+
 use std::fmt::Write;
 
 use billing_core::money::Nanos;
+use billing_core::port::clock::Clock;
 use billing_core::port::proofs::Standing;
 use clap::Args;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use super::{CliError, Place, must_exist, say};
+use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::wiring::{Look, Ports, look_at_spool, open_ports};
 
@@ -80,6 +84,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), CliError> {
     let mut findings = vec![
         channels(&config, args.place.data.is_some()),
         spool(&config).await,
+        running::node(&config).await,
     ];
     match open_ports(&config).await {
         Ok(ports) => findings.extend(examine(&config, &ports).await),
@@ -151,8 +156,9 @@ async fn spool(config: &Config) -> Finding {
             "spool",
             Level::Warn,
             format!(
-                "{entries} calls wait for the books since {oldest}; a running node charges them, \
-                 or `tollgate spool replay`"
+                "{entries} calls wait for the books, the oldest for {} s; a running node charges \
+                 them, or `tollgate spool replay`",
+                (SystemClock.now() - oldest).whole_seconds()
             ),
         ),
         None => Finding::new("spool", Level::Ok, "empty"),
@@ -248,7 +254,7 @@ fn nodes(config: &Config, now: OffsetDateTime, look: &Look) -> Finding {
             told.join(", ")
         )
     } else {
-        format!("alive: {}", told.join(", "))
+        format!("{} alive: {}", told.len(), told.join(", "))
     };
     Finding::new("nodes", level, detail)
 }

@@ -1,11 +1,13 @@
 //! `/metrics` on an address of its own, so that who may call need not see it.
 
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Data;
 use actix_web::{App, HttpResponse, HttpServer, web};
+use time::OffsetDateTime;
 
 use super::text::{Kind, Page, own};
 use crate::wiring::House;
@@ -72,6 +74,18 @@ fn node(house: &House, page: &mut Page) {
     page.one(("spool_entries", Gauge, help), spool.entries);
     let help = "Calls in the spool of this node that the books refuse.";
     page.one(("spool_parked", Gauge, help), spool.parked);
+    let now = house.ports.clock.now();
+    let waits = |since: OffsetDateTime| (now - since).try_into().unwrap_or_default();
+    let help = "How long the oldest call in the spool of this node has waited; 0 when none waits.";
+    let oldest = spool.oldest.map_or(Duration::ZERO, waits);
+    page.seconds("spool_oldest_seconds", help, Some(oldest));
+    let lag = house.node.lag();
+    let help = "Since the last sign of life of this node that the database took.";
+    page.seconds("node_beat_age_seconds", help, lag.beat);
+    let help = "Since the last time that this node read all news.";
+    page.seconds("node_news_age_seconds", help, lag.news);
+    let help = "Other nodes that are alive.";
+    page.one(("node_peers", Gauge, help), count(lag.peers));
     let open: Vec<(String, u64)> = house.gate.routes.standings();
     let help = "Whether calls go through a channel: 1 yes, 0 not now.";
     page.family(("channel_open", Gauge, help), "channel", open);

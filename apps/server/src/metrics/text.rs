@@ -1,6 +1,7 @@
 //! The numbers in the text format of Prometheus, version 0.0.4.
 
 use std::fmt::{Display, Write};
+use std::time::Duration;
 
 use super::{LATENCY_MS, METRICS, read};
 
@@ -47,6 +48,14 @@ impl Page {
     pub(crate) fn one(&mut self, (name, kind, help): (&str, Kind, &str), number: u64) {
         self.head(name, kind.name(), help);
         self.line(format_args!("tollgate_{name} {number}"));
+    }
+
+    /// A time that has passed, in seconds; nothing where it is not known.
+    pub(crate) fn seconds(&mut self, name: &str, help: &str, passed: Option<Duration>) {
+        let Some(passed) = passed else { return };
+        self.head(name, Kind::Gauge.name(), help);
+        let (s, ms) = (passed.as_secs(), passed.subsec_millis());
+        self.line(format_args!("tollgate_{name} {s}.{ms:03}"));
     }
 
     fn latency(&mut self, name: &str, help: &str, latency: &super::Latency) {
@@ -160,7 +169,7 @@ mod tests {
     fn a_histogram_counts_up_to_its_sum() {
         let latency = super::super::Latency::default();
         for ms in [1, 3, 70_000] {
-            latency.note(std::time::Duration::from_millis(ms));
+            latency.note(Duration::from_millis(ms));
         }
         let mut page = Page::default();
         page.latency("t_seconds", "Time.", &latency);

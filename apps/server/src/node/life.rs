@@ -114,6 +114,7 @@ impl Heart {
                 self.told(false);
                 node.is_alive_at(asked_at, &self.leases);
                 self.check_clock(asked_at, store_time);
+                node.sees(peers.len());
                 let dead = self.watch.saw(asked, self.monotonic(), peers);
                 self.fence(dead).await;
                 return;
