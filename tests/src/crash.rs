@@ -1,7 +1,6 @@
 //! The crash: the server is killed during a burst, started again, and its books are compared with
 //! what its clients hold.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,12 +8,13 @@ use tokio::task::JoinSet;
 
 use crate::Failure;
 use crate::audit::{self, charge_of};
-use crate::call::{Answer, Ask, Caller};
+use crate::call::{Ask, Caller};
 use crate::control::{Control, id_of};
 use crate::figure::{nanos, text};
 use crate::gate::Gate;
 use crate::proof::Findings;
 use crate::seeded::Seeded;
+use crate::seen::{Compared, Seen};
 
 /// What the account begins with: enough that no call of a run is refused.
 const FUNDS: i128 = 200_000_000_000;
@@ -26,60 +26,6 @@ const CLIENTS: u64 = 24;
 const OUTPUT: i128 = 4_000;
 /// What calls of the burst may cost each: large beside what they do.
 const MAX_TOKENS: u64 = 100_000;
-
-/// What clients saw, over all rounds.
-#[derive(Debug, Default)]
-struct Seen {
-    /// The cost that each complete answer showed.
-    complete: BTreeMap<String, i128>,
-    /// Calls that began to answer and did not end.
-    broken: Vec<String>,
-    /// Calls of which not even a head arrived.
-    unheard: u64,
-    /// Answers that were neither whole nor broken by the crash.
-    odd: Vec<String>,
-}
-
-impl Seen {
-    /// Compares what clients saw with the calls on record and their charges.
-    fn compare(&self, charged: &[(String, i128)], tally: &mut Tally, findings: &mut Findings) {
-        let charges: BTreeMap<&String, i128> =
-            charged.iter().map(|(id, nanos)| (id, *nanos)).collect();
-        tally.double = count(charged.len() - charges.len());
-        findings.check(tally.double == 0, || {
-            format!("{} calls charged twice", tally.double)
-        });
-        tally.completed = count(self.complete.len());
-        tally.lost = 0;
-        for (id, cost) in &self.complete {
-            let charge = charges.get(id);
-            if charge != Some(cost) {
-                tally.lost += 1;
-            }
-            findings.check(charge == Some(cost), || {
-                let charged = charge.map_or("nothing".to_owned(), |charge| text(*charge));
-                format!(
-                    "{id}: the client holds an answer of {}, charged: {charged}",
-                    text(*cost)
-                )
-            });
-        }
-        tally.interrupted = self.unheard + count(self.broken.len());
-        // Whoever is charged holds an answer, or was interrupted.
-        let others = charges
-            .keys()
-            .filter(|id| !self.complete.contains_key(**id))
-            .count();
-        tally.interrupted_charged = count(others);
-        findings.check(tally.interrupted_charged <= tally.interrupted, || {
-            format!("{others} calls charged that nobody made")
-        });
-    }
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
-}
 
 /// A gate that is killed again and again.
 #[derive(Debug)]
@@ -98,16 +44,8 @@ pub struct Crash {
 pub struct Tally {
     /// Kills.
     pub rounds: u64,
-    /// Complete answers that clients hold.
-    pub completed: u64,
-    /// Of these, how many are not on record with the cost they showed.
-    pub lost: u64,
-    /// Calls that are on record more than once.
-    pub double: u64,
-    /// Calls that no client saw the end of.
-    pub interrupted: u64,
-    /// Of these, how many were charged, once.
-    pub interrupted_charged: u64,
+    /// What became of the calls of all rounds.
+    pub calls: Compared,
     /// Top-ups, each said until it was answered.
     pub top_ups: u64,
 }
@@ -155,7 +93,7 @@ impl Crash {
         self.funds += TOP_UP * i128::from(top_ups);
         tally.rounds += 1;
         tally.top_ups += top_ups;
-        self.take_over(seen, findings);
+        self.seen.extend(seen);
         self.holds_are_free(findings).await?;
         self.compare(&control, tally, findings).await?;
         if let Err(error) = self.gate.verify_ledger() {
@@ -202,15 +140,6 @@ impl Crash {
         Ok((seen, paid))
     }
 
-    fn take_over(&mut self, seen: Seen, findings: &mut Findings) {
-        for odd in seen.odd {
-            findings.check(false, || format!("neither whole nor broken off: {odd}"));
-        }
-        self.seen.complete.extend(seen.complete);
-        self.seen.broken.extend(seen.broken);
-        self.seen.unheard += seen.unheard;
-    }
-
     /// Nothing runs, so nothing is held: a call whose worst case is nearly the whole balance is
     /// served.
     async fn holds_are_free(&mut self, findings: &mut Findings) -> Result<(), Failure> {
@@ -228,14 +157,7 @@ impl Crash {
                 text(balance)
             )
         });
-        self.note(&answer)
-    }
-
-    fn note(&mut self, answer: &Answer) -> Result<(), Failure> {
-        if let (true, Some(id)) = (answer.is_complete(), answer.id.clone()) {
-            let cost = answer.cost_nanos().ok_or("an answer without its cost")?;
-            self.seen.complete.insert(id, cost);
-        }
+        self.seen.note(&answer);
         Ok(())
     }
 
@@ -252,7 +174,11 @@ impl Crash {
             .iter()
             .map(|call| Ok((id_of(call)?, charge_of(call)?)))
             .collect();
-        self.seen.compare(&charged?, tally, findings);
+        tally.calls = self.seen.compare(&charged?, findings);
+        // The funds are enough, and a server that is killed has no time to refuse.
+        findings.check(tally.calls.refused == 0, || {
+            format!("refused: {:?}", self.seen.reasons())
+        });
         self.newest_receipt_stands(control, findings).await
     }
 
@@ -262,12 +188,12 @@ impl Crash {
         control: &Control,
         findings: &mut Findings,
     ) -> Result<(), Failure> {
-        let Some((id, cost)) = self.seen.complete.last_key_value() else {
+        let Some((id, cost)) = self.seen.newest() else {
             return Ok(());
         };
         let receipt = control.call(&self.account, id).await?.ok_or("no receipt")?;
         let charge = nanos(&receipt["charge"])?;
-        findings.check(charge == *cost, || {
+        findings.check(charge == cost, || {
             format!("{id}: {charge} on the receipt, {cost} shown")
         });
         Ok(())
@@ -289,25 +215,9 @@ async fn call_until_gone(caller: Caller, mut seeded: Seeded, seen: Arc<Mutex<See
             .at_most(MAX_TOKENS);
         let answer = caller.call(&ask).await;
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match (answer.is_complete(), answer.id.clone(), answer.cost_nanos()) {
-            (true, Some(id), Some(cost)) => {
-                seen.complete.insert(id, cost);
-            }
-            (false, Some(id), _) if answer.status == 200 => {
-                seen.broken.push(id);
-                return;
-            }
-            (false, None, _) if answer.status == 0 => {
-                seen.unheard += 1;
-                return;
-            }
-            _ => {
-                seen.odd.push(format!("{answer:?}"));
-                return;
-            }
+        seen.note(&answer);
+        if !answer.is_complete() {
+            return;
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -94,6 +94,12 @@ impl Seen {
         self.complete.keys()
     }
 
+    /// The newest complete answer, with the cost it showed.
+    pub fn newest(&self) -> Option<(&String, i128)> {
+        let (id, cost) = self.complete.last_key_value()?;
+        Some((id, *cost))
+    }
+
     /// How many answers are complete.
     pub fn completed(&self) -> u64 {
         count(self.complete.len())
@@ -179,3 +185,6 @@ impl Compared {
 fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,11 +69,11 @@ fn line(db: &str, tally: &Tally, seconds: u64) -> Value {
     json!({
         "db": db,
         "rounds": tally.rounds,
-        "completed": tally.completed,
-        "lost": tally.lost,
-        "double": tally.double,
-        "interrupted": tally.interrupted,
-        "interrupted_charged": tally.interrupted_charged,
+        "completed": tally.calls.completed,
+        "lost": tally.calls.lost,
+        "double": tally.calls.double,
+        "interrupted": tally.calls.interrupted,
+        "interrupted_charged": tally.calls.interrupted_charged,
         "top_ups": tally.top_ups,
         "seconds": seconds,
     })

@@ -33,6 +33,8 @@ pub(crate) struct Replay {
     /// Whether settlements go to the spool at once, because the books are known to be away.
     away: AtomicBool,
     put: Notify,
+    /// A call has left the spool.
+    left: Notify,
 }
 
 /// How far a replay has come.
@@ -73,6 +75,7 @@ impl Replay {
             patience,
             away,
             put: Notify::new(),
+            left: Notify::new(),
         }
     }
 
@@ -124,7 +127,9 @@ impl Replay {
     ) -> Result<(), SpoolError> {
         let position = self.put(settlement).await?;
         let now = self.clock.now();
-        self.spool.park(position, &why.to_string(), now).await
+        self.spool.park(position, &why.to_string(), now).await?;
+        self.left.notify_waiters();
+        Ok(())
     }
 
     async fn put(&self, settlement: &Settlement) -> Result<SpoolPosition, SpoolError> {
@@ -159,8 +164,13 @@ impl Replay {
 
     /// Waits until whoever follows the spool has emptied it.
     pub(crate) async fn emptied(&self) {
-        while self.backlog().entries > 0 {
-            tokio::time::sleep(PAUSE / 4).await;
+        loop {
+            // Before the look, so that what leaves after it is heard.
+            let left = self.left.notified();
+            if self.backlog().entries == 0 {
+                return;
+            }
+            left.await;
         }
     }
 
@@ -262,7 +272,10 @@ impl Replay {
             return true;
         }
         match self.spool.forget(&progress.taken).await {
-            Ok(()) => progress.taken.clear(),
+            Ok(()) => {
+                progress.taken.clear();
+                self.left.notify_waiters();
+            }
             Err(error) => {
                 tracing::warn!(%error, "the spool does not forget");
                 return false;
@@ -313,11 +326,16 @@ impl Replay {
     /// Sets a call apart; says whether that is durable.
     async fn park(&self, at: SpoolPosition, call: billing_core::id::CallId, why: &str) -> bool {
         tracing::error!(%call, why, "a spooled call cannot be charged; it is set apart");
-        let parked = self.spool.park(at, why, self.clock.now()).await;
-        if let Err(error) = &parked {
-            tracing::warn!(%call, %error, "a call is not set apart yet");
+        match self.spool.park(at, why, self.clock.now()).await {
+            Ok(()) => {
+                self.left.notify_waiters();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%call, %error, "a call is not set apart yet");
+                false
+            }
         }
-        parked.is_ok()
     }
 }
 

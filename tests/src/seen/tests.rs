@@ -3,7 +3,7 @@
 use super::*;
 
 /// What is found when a client holds an answer of 5 nanos and one call was interrupted.
-fn compared(charged: &[(&str, i128)]) -> (Tally, usize) {
+fn compared(charged: &[(&str, i128)]) -> (Compared, usize) {
     let complete = BTreeMap::from([("a".to_owned(), 5)]);
     let seen = Seen {
         complete,
@@ -14,29 +14,29 @@ fn compared(charged: &[(&str, i128)]) -> (Tally, usize) {
         .iter()
         .map(|(id, nanos)| ((*id).to_owned(), *nanos))
         .collect();
-    let (mut tally, mut findings) = (Tally::default(), Findings::default());
-    seen.compare(&charged, &mut tally, &mut findings);
-    (tally, findings.list().len())
+    let mut findings = Findings::default();
+    let compared = seen.compare(&charged, &mut findings);
+    (compared, findings.list().len())
 }
 
 #[test]
 fn an_answer_charged_once_is_right_and_an_interrupted_call_may_be_charged() {
     assert_eq!(compared(&[("a", 5)]).1, 0);
-    let (tally, found) = compared(&[("a", 5), ("b", 9)]);
-    assert_eq!((tally.interrupted_charged, found), (1, 0));
+    let (became, found) = compared(&[("a", 5), ("b", 9)]);
+    assert_eq!((became.interrupted_charged, found), (1, 0));
 }
 
 #[test]
 fn an_answer_that_was_not_charged_what_it_shows_is_lost() {
     for charged in [&[][..], &[("a", 4)]] {
-        let (tally, found) = compared(charged);
-        assert_eq!((tally.lost, found), (1, 1));
+        let (became, found) = compared(charged);
+        assert_eq!((became.lost, found), (1, 1));
     }
 }
 
 #[test]
 fn a_call_charged_twice_and_a_call_of_nobody_are_found() {
-    let (tally, found) = compared(&[("a", 5), ("a", 5)]);
-    assert_eq!((tally.double, found), (1, 1));
+    let (became, found) = compared(&[("a", 5), ("a", 5)]);
+    assert_eq!((became.double, found), (1, 1));
     assert_eq!(compared(&[("a", 5), ("b", 1), ("c", 1)]).1, 1);
 }
