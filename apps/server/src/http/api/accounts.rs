@@ -121,12 +121,7 @@ pub(crate) async fn list(
     let page = page.0;
     let of = (!user.operator).then_some(user.id);
     let accounts = directory.accounts(of, page.cursor, page.fetch()).await?;
-    Ok(web::Json(Page::of(
-        accounts,
-        page.limit,
-        |a| a.id.to_string(),
-        AccountDto::of,
-    )))
+    Ok(page.answer(accounts, |a| a.id, AccountDto::of))
 }
 
 /// An account to be made.

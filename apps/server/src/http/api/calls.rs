@@ -174,12 +174,7 @@ pub(crate) async fn list(
         .calls(account.id, filter, page.cursor, page.fetch())
         .await?;
     let render = |call| CallDto::of(call, account.currency);
-    Ok(web::Json(Page::of(
-        calls,
-        page.limit,
-        |c| c.id.to_string(),
-        render,
-    )))
+    Ok(page.answer(calls, |c| c.id, render))
 }
 
 /// Read the receipt of a call

@@ -122,12 +122,7 @@ pub(crate) async fn list(
         .keys(account.id, page.cursor, page.fetch())
         .await?;
     let render = |key| KeyDto::of(key, account.currency);
-    Ok(web::Json(Page::of(
-        keys,
-        page.limit,
-        |k| k.id.to_string(),
-        render,
-    )))
+    Ok(page.answer(keys, |k| k.id, render))
 }
 
 /// A key to be made.

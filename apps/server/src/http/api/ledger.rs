@@ -102,10 +102,5 @@ pub(crate) async fn list(
         .ledger(account.id, page.cursor, page.fetch())
         .await?;
     let all = transactions(lines, account.currency);
-    Ok(web::Json(Page::of(
-        all,
-        page.limit,
-        |(id, _)| id.to_string(),
-        |(_, dto)| dto,
-    )))
+    Ok(page.answer(all, |(id, _)| *id, |(_, dto)| dto))
 }

@@ -116,12 +116,11 @@ pub(crate) async fn list(
     }
     let fetched = usize::try_from(page.fetch()).unwrap_or(usize::MAX);
     let in_effect = model.version_at(clock.now()).map(|version| version.id());
-    Ok(web::Json(Page::of(
+    Ok(page.answer(
         versions.take(fetched).collect(),
-        page.limit,
-        |version| version.id().to_string(),
+        |version| version.id(),
         |version| PriceVersionDto::of(version, in_effect),
-    )))
+    ))
 }
 
 /// Versions are never removed, so a cursor that was handed out stays good.

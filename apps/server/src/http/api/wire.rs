@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, IF_MATCH};
+use actix_web::web::Json;
 use billing_core::budget::Amount;
 use billing_core::money::{Currency, Nanos};
 use serde::Serialize;
@@ -61,26 +62,6 @@ pub(crate) struct Page<T> {
     pub(crate) next_cursor: Option<String>,
 }
 
-impl<T> Page<T> {
-    /// A page out of one entry more than fits on it.
-    pub(crate) fn of<R>(
-        mut rows: Vec<R>,
-        limit: u32,
-        cursor: impl Fn(&R) -> String,
-        render: impl FnMut(R) -> T,
-    ) -> Self {
-        let fits = usize::try_from(limit).unwrap_or(usize::MAX);
-        let has_more = rows.len() > fits;
-        rows.truncate(fits);
-        let next_cursor = rows.last().filter(|_| has_more).map(cursor);
-        Self {
-            data: rows.into_iter().map(render).collect(),
-            has_more,
-            next_cursor,
-        }
-    }
-}
-
 /// Which page of a list.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -102,10 +83,29 @@ pub(crate) struct PageOf<I> {
     pub(crate) cursor: Option<I>,
 }
 
-impl<I> PageOf<I> {
+impl<I: Display> PageOf<I> {
     /// One more than is shown, to know whether there are more.
     pub(crate) fn fetch(&self) -> u32 {
         self.limit.saturating_add(1)
+    }
+
+    /// The page, of as many entries as [`PageOf::fetch`] says, as far as there are so many.
+    pub(crate) fn answer<R, T>(
+        self,
+        mut rows: Vec<R>,
+        id: impl Fn(&R) -> I,
+        render: impl FnMut(R) -> T,
+    ) -> Json<Page<T>> {
+        let fits = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let has_more = rows.len() > fits;
+        rows.truncate(fits);
+        let last = rows.last().filter(|_| has_more);
+        let next_cursor = last.map(|row| id(row).to_string());
+        Json(Page {
+            data: rows.into_iter().map(render).collect(),
+            has_more,
+            next_cursor,
+        })
     }
 }
 
