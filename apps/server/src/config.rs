@@ -105,6 +105,10 @@ pub(crate) struct Node {
     pub(crate) name: String,
     /// For how many seconds a node must be silent to be taken for dead; at least 3.
     pub(crate) silence_s: u32,
+    /// For how many seconds the leases of a node that was taken for dead are kept for the calls
+    /// that it has ended and not settled; until it is back, or gives them up, if that is sooner.
+    /// At most a day. On SQLite there is nobody who could come back.
+    pub(crate) keep_leases_s: u32,
     /// How many seconds the clock may differ from the database's. A node whose clock is further
     /// off does not start, and lets no call in while it is.
     pub(crate) max_clock_skew_s: u32,
@@ -235,6 +239,9 @@ pub(crate) enum ConfigError {
     /// A node could not live with it.
     #[error("node.silence_s is {0}: a node that is silent for less than 3 s may well be alive")]
     Silence(u32),
+    /// Longer than a node is on record.
+    #[error("node.keep_leases_s is {0}: a node is on record for a day, so 86400 is the most")]
+    KeepLeases(u32),
     /// A file that was named is not there.
     #[error("there is no configuration file {0}")]
     NoFile(PathBuf),
@@ -273,6 +280,7 @@ impl Default for Node {
         Self {
             name: "tollgate-1".into(),
             silence_s: 10,
+            keep_leases_s: 120,
             max_clock_skew_s: 5,
         }
     }
@@ -340,6 +348,9 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         if self.node.silence_s < 3 {
             return Err(ConfigError::Silence(self.node.silence_s));
+        }
+        if self.node.keep_leases_s > 86_400 {
+            return Err(ConfigError::KeepLeases(self.node.keep_leases_s));
         }
         if let Some(fault) = self.lease.fault(self.node.silence_s) {
             return Err(ConfigError::Contradiction(fault));

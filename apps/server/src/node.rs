@@ -37,6 +37,8 @@ pub(crate) struct NodeSettings {
     pub(crate) name: String,
     /// How long a pulse must stand still for its node to be taken for dead.
     pub(crate) silence: Duration,
+    /// How long the leases of a node that was taken for dead are kept for what it has to settle.
+    pub(crate) keep_leases: Duration,
     /// How far the clock may be from the store's.
     pub(crate) max_skew: Duration,
     /// How often it shows a sign of life.
@@ -48,6 +50,7 @@ impl From<&config::Node> for NodeSettings {
         Self {
             name: node.name.clone(),
             silence: Duration::from_secs(node.silence_s.into()),
+            keep_leases: Duration::from_secs(node.keep_leases_s.into()),
             max_skew: Duration::from_secs(node.max_clock_skew_s.into()),
             beat: BEAT,
         }
@@ -66,6 +69,8 @@ pub(crate) struct ThisNode {
     /// Whether the clock was too far off when it was last compared.
     clock_is_off: AtomicBool,
     confirmed: Mutex<Confirmed>,
+    /// The ids under which it was fenced and may have calls to settle.
+    earlier: Mutex<Vec<NodeId>>,
 }
 
 /// Until when what this node knows is known to be complete.
@@ -108,6 +113,7 @@ impl ThisNode {
             spool,
             clock_is_off: AtomicBool::new(false),
             confirmed: Mutex::default(),
+            earlier: Mutex::default(),
         }
     }
 
@@ -134,9 +140,42 @@ impl ThisNode {
         self.confirmed().peers = peers;
     }
 
-    /// Says that this node stops for good, so that its name is free at once.
+    /// Says that this node stops for good and has nothing left to settle, so that its name and its
+    /// leases are free at once.
     pub(crate) async fn leave(&self, node: NodeId) -> Result<(), NodesError> {
-        self.nodes.leave(node, self.clock.now()).await
+        let earlier = std::mem::take(&mut *self.earlier());
+        for node in earlier.into_iter().chain([node]) {
+            self.nodes.leave(node, self.clock.now()).await?;
+        }
+        Ok(())
+    }
+
+    /// This node was fenced under that id.
+    fn had_id(&self, node: NodeId) {
+        self.earlier().push(node);
+    }
+
+    /// Leaves under the ids of before, where the last call that began under one is settled.
+    async fn leave_earlier_ids(&self, leases: &Leases) {
+        let earlier = self.earlier().clone();
+        for node in earlier {
+            if !leases.owe_nothing_under(node) {
+                continue;
+            }
+            match self.nodes.leave(node, self.clock.now()).await {
+                Ok(()) => {
+                    self.earlier().retain(|id| *id != node);
+                    tracing::info!(%node, "all calls that began under an earlier id are settled");
+                }
+                Err(error) => {
+                    tracing::warn!(%node, %error, "leases of an earlier id are not free yet");
+                }
+            }
+        }
+    }
+
+    fn earlier(&self) -> MutexGuard<'_, Vec<NodeId>> {
+        self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The store said that this node is alive, in answer to what was sent then.

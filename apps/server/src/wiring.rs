@@ -201,6 +201,15 @@ pub(crate) async fn open_replay(
     )))
 }
 
+fn node_settings(config: &Config, ports: &Ports) -> NodeSettings {
+    let mut settings = NodeSettings::from(&config.node);
+    if ports.store.is_embedded() {
+        // Whoever had the file before has ended, and what its disk held is charged.
+        settings.keep_leases = Duration::ZERO;
+    }
+    settings
+}
+
 /// Everything that serves calls.
 #[derive(Debug, Clone)]
 pub(crate) struct House {
@@ -234,7 +243,7 @@ pub(crate) async fn open_house(
     replay.empty().await;
     let joined_at = ports.clock.now();
     let this_node = Arc::new(ThisNode::new(
-        NodeSettings::from(&config.node),
+        node_settings(config, &ports),
         Arc::clone(&ports.nodes),
         Arc::clone(&ports.clock),
         Arc::clone(&ports.ids),

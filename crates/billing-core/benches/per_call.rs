@@ -15,7 +15,7 @@ use billing_core::call::{Basis, CallFacts, Settlement, UsageBounds, UsageSource}
 use billing_core::charge::rate;
 use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, NodeId, PriceVersionId};
 use billing_core::lease::LeaseGrant;
-use billing_core::lease_book::{Decision, HoldAsk, LeaseBook, LeasePolicy, Order};
+use billing_core::lease_book::{Decision, Held, HoldAsk, LeaseBook, LeasePolicy, Order};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Currency;
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
@@ -169,7 +169,7 @@ fn usage() -> Usage {
 
 /// Calls that come and go, each at another of so many accounts with large leases.
 fn visits(accounts: i64) -> impl FnMut() {
-    let mut book = LeaseBook::new(LeasePolicy::default());
+    let mut book = LeaseBook::new(LeasePolicy::default(), NODE);
     let parts = [
         (BudgetScope::Wallet, Amount::new(9_000)),
         (LIMIT, Amount::new(9_000)),
@@ -191,7 +191,11 @@ fn visits(accounts: i64) -> impl FnMut() {
             wait_until: NOW,
         };
         assert_eq!(book.authorize(ask, NOW), Decision::Held);
-        book.settled(account, call, &parts, &used, NOW);
+        let held = Held {
+            node: NODE,
+            parts: &parts,
+        };
+        book.settled(account, call, held, &used, NOW);
     }
 }
 

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::{Duration, OffsetDateTime};
 
 use crate::budget::{Amount, BudgetScope};
-use crate::id::{AccountId, CallId};
+use crate::id::{AccountId, CallId, NodeId};
 use crate::lease::{LeaseGrant, LeaseSeq};
 use account::{Account, Desk};
 pub use decision::{Decision, HoldAsk, Order, Refusal, RefusalCause};
@@ -40,6 +40,8 @@ const BREATH: Duration = Duration::milliseconds(10);
 #[derive(Debug)]
 pub struct LeaseBook {
     policy: LeasePolicy,
+    /// The id under which this node takes leases.
+    node: NodeId,
     accounts: BTreeMap<AccountId, Account>,
     /// When which account is to be looked at; each stands here once.
     agenda: BTreeSet<(OffsetDateTime, AccountId)>,
@@ -49,16 +51,22 @@ pub struct LeaseBook {
 }
 
 impl LeaseBook {
-    /// An empty book.
-    pub const fn new(policy: LeasePolicy) -> Self {
+    /// An empty book of a node that takes leases under this id.
+    pub const fn new(policy: LeasePolicy, node: NodeId) -> Self {
         Self {
             policy,
+            node,
             accounts: BTreeMap::new(),
             agenda: BTreeSet::new(),
             seq: LeaseSeq::new(0),
             fresh_until: None,
             orders: Vec::new(),
         }
+    }
+
+    /// The id under which this node takes leases now.
+    pub const fn node(&self) -> NodeId {
+        self.node
     }
 
     /// Holds what a call asks for, or lets it wait, or refuses it.
@@ -69,17 +77,8 @@ impl LeaseBook {
     pub fn authorize(&mut self, mut ask: HoldAsk, now: OffsetDateTime) -> Decision {
         ask.demands.retain(|(_, amount)| !amount.is_zero());
         let id = ask.account;
-        let mut desk = Desk {
-            now,
-            policy: self.policy,
-            seq: &mut self.seq,
-            fresh_until: self.fresh_until,
-            orders: &mut self.orders,
-        };
-        let account = self
-            .accounts
-            .entry(id)
-            .or_insert_with(|| Account::new(id, now));
+        let (accounts, mut desk) = self.at_desk(now);
+        let account = accounts.entry(id).or_insert_with(|| Account::new(id, now));
         account.used_at = now;
         let wait_until = ask.wait_until;
         let decision = if account.try_hold(&ask, &desk) {
@@ -90,7 +89,7 @@ impl LeaseBook {
                 Ok(short) if ask.wait_until <= now && !short.store_may_help => {
                     Decision::Refused(short.refusal(RefusalCause::Busy))
                 }
-                Ok(short) if account.waiting.len() >= self.policy.max_waiting => {
+                Ok(short) if account.waiting.len() >= desk.policy.max_waiting => {
                     Decision::Refused(short.refusal(RefusalCause::Busy))
                 }
                 Ok(_) => {
@@ -117,29 +116,24 @@ impl LeaseBook {
 
     /// A call was settled: its hold ends, and each lease shrinks by what was taken from it.
     ///
-    /// `held` is what the settlement said was held, `used` what the books drew.
+    /// `held` is what the settlement said was held, and under which id; `used` what the books drew.
+    /// What was held under an earlier id did not come out of the leases of now.
     pub fn settled(
         &mut self,
         id: AccountId,
         call: CallId,
-        held: &[(BudgetScope, Amount)],
+        held: Held<'_>,
         used: &[(BudgetScope, Amount)],
         now: OffsetDateTime,
     ) {
-        let policy = self.policy;
+        let (policy, node) = (self.policy, self.node);
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
         };
-        // A hold that was cut short by a fence had its parts of leases that are gone: what was
-        // drawn since did not come out of those of now.
-        let hold = account.end_hold(call);
-        let covered = |scope: BudgetScope, part: Amount| {
-            let still = hold.as_ref().map(|parts| part_of(parts, scope));
-            still.map_or(part, |still| still.min(part))
-        };
+        account.end_hold(call, node);
         account.waiting.retain(|ask| ask.call != call);
-        for (scope, part) in held {
-            let taken = part_of(used, *scope).min(covered(*scope, *part));
+        for (scope, part) in held.parts.iter().filter(|_| held.node == node) {
+            let taken = part_of(used, *scope).min(*part);
             if let Some(slice) = account.slices.get_mut(scope) {
                 slice.spend(taken, policy, now);
             }
@@ -149,10 +143,11 @@ impl LeaseBook {
 
     /// A call ended without a settlement: its hold ends and nothing was taken.
     pub fn released(&mut self, id: AccountId, call: CallId, now: OffsetDateTime) {
+        let node = self.node;
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
         };
-        account.end_hold(call);
+        account.end_hold(call, node);
         account.waiting.retain(|ask| ask.call != call);
         self.serve(id, now);
     }
@@ -205,19 +200,13 @@ impl LeaseBook {
         seq: LeaseSeq,
         now: OffsetDateTime,
     ) {
-        let policy = self.policy;
-        let mut desk = Desk {
-            now,
-            policy,
-            seq: &mut self.seq,
-            fresh_until: self.fresh_until,
-            orders: &mut self.orders,
-        };
-        let Some(account) = self.accounts.get_mut(&id) else {
+        let (accounts, mut desk) = self.at_desk(now);
+        let Some(account) = accounts.get_mut(&id) else {
             return;
         };
         let slice = account.slices.get_mut(&scope);
-        if slice.and_then(|s| s.unanswered(seq, policy, now)).is_some() {
+        let repeats = slice.and_then(|s| s.unanswered(seq, desk.policy, now));
+        if repeats.is_some() {
             account.refuse_unanswered(scope, &mut desk);
             self.plan(id, now);
         }
@@ -271,26 +260,16 @@ impl LeaseBook {
         self.fresh_until = until;
     }
 
-    /// The node was fenced: every lease is gone. Calls under way go on and settle without one; what
-    /// waiting calls need is asked for again. Answers to what was asked before no longer count.
-    pub fn fenced(&mut self, now: OffsetDateTime) {
-        let mut desk = Desk {
-            now,
-            policy: self.policy,
-            seq: &mut self.seq,
-            fresh_until: self.fresh_until,
-            orders: &mut self.orders,
-        };
-        for account in self.accounts.values_mut() {
+    /// The node was fenced and takes leases under another id from now on. It spends nothing more of
+    /// those that it had; they are kept for the calls that hold them, which go on, settle under the
+    /// id that they began with, and can have no more. What waiting calls need is asked for again.
+    /// Answers to what was asked before no longer count.
+    pub fn fenced(&mut self, node: NodeId, now: OffsetDateTime) {
+        self.node = node;
+        let (accounts, mut desk) = self.at_desk(now);
+        for account in accounts.values_mut() {
             account.slices.clear();
-            for hold in account.holds.values_mut() {
-                hold.parts.clear();
-            }
-            let waiting = std::mem::take(&mut account.waiting);
-            for ask in &waiting {
-                account.order_leases(ask, &mut desk);
-            }
-            account.waiting = waiting;
+            account.ask_anew(&mut desk);
         }
     }
 
@@ -329,12 +308,18 @@ impl LeaseBook {
     }
 
     /// What a call holds.
-    pub fn held_by(&self, id: AccountId, call: CallId) -> Option<&[(BudgetScope, Amount)]> {
-        self.accounts
-            .get(&id)?
-            .holds
-            .get(&call)
-            .map(|hold| hold.parts.as_slice())
+    pub fn held_by(&self, id: AccountId, call: CallId) -> Option<Held<'_>> {
+        let hold = self.accounts.get(&id)?.holds.get(&call)?;
+        Some(Held {
+            node: hold.node,
+            parts: &hold.parts,
+        })
+    }
+
+    /// How many calls hold leases that the node has, or had, under an id.
+    pub fn holds_under(&self, node: NodeId) -> usize {
+        let holds = self.accounts.values().flat_map(|a| a.holds.values());
+        holds.filter(|hold| hold.node == node).count()
     }
 
     /// What is leased of a budget, and what of it is held.
@@ -365,8 +350,9 @@ impl LeaseBook {
                 return Some(format!("{id} is not on the agenda"));
             }
             account.slices.iter().find_map(|(scope, slice)| {
-                let parts = account.holds.values().flat_map(|h| &h.parts);
-                let sum = parts
+                let holds = account.holds.values().filter(|h| h.node == self.node);
+                let sum = holds
+                    .flat_map(|h| &h.parts)
                     .filter(|(s, _)| s == scope)
                     .fold(Amount::ZERO, |sum, (_, amount)| sum.plus(*amount));
                 (slice.held() != sum || slice.leased() < slice.held())
@@ -377,37 +363,23 @@ impl LeaseBook {
 
     /// Decides for waiting calls what can be decided now.
     fn serve(&mut self, id: AccountId, now: OffsetDateTime) {
-        let Some(account) = self.accounts.get_mut(&id) else {
-            return;
-        };
-        let mut desk = Desk {
-            now,
-            policy: self.policy,
-            seq: &mut self.seq,
-            fresh_until: self.fresh_until,
-            orders: &mut self.orders,
-        };
-        account.serve(&mut desk);
+        let (accounts, mut desk) = self.at_desk(now);
+        if let Some(account) = accounts.get_mut(&id) {
+            account.serve(&mut desk);
+        }
     }
 
     /// Does what time has made due for one account.
     fn attend(&mut self, id: AccountId, now: OffsetDateTime) {
-        let policy = self.policy;
-        let mut desk = Desk {
-            now,
-            policy,
-            seq: &mut self.seq,
-            fresh_until: self.fresh_until,
-            orders: &mut self.orders,
-        };
-        let Some(account) = self.accounts.get_mut(&id) else {
+        let (accounts, mut desk) = self.at_desk(now);
+        let Some(account) = accounts.get_mut(&id) else {
             return;
         };
-        account.end_lapsed(now);
+        account.end_lapsed(desk.node, now);
         account.refuse_late(&mut desk);
         account.resend(&mut desk);
         account.serve(&mut desk);
-        let is_quiet = account.used_at.saturating_add(policy.idle_after) <= now;
+        let is_quiet = account.used_at.saturating_add(desk.policy.idle_after) <= now;
         if is_quiet && account.is_still() {
             for slice in account.slices.values_mut() {
                 slice.recall(Amount::MAX);
@@ -415,11 +387,27 @@ impl LeaseBook {
             account.serve(&mut desk);
             // What was given back is under way until the store has it.
             if account.is_still() {
-                self.accounts.remove(&id);
+                accounts.remove(&id);
                 return;
             }
         }
         self.plan(id, now);
+    }
+
+    /// The accounts, and what decisions about one of them are made with.
+    const fn at_desk(
+        &mut self,
+        now: OffsetDateTime,
+    ) -> (&mut BTreeMap<AccountId, Account>, Desk<'_>) {
+        let desk = Desk {
+            now,
+            node: self.node,
+            policy: self.policy,
+            seq: &mut self.seq,
+            fresh_until: self.fresh_until,
+            orders: &mut self.orders,
+        };
+        (&mut self.accounts, desk)
     }
 
     /// Puts an account on the agenda for when time makes a difference to it.
@@ -448,6 +436,15 @@ impl LeaseBook {
 fn part_of(parts: &[(BudgetScope, Amount)], scope: BudgetScope) -> Amount {
     let part = parts.iter().find(|(s, _)| *s == scope);
     part.map_or(Amount::ZERO, |(_, amount)| *amount)
+}
+
+/// What a call holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held<'a> {
+    /// The id under which the node has the leases that cover it.
+    pub node: NodeId,
+    /// How much of each budget.
+    pub parts: &'a [(BudgetScope, Amount)],
 }
 
 /// How much a book keeps in memory.

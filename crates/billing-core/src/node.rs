@@ -35,9 +35,10 @@ impl Pulse {
 pub enum NodeState {
     /// It may take leases.
     Alive,
-    /// It was taken for dead then.
+    /// It was taken for dead then. It may have calls to settle, so its leases are kept for it.
     Fenced(OffsetDateTime),
-    /// It said that it stops then.
+    /// Since then nothing more is to be settled under its id: it said so, its next life did, or it
+    /// was waited for long enough. Its leases are free.
     Left(OffsetDateTime),
 }
 

@@ -4,11 +4,11 @@
 #![expect(clippy::panic, reason = "a test may fall over")]
 
 use billing_core::budget::{Amount, BudgetScope};
-use billing_core::id::{AccountId, CallId, KeyId};
+use billing_core::id::{AccountId, CallId, KeyId, NodeId};
 use billing_core::lease::{LeaseGrant, LeaseSeq};
 use billing_core::lease_book::{
-    Decision, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause, Sizing, StaleRule,
-    Staleness,
+    Decision, Held, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause, Sizing,
+    StaleRule, Staleness,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -19,6 +19,9 @@ const LIMIT: BudgetScope = BudgetScope::KeyLimit {
     window_start: 0,
 };
 const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+/// The id under which the node takes leases, and the one after it was fenced.
+const NODE: NodeId = NodeId::new(1);
+const LATER_NODE: NodeId = NodeId::new(2);
 
 fn ask(call: i64, demands: &[(BudgetScope, u64)], patience_s: i64) -> HoldAsk {
     HoldAsk {
@@ -27,6 +30,10 @@ fn ask(call: i64, demands: &[(BudgetScope, u64)], patience_s: i64) -> HoldAsk {
         demands: demands.iter().map(|(s, n)| (*s, Amount::new(*n))).collect(),
         wait_until: START + Duration::seconds(patience_s),
     }
+}
+
+const fn under(node: NodeId, parts: &[(BudgetScope, Amount)]) -> Held<'_> {
+    Held { node, parts }
 }
 
 const fn grant(granted: u64, available: u64, elsewhere: u64) -> LeaseGrant {
@@ -70,7 +77,7 @@ fn given_back(book: &mut LeaseBook) -> (LeaseSeq, u64) {
 
 /// A book that has these leases, and a store that has this much more of each.
 fn leased(policy: LeasePolicy, leases: &[(BudgetScope, u64)], more: u64) -> LeaseBook {
-    let mut book = LeaseBook::new(policy);
+    let mut book = LeaseBook::new(policy, NODE);
     book.confirmed(START);
     for (scope, amount) in leases {
         let call = ask(-1, &[(*scope, (*amount).max(1))], 0);
@@ -134,7 +141,7 @@ fn what_other_calls_hold_is_worth_waiting_for() {
     let third = book.authorize(ask(3, &[(WALLET, 8)], 5), START);
     assert_eq!(third, Decision::Waiting);
     let (held, used) = ([(WALLET, Amount::new(8))], [(WALLET, Amount::new(2))]);
-    book.settled(ACCOUNT, CallId::new(1), &held, &used, START);
+    book.settled(ACCOUNT, CallId::new(1), under(NODE, &held), &used, START);
     assert_eq!(book.take_orders(), [decided(3, Decision::Held)]);
 }
 
@@ -183,7 +190,7 @@ fn an_ask_says_whether_a_call_under_way_needs_it() {
 
 #[test]
 fn what_other_nodes_have_on_lease_is_worth_waiting_for() {
-    let mut book = LeaseBook::new(LeasePolicy::default());
+    let mut book = LeaseBook::new(LeasePolicy::default(), NODE);
     let call = ask(1, &[(WALLET, 8)], 5);
     assert_eq!(book.authorize(call, START), Decision::Waiting);
     let (seq, ..) = asked(&mut book);
@@ -200,7 +207,7 @@ fn what_other_nodes_have_on_lease_is_worth_waiting_for() {
 
 #[test]
 fn what_others_have_too_little_of_is_not_worth_waiting_for() {
-    let mut book = LeaseBook::new(LeasePolicy::default());
+    let mut book = LeaseBook::new(LeasePolicy::default(), NODE);
     let call = ask(1, &[(WALLET, 8)], 5);
     assert_eq!(book.authorize(call, START), Decision::Waiting);
     let (seq, ..) = asked(&mut book);
@@ -287,7 +294,7 @@ fn a_budget_known_to_be_empty_is_asked_again_after_a_while_or_after_news() {
 
 #[test]
 fn an_answer_counts_once_and_only_when_it_is_the_one_awaited() {
-    let mut book = LeaseBook::new(LeasePolicy::default());
+    let mut book = LeaseBook::new(LeasePolicy::default(), NODE);
     let call = ask(1, &[(WALLET, 8)], 5);
     assert_eq!(book.authorize(call, START), Decision::Waiting);
     let (seq, ..) = asked(&mut book);
@@ -301,7 +308,7 @@ fn an_answer_counts_once_and_only_when_it_is_the_one_awaited() {
 
 #[test]
 fn what_was_not_answered_is_repeated_under_its_number_at_longer_and_longer_pauses() {
-    let mut book = LeaseBook::new(LeasePolicy::default());
+    let mut book = LeaseBook::new(LeasePolicy::default(), NODE);
     let call = ask(1, &[(WALLET, 8)], 5);
     assert_eq!(book.authorize(call, START), Decision::Waiting);
     let first = asked(&mut book);
@@ -347,7 +354,7 @@ fn a_store_that_cannot_be_asked_refuses_only_who_lacks_that_budget() {
 
 #[test]
 fn a_call_without_patience_still_hears_what_the_store_says() {
-    let mut book = LeaseBook::new(LeasePolicy::default());
+    let mut book = LeaseBook::new(LeasePolicy::default(), NODE);
     let call = ask(1, &[(WALLET, 8)], 0);
     assert_eq!(book.authorize(call, START), Decision::Waiting);
     let (seq, ..) = asked(&mut book);
@@ -359,7 +366,7 @@ fn a_call_without_patience_still_hears_what_the_store_says() {
 
 #[test]
 fn a_call_that_leaves_while_it_waits_is_forgotten() {
-    let mut book = LeaseBook::new(LeasePolicy::default());
+    let mut book = LeaseBook::new(LeasePolicy::default(), NODE);
     let call = ask(1, &[(WALLET, 8)], 5);
     assert_eq!(book.authorize(call, START), Decision::Waiting);
     let (seq, ..) = asked(&mut book);
@@ -371,7 +378,7 @@ fn a_call_that_leaves_while_it_waits_is_forgotten() {
 
 #[test]
 fn a_node_that_is_alone_asks_for_everything_and_one_of_many_for_what_it_is_likely_to_use() {
-    let mut book = LeaseBook::new(LeasePolicy::default());
+    let mut book = LeaseBook::new(LeasePolicy::default(), NODE);
     book.authorize(ask(1, &[(WALLET, 8)], 0), START);
     let (_, needed, wanted) = asked(&mut book);
     assert_eq!((needed, wanted), (8, u64::MAX));
@@ -381,7 +388,7 @@ fn a_node_that_is_alone_asks_for_everything_and_one_of_many_for_what_it_is_likel
         sizing: Sizing::Demand { horizon },
         ..LeasePolicy::default()
     };
-    let mut book = LeaseBook::new(policy);
+    let mut book = LeaseBook::new(policy, NODE);
     book.authorize(ask(1, &[(WALLET, 8)], 0), START);
     let (seq, needed, wanted) = asked(&mut book);
     // A few calls of this size.
@@ -389,7 +396,7 @@ fn a_node_that_is_alone_asks_for_everything_and_one_of_many_for_what_it_is_likel
     book.granted(ACCOUNT, WALLET, seq, grant(8, 900, 0), START);
     book.take_orders();
     let parts = [(WALLET, Amount::new(8))];
-    book.settled(ACCOUNT, CallId::new(1), &parts, &parts, START);
+    book.settled(ACCOUNT, CallId::new(1), under(NODE, &parts), &parts, START);
     book.authorize(ask(2, &[(WALLET, 8)], 0), START);
     // And what was used in the time ahead's length.
     assert_eq!(asked(&mut book).2, 40);
@@ -402,10 +409,50 @@ fn a_fenced_node_asks_again_for_the_calls_that_wait() {
     assert_eq!(first, Decision::Held);
     let second = book.authorize(ask(2, &[(WALLET, 8)], 60), START);
     assert_eq!(second, Decision::Waiting);
-    book.fenced(START);
+    book.fenced(LATER_NODE, START);
     assert_eq!(asked(&mut book).1, 8);
     assert_eq!(book.leased(ACCOUNT, WALLET), (Amount::ZERO, Amount::ZERO));
-    assert_eq!(book.held_by(ACCOUNT, CallId::new(1)), Some(&[][..]));
+    // What the first call holds is kept for it.
+    let parts = [(WALLET, Amount::new(8))];
+    let held = book.held_by(ACCOUNT, CallId::new(1));
+    assert_eq!(held, Some(under(NODE, &parts)));
+    assert_eq!(book.holds_under(NODE), 1);
+    assert_eq!(book.broken_invariant(), None);
+    book.settled(ACCOUNT, CallId::new(1), under(NODE, &parts), &parts, START);
+    assert_eq!(book.holds_under(NODE), 0);
+    assert_eq!(book.broken_invariant(), None);
+}
+
+#[test]
+fn a_call_of_before_a_fence_gets_no_more() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    for call in [1, 3] {
+        let held = book.authorize(ask(call, &[(WALLET, 5)], 0), START);
+        assert_eq!(held, Decision::Held);
+    }
+    let more = book.authorize(ask(1, &[(WALLET, 5)], 60), START);
+    assert_eq!(more, Decision::Waiting);
+    book.take_orders();
+    book.fenced(LATER_NODE, START);
+    let orders = book.take_orders();
+    assert!(
+        matches!(
+            orders[..],
+            [Order::Decided { decision: Decision::Refused(refusal), .. }]
+                if refusal.cause == RefusalCause::Unavailable
+        ),
+        "{orders:?}"
+    );
+    // Not even where the leases of now have room for it.
+    assert_eq!(
+        book.authorize(ask(2, &[(WALLET, 5)], 60), START),
+        Decision::Waiting
+    );
+    let (seq, ..) = asked(&mut book);
+    book.granted(ACCOUNT, WALLET, seq, grant(20, 0, 0), START);
+    let again = book.authorize(ask(1, &[(WALLET, 5)], 60), START);
+    assert!(matches!(again, Decision::Refused(_)), "{again:?}");
+    assert_eq!(book.leased(ACCOUNT, WALLET).1.get(), 5);
     assert_eq!(book.broken_invariant(), None);
 }
 
@@ -414,14 +461,14 @@ fn what_settles_after_a_fence_is_not_taken_from_the_leases_of_now() {
     let mut book = plain(&[(WALLET, 10)], 0);
     let first = book.authorize(ask(1, &[(WALLET, 8)], 0), START);
     assert_eq!(first, Decision::Held);
-    book.fenced(START);
+    book.fenced(LATER_NODE, START);
     let second = book.authorize(ask(2, &[(WALLET, 5)], 0), START);
     assert_eq!(second, Decision::Waiting);
     let (seq, ..) = asked(&mut book);
     book.granted(ACCOUNT, WALLET, seq, grant(9, 0, 0), START);
     // It was handed in before the fence, and its answer comes after it.
     let parts = [(WALLET, Amount::new(8))];
-    book.settled(ACCOUNT, CallId::new(1), &parts, &parts, START);
+    book.settled(ACCOUNT, CallId::new(1), under(NODE, &parts), &parts, START);
     let (leased, held) = book.leased(ACCOUNT, WALLET);
     assert_eq!((leased.get(), held.get()), (9, 5));
 }
@@ -487,7 +534,7 @@ fn an_account_whose_last_call_is_refused_late_is_not_forgotten_with_its_lease() 
         staleness: Some(staleness),
         ..LeasePolicy::default()
     };
-    let mut book = LeaseBook::new(policy);
+    let mut book = LeaseBook::new(policy, NODE);
     book.confirmed(START);
     let call = book.authorize(ask(1, &[(WALLET, 12)], 60), START);
     assert_eq!(call, Decision::Waiting);

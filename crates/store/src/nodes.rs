@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use billing_core::id::NodeId;
 use billing_core::node::{IdNumber, NodeRecord, NodeState, Pulse, free_number};
-use billing_core::port::nodes::{Beat, NodeJoin, Nodes, NodesError, Reclaimed};
+use billing_core::port::nodes::{Beat, NodeJoin, Nodes, NodesError, Reclaimed, Replaces};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Value};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::db;
 use crate::error::StoreError;
@@ -59,10 +59,17 @@ impl Nodes for Store {
     }
 
     async fn leave(&self, node: NodeId, now: OffsetDateTime) -> Result<(), NodesError> {
-        let text = "UPDATE node SET fenced_at = {now}, left_at = {now} \
-                    WHERE id = ? AND fenced_at IS NULL";
+        let text = "UPDATE node SET fenced_at = COALESCE(fenced_at, {now}), left_at = {now} \
+                    WHERE id = ? AND left_at IS NULL";
         run(&self.db.signs, text, now, vec![node.get().into()]).await?;
         Ok(())
+    }
+
+    async fn give_up(&self, fenced_for: Duration, now: OffsetDateTime) -> Result<u64, NodesError> {
+        let text = "UPDATE node SET left_at = {now} \
+                    WHERE left_at IS NULL AND fenced_at <= {now} - ?";
+        let micros = i64::try_from(fenced_for.whole_microseconds()).unwrap_or(i64::MAX);
+        Ok(run(&self.db.signs, text, now, vec![micros.into()]).await?)
     }
 
     async fn reclaim(&self, most_accounts: u32) -> Result<Reclaimed, NodesError> {
@@ -102,6 +109,13 @@ async fn enter<C: ConnectionTrait>(
         if db::run(tx, text, values.to_vec()).await? == 0 {
             return Ok(None);
         }
+    }
+    if let Replaces::Ended(ended) = join.replaces {
+        let text = "UPDATE node SET fenced_at = COALESCE(fenced_at, ?), left_at = ? \
+                    WHERE id = ? AND name = ? AND left_at IS NULL";
+        let mut values: Vec<Value> = [at, at, ended.get()].map(Value::from).to_vec();
+        values.push(join.name.as_str().into());
+        db::run(tx, text, values).await?;
     }
     let number = free_number(&records).ok_or(NodesError::Full)?;
     let text = "INSERT INTO node (id, name, started_at, heartbeat_at, number) \

@@ -249,8 +249,8 @@ fn nodes(config: &Config, now: OffsetDateTime, look: &Look) -> Finding {
         "none serves now".to_owned()
     } else if level == Level::Warn {
         format!(
-            "last signs of life: {}; one that is gone for good gives its leases back when another \
-             starts",
+            "last signs of life: {}; what one that is gone has on lease is free when it starts again, \
+             or `node.keep_leases_s` after the others took it for dead",
             told.join(", ")
         )
     } else {
@@ -266,7 +266,10 @@ fn leases(look: &Look) -> Finding {
     let mut detail = String::new();
     for lease in &look.leases {
         let name = look.nodes.iter().find(|node| node.node == lease.node);
-        let name = name.map_or_else(|| format!("{} (gone)", lease.node), |n| n.name.clone());
+        let name = name.map_or_else(
+            || format!("{} (gone, kept for it)", lease.node),
+            |n| n.name.clone(),
+        );
         let (sum, currency, count) = (lease.sum, &lease.currency, lease.count);
         append(
             &mut detail,

@@ -137,7 +137,11 @@ pub(super) async fn serve(
     let (served, ()) = tokio::join!(server, stopping);
     stop.cancel();
     background.wait().await;
-    if let Err(error) = house.node.leave(house.leases.node()).await {
+    if house.spool.backlog().entries > 0 {
+        // Its leases cover what waits there: the others keep them until the next start has
+        // charged it.
+        tracing::warn!("the others are not told that this node stops: it has calls to settle");
+    } else if let Err(error) = house.node.leave(house.leases.node()).await {
         tracing::warn!(%error, "the others are not told that this node stops");
     }
     if let Some(metrics) = metrics {

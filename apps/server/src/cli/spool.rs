@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::{CliError, Place, say};
 use crate::gate::Prices;
-use crate::wiring::{SpoolView, look_at_spool, open_ports, open_replay, open_spool};
+use crate::node::enter::EnterError;
+use crate::wiring::{SpoolView, WiringError, look_at_spool, open_ports, open_replay, open_spool};
 
 /// How many calls are shown of each kind.
 const SHOWN: u32 = 100;
@@ -165,6 +166,11 @@ async fn replay(args: ReplayArgs) -> Result<(), CliError> {
         spool.port().unpark().await?;
     }
     let left = replay.empty().await;
+    if let Some(life) = spool.ended_life().filter(|_| spool.backlog().entries == 0) {
+        // Nothing is left to settle under its id: what it had on lease is free.
+        let left = ports.nodes.leave(life, ports.clock.now()).await;
+        left.map_err(|error| WiringError::from(EnterError::from(error)))?;
+    }
     let parked = spool.backlog().parked;
     ports.store.close().await;
     spool.close().await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use billing_core::budget::{Amount, BudgetScope};
-use billing_core::id::CallId;
+use billing_core::id::{CallId, NodeId};
 use billing_core::lease_book::{HoldAsk, RefusalCause};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
@@ -56,8 +56,8 @@ pub(crate) struct OpenCall {
 }
 
 impl OpenCall {
-    /// What it holds now, by budget.
-    pub(crate) fn held(&self) -> Vec<(BudgetScope, Amount)> {
+    /// What it holds now, by budget, and under which id the node has the leases that cover it.
+    pub(crate) fn held(&self) -> (NodeId, Vec<(BudgetScope, Amount)>) {
         self.leases
             .held_by(self.caller.key.account, self.incoming.id)
     }

@@ -70,7 +70,7 @@ impl Replay {
         settlement: &Settlement,
         leases: &Arc<Leases>,
     ) -> Option<Result<Paid, BooksError>> {
-        let (account, call) = (settlement.account, settlement.call);
+        let call = settlement.call;
         let asked = self.books().settle(settlement.clone());
         let Ok(answer) = tokio::time::timeout(self.patience(), asked).await else {
             tracing::warn!(%call, "the books do not answer in time");
@@ -79,7 +79,7 @@ impl Replay {
         Some(match answer {
             Ok(settled) => {
                 self.books_answered();
-                leases.settled(account, call, &settlement.held, &settled.call.used);
+                leases.settled(settlement, &settled.call.used);
                 Ok(Paid {
                     charge: settled.call.charge,
                 })

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use billing_core::budget::{Amount, BudgetScope};
+use billing_core::call::Settlement;
 use billing_core::id::{AccountId, CallId, NodeId};
 use billing_core::lease::{LeaseAsk, LeaseReturn, Recall};
 use billing_core::lease_book::{
-    BookSize, Decision, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause,
+    BookSize, Decision, Held, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause,
 };
 use billing_core::port::books::{Books, BooksError};
 use billing_core::port::clock::Clock;
@@ -35,9 +36,6 @@ pub(crate) struct Leases {
 
 #[derive(Debug)]
 struct Shard {
-    /// The id under which this node takes leases. It stands beside the book, so that both change
-    /// under one lock when the node was fenced.
-    node: NodeId,
     book: LeaseBook,
     waiting: HashMap<CallId, oneshot::Sender<Decision>>,
 }
@@ -52,8 +50,7 @@ impl Leases {
         policy: LeasePolicy,
     ) -> Self {
         let shard = || Shard {
-            node,
-            book: LeaseBook::new(policy),
+            book: LeaseBook::new(policy, node),
             waiting: HashMap::new(),
         };
         let shards = (0..SHARDS).map(|_| Mutex::new(shard())).collect();
@@ -68,12 +65,7 @@ impl Leases {
     /// The id under which this node takes leases now.
     pub(crate) fn node(&self) -> NodeId {
         let first = self.shards.first();
-        first.map_or(NodeId::new(0), |shard| locked(shard).node)
-    }
-
-    /// The id under which this node has the leases of an account.
-    pub(crate) fn node_of(&self, account: AccountId) -> NodeId {
-        self.lock(account).node
+        first.map_or(NodeId::new(0), |shard| locked(shard).book.node())
     }
 
     /// Holds what a call needs on all its budgets, waiting as long as the ask allows.
@@ -110,27 +102,36 @@ impl Leases {
         }
     }
 
-    /// What a call holds.
-    pub(crate) fn held_by(&self, account: AccountId, call: CallId) -> Vec<(BudgetScope, Amount)> {
-        let shard = self.lock(account);
-        shard
-            .book
-            .held_by(account, call)
-            .map(<[_]>::to_vec)
-            .unwrap_or_default()
-    }
-
-    /// A call was settled.
-    pub(crate) fn settled(
-        self: &Arc<Self>,
+    /// What a call holds, and under which id this node has the leases that cover it.
+    pub(crate) fn held_by(
+        &self,
         account: AccountId,
         call: CallId,
-        held: &[(BudgetScope, Amount)],
-        used: &[(BudgetScope, Amount)],
-    ) {
+    ) -> (NodeId, Vec<(BudgetScope, Amount)>) {
+        let shard = self.lock(account);
+        let held = shard.book.held_by(account, call);
+        let none = Held {
+            node: shard.book.node(),
+            parts: &[],
+        };
+        let Held { node, parts } = held.unwrap_or(none);
+        (node, parts.to_vec())
+    }
+
+    /// Whether no call holds what this node has, or had, on lease under an id.
+    pub(crate) fn owe_nothing_under(&self, node: NodeId) -> bool {
+        let mut shards = self.shards.iter();
+        shards.all(|shard| locked(shard).book.holds_under(node) == 0)
+    }
+
+    /// A call was settled; `used` is what the books drew.
+    pub(crate) fn settled(self: &Arc<Self>, call: &Settlement, used: &[(BudgetScope, Amount)]) {
+        let (account, id) = (call.account, call.call);
         self.with_shard(account, |shard, now| {
-            shard.waiting.remove(&call);
-            shard.book.settled(account, call, held, used, now);
+            shard.waiting.remove(&id);
+            let (node, parts) = (call.node, call.held.as_slice());
+            let held = Held { node, parts };
+            shard.book.settled(account, id, held, used, now);
         });
         MOVED.note(account);
     }
@@ -176,8 +177,7 @@ impl Leases {
     pub(crate) fn rejoined(self: &Arc<Self>, node: NodeId) {
         for shard in &self.shards {
             self.apply(shard, |shard, now| {
-                shard.node = node;
-                shard.book.fenced(now);
+                shard.book.fenced(node, now);
             });
         }
     }
@@ -248,7 +248,7 @@ impl Leases {
                 }
                 false
             });
-            (answer, orders, shard.node)
+            (answer, orders, shard.book.node())
         };
         for order in orders {
             let leases = Arc::clone(self);
@@ -315,7 +315,7 @@ impl Leases {
         event: impl FnOnce(&mut LeaseBook, OffsetDateTime),
     ) {
         self.with_shard(account, |shard, now| {
-            if shard.node == node {
+            if shard.book.node() == node {
                 event(&mut shard.book, now);
             }
         });

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use billing_core::call::Settlement;
 use billing_core::call_record::CallRecord;
-use billing_core::port::books::{Books, BooksError, Settled};
+use billing_core::port::books::{Books, BooksError};
 use billing_core::port::clock::Clock;
 use billing_core::port::spool::{Backlog, Spool, SpoolError, SpoolPosition, Waiting};
 use futures_util::future::join_all;
@@ -239,7 +239,10 @@ impl Replay {
                 Ok(settled) => {
                     took += 1;
                     progress.taken.push(*position);
-                    end_hold(leases, call, &settled);
+                    // One of an earlier life has no hold here.
+                    if let Some(leases) = leases {
+                        leases.settled(call, &settled.call.used);
+                    }
                 }
                 Err(BooksError::Unavailable(error)) => {
                     tracing::debug!(call = %call.call, %error, "a spooled call waits on");
@@ -337,13 +340,4 @@ impl Replay {
             }
         }
     }
-}
-
-/// Ends the hold of a call that was settled later than it ended. One of an earlier life has none.
-fn end_hold(leases: Option<&Arc<Leases>>, call: &Settlement, settled: &Settled) {
-    let Some(leases) = leases else { return };
-    // What was held under another id was not taken from the leases of this one.
-    let is_own = leases.node_of(call.account) == call.node;
-    let held: &[_] = if is_own { &call.held } else { &[] };
-    leases.settled(call.account, call.call, held, &settled.call.used);
 }

@@ -45,17 +45,18 @@ impl Gate {
         let basis = basis_of(metered);
         self.cover(call, &basis, tier).await;
         let (account, id) = (call.caller.key.account, call.incoming.id);
+        let (node, held) = call.held();
         let settlement = Settlement {
             call: id,
             account,
             key: call.caller.key.id,
-            node: self.leases.node_of(account),
+            node,
             model: call.price.model().clone(),
             price: call.price.clone(),
             tier,
             basis,
             bounds: usage_bounds(call),
-            held: call.held(),
+            held,
             promised: None,
             facts: facts(call, metered, ending),
         };
@@ -87,7 +88,8 @@ impl Gate {
         let wallet = |(scope, amount): &(BudgetScope, Amount)| {
             (*scope == BudgetScope::Wallet).then_some(*amount)
         };
-        let held = call.held().iter().find_map(wallet).unwrap_or_default();
+        let (_, held) = call.held();
+        let held = held.iter().find_map(wallet).unwrap_or_default();
         let missing = Amount::of(charge.amount).less(held);
         if missing.is_zero() {
             return;

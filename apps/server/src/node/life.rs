@@ -47,8 +47,18 @@ pub(crate) async fn sweep(node: Arc<ThisNode>, stop: CancellationToken) {
     }
 }
 
-/// Frees all that nodes that are gone have on lease now.
+/// Gives up the nodes that were waited for long enough, and frees all that nodes that have left
+/// still have on lease.
 pub(crate) async fn sweep_once(node: &ThisNode, stop: &CancellationToken) {
+    let keep = span(node.settings.keep_leases);
+    match node.nodes.give_up(keep, node.clock.now()).await {
+        Ok(0) => {}
+        Ok(nodes) => tracing::warn!(
+            nodes,
+            "nodes that were taken for dead did not come back: what they had on lease is free"
+        ),
+        Err(error) => tracing::warn!(%error, "nodes that are gone are not given up yet"),
+    }
     let mut leases = 0_u64;
     let mut more = true;
     while more && !stop.is_cancelled() {
@@ -86,10 +96,9 @@ impl Heart {
         let silence = node.settings.silence;
         // Two beats may be late before what was seen earlier counts no more.
         let gap = (silence / 3).max(node.settings.beat * 3);
-        let of = |d: Duration| time::Duration::try_from(d).unwrap_or(time::Duration::MAX);
         let policy = WatchPolicy {
-            silence: of(silence),
-            gap: of(gap),
+            silence: span(silence),
+            gap: span(gap),
         };
         Self {
             node,
@@ -113,6 +122,7 @@ impl Heart {
             Ok(Ok(Beat::Alive { peers, store_time })) => {
                 self.told(false);
                 node.is_alive_at(asked_at, &self.leases);
+                node.leave_earlier_ids(&self.leases).await;
                 self.check_clock(asked_at, store_time);
                 node.sees(peers.len());
                 let dead = self.watch.saw(asked, self.monotonic(), peers);
@@ -120,7 +130,7 @@ impl Heart {
                 return;
             }
             Ok(Ok(Beat::Fenced)) => {
-                tracing::warn!("was taken for dead: its leases are gone, and it joins again");
+                tracing::warn!("was taken for dead: it joins again, under another id");
                 let id = node.new_id();
                 self.outside = Some(id);
                 self.join_again(id).await;
@@ -149,6 +159,7 @@ impl Heart {
             Ok(()) => {
                 tracing::info!(node = %id, "joined again");
                 // Until here nothing was spent: the leases were stale long before.
+                self.node.had_id(self.leases.node());
                 self.leases.rejoined(id);
                 self.outside = None;
             }
@@ -193,6 +204,10 @@ impl Heart {
     }
 
     fn monotonic(&self) -> time::Duration {
-        time::Duration::try_from(self.since.elapsed()).unwrap_or(time::Duration::MAX)
+        span(self.since.elapsed())
     }
+}
+
+fn span(duration: Duration) -> time::Duration {
+    time::Duration::try_from(duration).unwrap_or(time::Duration::MAX)
 }

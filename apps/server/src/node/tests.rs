@@ -29,6 +29,7 @@ impl Scene {
             settings: NodeSettings {
                 name: "a".to_owned(),
                 silence: Duration::from_secs(10),
+                keep_leases: Duration::from_mins(2),
                 max_skew: Duration::from_secs(5),
                 beat: Duration::from_millis(20),
             },

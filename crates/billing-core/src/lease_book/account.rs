@@ -8,12 +8,14 @@ use super::decision::{Decision, HoldAsk, Order, Refusal, RefusalCause};
 use super::policy::{LeasePolicy, StaleRule};
 use super::slice::{Shortfall, Slice};
 use crate::budget::{Amount, BudgetScope};
-use crate::id::{AccountId, CallId};
+use crate::id::{AccountId, CallId, NodeId};
 use crate::lease::LeaseSeq;
 
 /// What a decision is made with, beside the account.
 pub(super) struct Desk<'a> {
     pub(super) now: OffsetDateTime,
+    /// The id under which the node takes leases.
+    pub(super) node: NodeId,
     pub(super) policy: LeasePolicy,
     /// The number of the last ask or return of the book.
     pub(super) seq: &'a mut LeaseSeq,
@@ -41,6 +43,8 @@ pub(super) struct Account {
 
 #[derive(Debug)]
 pub(super) struct Hold {
+    /// The id under which the node has the leases that cover it.
+    pub(super) node: NodeId,
     pub(super) parts: Vec<(BudgetScope, Amount)>,
     pub(super) expires_at: OffsetDateTime,
 }
@@ -85,7 +89,8 @@ impl Account {
                 .get(scope)
                 .is_some_and(|slice| slice.free() >= ask.needs(*scope))
         };
-        if !ask.demands.iter().all(fits) || self.too_stale(ask, desk).is_some() {
+        let may = self.too_stale(ask, desk).is_none() && !self.is_of_earlier_id(ask, desk);
+        if !may || !ask.demands.iter().all(fits) {
             return false;
         }
         for (scope, amount) in &ask.demands {
@@ -95,6 +100,7 @@ impl Account {
         }
         let expires_at = desk.now.saturating_add(desk.policy.hold_for);
         let hold = self.holds.entry(ask.call).or_insert_with(|| Hold {
+            node: desk.node,
             parts: Vec::new(),
             expires_at,
         });
@@ -123,10 +129,24 @@ impl Account {
         })
     }
 
+    /// Whether a call holds leases that the node had before it was fenced: a settlement draws on
+    /// the leases of one id, so it can have nothing of those of now.
+    fn is_of_earlier_id(&self, ask: &HoldAsk, desk: &Desk<'_>) -> bool {
+        let hold = self.holds.get(&ask.call);
+        hold.is_some_and(|hold| hold.node != desk.node)
+    }
+
     /// What keeps a call from being held: refused for good, or short of something that may come.
     pub(super) fn prospect(&self, ask: &HoldAsk, desk: &Desk<'_>) -> Result<Shortfall, Refusal> {
         if let Some(scope) = self.too_stale(ask, desk) {
             return Err(self.refusal(ask, scope, RefusalCause::Unavailable));
+        }
+        if let Some((scope, _)) = ask
+            .demands
+            .first()
+            .filter(|_| self.is_of_earlier_id(ask, desk))
+        {
+            return Err(self.refusal(ask, *scope, RefusalCause::Unavailable));
         }
         let mut first = None;
         for (scope, _) in &ask.demands {
@@ -155,6 +175,23 @@ impl Account {
             let needs = (ask.needs(*scope), under_way);
             let errand = slice.ask(needs, desk.policy, desk.now, desk.seq);
             desk.orders.extend(errand.map(|e| e.order(self.id, *scope)));
+        }
+    }
+
+    /// Asks the store again for all that waiting calls lack, under another id than before. Calls
+    /// that hold something under that one are refused.
+    pub(super) fn ask_anew(&mut self, desk: &mut Desk<'_>) {
+        for ask in std::mem::take(&mut self.waiting) {
+            match self.prospect(&ask, desk) {
+                Err(refusal) if self.is_of_earlier_id(&ask, desk) => {
+                    let (call, decision) = (ask.call, Decision::Refused(refusal));
+                    desk.orders.push(Order::Decided { call, decision });
+                }
+                Ok(_) | Err(_) => {
+                    self.order_leases(&ask, desk);
+                    self.waiting.push_back(ask);
+                }
+            }
         }
     }
 
@@ -245,23 +282,25 @@ impl Account {
     }
 
     /// Ends the holds that nobody ended in time.
-    pub(super) fn end_lapsed(&mut self, now: OffsetDateTime) {
+    pub(super) fn end_lapsed(&mut self, node: NodeId, now: OffsetDateTime) {
         let late = self.holds.iter().filter(|(_, hold)| hold.expires_at <= now);
         let late: Vec<CallId> = late.map(|(call, _)| *call).collect();
         for call in late {
-            self.end_hold(call);
+            self.end_hold(call, node);
         }
     }
 
-    /// Ends a call's hold: its parts, as far as their leases still stand. `None` when it has none.
-    pub(super) fn end_hold(&mut self, call: CallId) -> Option<Vec<(BudgetScope, Amount)>> {
-        let hold = self.holds.remove(&call)?;
+    /// Ends a call's hold. What it held under this id is free again; of an earlier id there is
+    /// nothing left to spend.
+    pub(super) fn end_hold(&mut self, call: CallId, node: NodeId) {
+        let Some(hold) = self.holds.remove(&call).filter(|h| h.node == node) else {
+            return;
+        };
         for (scope, amount) in &hold.parts {
             if let Some(slice) = self.slices.get_mut(scope) {
                 slice.free_up(*amount);
             }
         }
-        Some(hold.parts)
     }
 
     /// Repeats what the store has not answered and gives back what others want.

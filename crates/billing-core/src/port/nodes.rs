@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use thiserror::Error as ThisError;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::id::NodeId;
 use crate::node::{IdNumber, NodeRecord, Pulse};
@@ -23,7 +23,8 @@ pub trait Nodes: Send + Sync + Debug {
     async fn store_time(&self) -> Result<Option<OffsetDateTime>, NodesError>;
 
     /// Makes a node known under its name and gives it a number for its ids. The node that
-    /// `replaces` names is fenced in the same step. May be repeated until it answers.
+    /// `replaces` names is fenced in the same step; one of which it says that it has ended has left,
+    /// also if it was fenced before. May be repeated until it answers.
     ///
     /// # Errors
     /// [`NodesError::NameTaken`] when a living node other than the replaced one has the name;
@@ -36,8 +37,8 @@ pub trait Nodes: Send + Sync + Debug {
     /// [`NodesError::Unavailable`].
     async fn beat(&self, node: NodeId, now: OffsetDateTime) -> Result<Beat, NodesError>;
 
-    /// Takes a node for dead if its pulse is this one still. From then on it gets no lease; what
-    /// it had is free as soon as it is reclaimed. Says whether it is fenced.
+    /// Takes a node for dead if its pulse is this one still. What it had on lease stays reserved
+    /// for what it may still have to settle, until it has left. Says whether it is fenced.
     ///
     /// # Errors
     /// [`NodesError::Unavailable`].
@@ -48,14 +49,23 @@ pub trait Nodes: Send + Sync + Debug {
         now: OffsetDateTime,
     ) -> Result<bool, NodesError>;
 
-    /// Says that the node stops for good, so that its name is free at once.
+    /// Says that nothing more will be settled under a node's id: it stops, or it was fenced and all
+    /// its calls are settled. Its name is free, and so are its leases as soon as they are reclaimed.
     ///
     /// # Errors
     /// [`NodesError::Unavailable`].
     async fn leave(&self, node: NodeId, now: OffsetDateTime) -> Result<(), NodesError>;
 
-    /// Frees what nodes that are fenced or have left still have on lease, in at most so many
-    /// accounts, in order of account. To be called again and again, by any number of nodes.
+    /// Gives up the nodes that were taken for dead so long ago and are still not known to have
+    /// left: from now on they have. Says how many.
+    ///
+    /// # Errors
+    /// [`NodesError::Unavailable`].
+    async fn give_up(&self, fenced_for: Duration, now: OffsetDateTime) -> Result<u64, NodesError>;
+
+    /// Frees what nodes that have left still have on lease, and those of which nothing is on
+    /// record, in at most so many accounts, in order of account. To be called again and again, by
+    /// any number of nodes.
     ///
     /// # Errors
     /// [`NodesError::Unavailable`].
@@ -133,7 +143,7 @@ pub enum Beat {
         /// What time it is by the store's clock, where that is another than the node's.
         store_time: Option<OffsetDateTime>,
     },
-    /// It was taken for dead: its leases are gone, and it must join again under a new id.
+    /// It was taken for dead: it gets no more leases, and must join again under a new id.
     Fenced,
 }
 

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
 use billing_core::call::{Basis, CallFacts, Settlement, UsageBounds, UsageSource};
-use billing_core::id::{AccountId, CallId, KeyId};
-use billing_core::lease_book::{Decision, HoldAsk};
+use billing_core::id::{AccountId, CallId, KeyId, NodeId};
+use billing_core::lease_book::{Decision, Held, HoldAsk};
 use billing_core::meter::{Meter, Usage};
 use billing_core::price::ServiceTier;
 use billing_core::settlement::{SettledCall, promised};
@@ -251,14 +251,19 @@ impl World {
             return;
         };
         let account = call.account;
-        let mut held = node.book.held_by(account, id).unwrap_or_default().to_vec();
+        let none = Held {
+            node: node.id,
+            parts: &[],
+        };
+        let Held { node: under, parts } = node.book.held_by(account, id).unwrap_or(none);
+        let (mut under, held) = (under, parts.to_vec());
         if held != call.holds {
             let holds = call.holds.clone();
             self.fail(|| format!("{id} holds {holds:?}, the book says {held:?}"));
             return;
         }
-        if flaw == Flaw::SettlesUnderItsNewId && call.lost {
-            held = vec![(BudgetScope::Wallet, Amount::new(call.money))];
+        if flaw == Flaw::SettlesUnderItsNewId {
+            under = node.id;
         }
         let Some(percent) = call.percent else {
             self.tally.voids += 1;
@@ -267,7 +272,7 @@ impl World {
             }
             let recorded = self.rng.chance(300) && !self.resting;
             if recorded {
-                self.settle_call(who, id, held, None);
+                self.settle_call(who, id, (under, held), None);
             } else {
                 self.nodes[who].calls.remove(&id);
             }
@@ -278,14 +283,14 @@ impl World {
         } else {
             call.money * percent / 100
         };
-        self.settle_call(who, id, held, Some(tokens));
+        self.settle_call(who, id, (under, held), Some(tokens));
     }
 
     fn settle_call(
         &mut self,
         who: usize,
         id: CallId,
-        held: Vec<(BudgetScope, Amount)>,
+        (under, held): (NodeId, Vec<(BudgetScope, Amount)>),
         tokens: Option<u64>,
     ) {
         let told = self.rng.chance(500);
@@ -308,7 +313,7 @@ impl World {
             call: id,
             account: call.account,
             key: KeyId::new(call.account.get()),
-            node: node.id,
+            node: under,
             model: self.price.model().clone(),
             price: self.price.clone(),
             tier: ServiceTier::Standard,
@@ -330,7 +335,6 @@ impl World {
             life: node.life,
             due,
             covered: call.covered,
-            lost: call.lost,
         });
         call.handed = Some(handed.clone());
         call.stage = Stage::Ending;
@@ -377,7 +381,6 @@ impl Call {
             covered: 0,
             money: 0,
             holds: Vec::new(),
-            lost: false,
             released: false,
             extends,
             percent,

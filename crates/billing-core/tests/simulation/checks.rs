@@ -163,7 +163,8 @@ impl World {
                     .get(&(call.account, place))
                     .copied()
                     .unwrap_or(now);
-                let own = node.book.held_by(call.account, id).unwrap_or_default();
+                let own = node.book.held_by(call.account, id);
+                let own = own.map_or(&[][..], |held| held.parts);
                 let own = own.iter().find(|(scope, _)| *scope == refusal.scope);
                 let own = own.map_or(0, |(_, amount)| amount.get());
                 let least = page.least_funds(place, since);

@@ -23,6 +23,10 @@ pub(crate) enum Flaw {
     SweepsAtOnce,
     /// The store takes back what it recalls, held or not.
     RecallsWhatIsHeld,
+    /// What a node has on lease is free as soon as it is fenced.
+    FreesAtTheFence,
+    /// A fenced node leaves under its old id before the calls that began under it are settled.
+    LeavesTooEarly,
     /// The leases of nodes that were taken for dead are never taken back.
     KeepsDeadLeases,
     /// A node goes by the time that a peer wrote down, and by its own clock.
@@ -59,6 +63,8 @@ impl Flaw {
         Self::ForgetsWhenStopped,
         Self::SweepsAtOnce,
         Self::RecallsWhatIsHeld,
+        Self::FreesAtTheFence,
+        Self::LeavesTooEarly,
         Self::KeepsDeadLeases,
         Self::FencesByWallClock,
         Self::FencesUnheard,

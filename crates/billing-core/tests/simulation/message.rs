@@ -37,7 +37,13 @@ pub(crate) enum Body {
         clock: Micros,
         news: u64,
     },
-    Join,
+    /// A node makes itself known. The life of its process before this one has ended, and what it
+    /// had left to settle is settled.
+    Join {
+        ended: Option<NodeId>,
+    },
+    /// Nothing more will be settled under an id.
+    Leave(NodeId),
     Fence {
         peer: NodeId,
         pulse: Pulse,
@@ -56,7 +62,8 @@ impl Body {
             Self::Settle { .. } => "settle",
             Self::Recalls => "recalls",
             Self::Beat { .. } => "beat",
-            Self::Join => "join",
+            Self::Join { .. } => "join",
+            Self::Leave(_) => "leave",
             Self::Fence { .. } => "fence",
             Self::Reclaim { .. } => "reclaim",
         }
@@ -73,8 +80,6 @@ pub(crate) struct Handed {
     pub(crate) due: u64,
     /// What it was promised to be covered for.
     pub(crate) covered: u64,
-    /// A lease that held it was lost to a fence.
-    pub(crate) lost: bool,
 }
 
 /// An answer of the store.

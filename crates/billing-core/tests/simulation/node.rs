@@ -10,6 +10,7 @@ use billing_core::lease_book::{LeaseBook, LeasePolicy};
 use billing_core::node_watch::NodeWatch;
 use time::OffsetDateTime;
 
+use super::flaw::Flaw;
 use super::message::Handed;
 use super::setup::{Micros, SECOND};
 use super::store::at;
@@ -38,6 +39,12 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     /// The id under which it wants to join.
     pub(crate) joins_as: NodeId,
+    /// The life of its process that has ended before it joins.
+    pub(crate) joins_after: Option<NodeId>,
+    /// The ids under which it was fenced and has calls to settle.
+    pub(crate) earlier: Vec<NodeId>,
+    /// The id of its last life, as its disk has it.
+    pub(crate) last_id: Option<NodeId>,
     /// How far its clock is off.
     pub(crate) skew: Micros,
     pub(crate) paused_until: Micros,
@@ -104,7 +111,6 @@ pub(crate) struct Call {
     pub(crate) money: u64,
     /// What it holds by its own count, to be compared with the book.
     pub(crate) holds: Vec<(BudgetScope, Amount)>,
-    pub(crate) lost: bool,
     /// Its hold has ended.
     pub(crate) released: bool,
     pub(crate) extends: u64,
@@ -129,11 +135,14 @@ impl Node {
             life: 0,
             id: nobody,
             joins_as: nobody,
+            joins_after: None,
+            earlier: Vec::new(),
+            last_id: None,
             skew,
             paused_until: 0,
             cut_until: 0,
             stop_by: 0,
-            book: LeaseBook::new(policy),
+            book: LeaseBook::new(policy, nobody),
             calls: BTreeMap::new(),
             pending: BTreeSet::new(),
             errands: BTreeMap::new(),
@@ -154,6 +163,7 @@ impl Node {
         *self = Self {
             life: self.life + 1,
             cut_until: self.cut_until,
+            last_id: self.last_id,
             spool,
             ..Self::new(self.skew, policy)
         };
@@ -186,19 +196,26 @@ impl Node {
         !matches!(self.mode, Mode::Down | Mode::Replaying)
     }
 
-    /// Takes another id: whatever its old one had on lease is lost.
+    /// Takes another id. What the calls hold that it has is under the one of before.
     pub(crate) fn rejoined(&mut self, now: Micros) {
-        self.id = self.joins_as;
+        let before = std::mem::replace(&mut self.id, self.joins_as);
+        if before != NodeId::new(0) {
+            self.earlier.push(before);
+        }
+        self.last_id = Some(self.id);
         self.errands.clear();
         self.drawn.clear();
         self.told.clear();
-        for call in self.calls.values_mut() {
-            call.lost = true;
-            call.covered = 0;
-            call.holds.clear();
-        }
         let clock = self.clock(now);
-        self.book.fenced(clock);
+        self.book.fenced(self.id, clock);
+    }
+
+    /// The earlier ids under which nothing is left to settle.
+    pub(crate) fn settled_ids(&self, flaw: Flaw) -> Vec<NodeId> {
+        let early = flaw == Flaw::LeavesTooEarly;
+        let ids = self.earlier.iter().copied();
+        ids.filter(|id| early || self.book.holds_under(*id) == 0)
+            .collect()
     }
 
     /// What of its leases the book knows, and what is under way between it and the store.

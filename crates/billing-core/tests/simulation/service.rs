@@ -72,11 +72,15 @@ impl World {
             }
             Body::Recalls => self.store.recalls(request.node, now),
             Body::Beat { clock, news } => self.store.beat(request.node, (*clock, *news), now),
-            Body::Join => {
-                self.store.join(request.node, request.who, now);
+            Body::Join { ended } => {
+                self.store.join(request.node, *ended, request.who, now);
                 let row = self.store.nodes.get(&request.node);
                 let overtaken = row.is_some_and(|row| row.fenced.is_some());
                 self.tally.nodes_overtaken += u64::from(overtaken);
+                Reply::Done
+            }
+            Body::Leave(id) => {
+                self.store.leave(*id, now);
                 Reply::Done
             }
             Body::Fence { peer, pulse } => {
@@ -92,7 +96,7 @@ impl World {
             }
             Body::Reclaim { peer, account } => {
                 self.touched.0.push(*account);
-                let freed = self.store.reclaim(*peer, *account);
+                let freed = self.store.reclaim(*peer, *account, now);
                 self.tally.reclaimed_leases += u64::from(freed > 0);
                 Reply::Done
             }
@@ -158,8 +162,8 @@ impl World {
         posted
     }
 
-    /// A settled call must have been charged what it was promised to be, unless a fence took the
-    /// lease that held it.
+    /// A settled call must have been charged what it was promised to be, unless its node was given
+    /// up before it settled.
     fn judge_settlement(&mut self, posted: &Posted) {
         let Posted {
             handed,
@@ -167,6 +171,7 @@ impl World {
             replayed,
             drawn,
             fenced,
+            given_up,
         } = posted;
         if *replayed {
             self.tally.settlements_replayed += 1;
@@ -188,13 +193,13 @@ impl World {
         }
         // A call of a process that is dead, whose client never saw its end, was promised nothing.
         let unseen = *fenced == Some(FencedBy::NextLife) && !self.done.contains_key(&call.call);
-        let excused = handed.lost || *fenced == Some(FencedBy::Silence) || unseen;
+        let excused = *given_up || unseen;
         let promised = handed.settlement.promised.map(Amount::get);
         if promised.is_some_and(|promised| charge > promised) {
             self.fail(|| format!("{} was promised for {promised:?}: {call:?}", call.call));
         }
         if charge < handed.due.min(handed.covered) {
-            self.tally.undercharged_after_fence += u64::from(excused);
+            self.tally.undercharged_when_given_up += u64::from(excused);
             if !excused {
                 self.fail(|| {
                     format!(

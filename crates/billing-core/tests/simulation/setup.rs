@@ -18,6 +18,8 @@ pub(crate) const LONGEST: Micros = 2_000 * MS;
 pub(crate) const BEAT: Micros = 80 * MS;
 /// For how long a node must have been silent to be taken for dead.
 pub(crate) const SILENCE: Micros = 500 * MS;
+/// For how long the leases of a node that was taken for dead are kept for it.
+pub(crate) const KEEP: Micros = 600 * MS;
 /// For how long a node trusts a confirmation.
 pub(crate) const FRESH: Micros = 300 * MS;
 /// After how long a node gives a request up.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use billing_core::id::{CallId, NodeId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
-use billing_core::lease_book::{Decision, Order};
+use billing_core::lease_book::{Decision, Held, Order};
 use billing_core::settlement::SettledCall;
 
 use super::flaw::Flaw;
@@ -23,7 +23,7 @@ impl World {
         }
         let unread = self.nodes[who].spool.is_empty() || self.setup.flaw == Flaw::JoinsBeforeReplay;
         if unread {
-            self.join(who);
+            self.join_anew(who);
         } else {
             self.nodes[who].mode = Mode::Replaying;
         }
@@ -34,13 +34,20 @@ impl World {
         true
     }
 
-    fn join(&mut self, who: usize) {
+    /// Joins as a process that has started.
+    fn join_anew(&mut self, who: usize) {
+        let ended = self.nodes[who].last_id;
+        self.join(who, ended);
+    }
+
+    fn join(&mut self, who: usize, ended: Option<NodeId>) {
         let id = NodeId::new(self.next_id());
         let node = &mut self.nodes[who];
         node.joins_as = id;
+        node.joins_after = ended;
         node.mode = Mode::Joining;
         node.ready = false;
-        self.send(who, Body::Join);
+        self.send(who, Body::Join { ended });
     }
 
     pub(super) fn tick(&mut self, who: usize) -> bool {
@@ -82,7 +89,7 @@ impl World {
         }
         node.draining = false;
         if node.mode == Mode::Replaying {
-            self.join(who);
+            self.join_anew(who);
         }
         true
     }
@@ -162,14 +169,15 @@ impl World {
                 node.news = node.news.max(*news);
                 self.alive(who, request, peers);
             }
-            (Body::Join, Reply::Done) => self.joined(who, request.node),
+            (Body::Join { .. }, Reply::Done) => self.joined(who, request.node),
+            (Body::Leave(id), Reply::Done) => node.earlier.retain(|earlier| earlier != id),
             (Body::Reclaim { peer, account }, Reply::Done) => {
                 node.reclaiming.remove(&(*peer, *account));
             }
             (_, Reply::Fenced) => {
                 if request.node == node.id && matches!(node.mode, Mode::Up | Mode::Stopping) {
                     self.tally.zombies += 1;
-                    self.join(who);
+                    self.join(who, None);
                 }
                 self.failed(request);
             }
@@ -220,11 +228,11 @@ impl World {
                 .unanswered(back.account, back.scope, back.seq, clock),
             Body::Settle { replay: true, .. } => self.timer(who, 50 * MS, Timer::Drain),
             Body::Settle { handed, .. } => self.settlement_failed(who, handed.settlement.call),
-            Body::Join => self.timer(who, 40 * MS, Timer::Join),
+            Body::Join { .. } => self.timer(who, 40 * MS, Timer::Join),
             Body::Reclaim { peer, account } => {
                 node.reclaiming.remove(&(*peer, *account));
             }
-            Body::Recalls | Body::Beat { .. } | Body::Fence { .. } => {}
+            Body::Recalls | Body::Beat { .. } | Body::Fence { .. } | Body::Leave(_) => {}
         }
     }
 
@@ -293,7 +301,8 @@ impl World {
         node.ready = true;
         let sight = (request.sent + node.skew, self.now + node.skew);
         let dead = watch::saw(&mut node.watch, sight, peers, flaw);
-        let mut bodies = Vec::new();
+        let settled = node.settled_ids(flaw);
+        let mut bodies: Vec<Body> = settled.into_iter().map(Body::Leave).collect();
         for (peer, pulse) in dead {
             bodies.push(Body::Fence { peer, pulse });
             if flaw == Flaw::ReclaimsWithoutFence {
@@ -368,7 +377,10 @@ impl World {
             }
         }
         let clock = node.clock(self.now);
-        let held = &handed.settlement.held;
+        let held = Held {
+            node: handed.settlement.node,
+            parts: &handed.settlement.held,
+        };
         let account = handed.settlement.account;
         node.pace(account, self.now).reasons += 1;
         node.book

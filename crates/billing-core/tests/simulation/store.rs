@@ -17,7 +17,7 @@ use super::flaw::Flaw;
 use super::message::{Handed, Peer, Reply};
 use super::page::{Page, SCOPES, hollow};
 use super::rng::Rng;
-use super::setup::{LONGEST, Micros};
+use super::setup::{KEEP, LONGEST, Micros};
 
 /// The instant that the store's clock shows.
 pub(crate) fn at(now: Micros) -> OffsetDateTime {
@@ -32,6 +32,20 @@ pub(crate) struct NodeRow {
     pub(crate) clock: Micros,
     pub(crate) heard: Micros,
     pub(crate) fenced: Option<FencedBy>,
+    pub(crate) fenced_at: Micros,
+    /// Since when nothing more is to be settled under its id.
+    pub(crate) left: bool,
+    /// It was given up: what it had on lease was freed although nobody knew what it has to settle.
+    pub(crate) given_up: bool,
+}
+
+impl NodeRow {
+    fn fence(&mut self, by: FencedBy, now: Micros) {
+        if self.fenced.is_none() {
+            self.fenced = Some(by);
+            self.fenced_at = now;
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +71,10 @@ pub(crate) struct Posted {
     pub(crate) replayed: bool,
     /// What was drawn from the node's lease, by budget.
     pub(crate) drawn: [u64; SCOPES],
-    /// Whether the lease was gone when the call settled, and why.
+    /// Whether the node had been fenced when the call settled, and why.
     pub(crate) fenced: Option<FencedBy>,
+    /// Whether it had been given up.
+    pub(crate) given_up: bool,
 }
 
 impl Store {
@@ -255,6 +271,7 @@ impl Store {
                 replayed,
                 drawn,
                 fenced: row.and_then(|row| row.fenced),
+                given_up: row.is_some_and(|row| row.given_up),
             });
         }
         posted
@@ -280,7 +297,7 @@ impl Store {
             pulse: row.pulse,
             clock: row.clock,
             fenced: row.fenced.is_some(),
-            leases: row.fenced.and_then(|_| self.first_lease(*id)),
+            leases: self.first_free(*id, row, now),
         });
         let peers = peers.filter(|p| !p.fenced || p.leases.is_some()).collect();
         let heard = usize::try_from(news).unwrap().min(self.news.len());
@@ -297,16 +314,33 @@ impl Store {
         pages.find(|(_, page)| has(page)).map(|(id, _)| *id)
     }
 
-    /// Makes a node known; the earlier lives of its name are over. One that was overtaken by a
-    /// later life is fenced from the start.
-    pub(crate) fn join(&mut self, node: NodeId, name: usize, now: Micros) {
+    /// The first account of which a node has a lease that may be freed.
+    fn first_free(&self, node: NodeId, row: &NodeRow, now: Micros) -> Option<AccountId> {
+        let fenced = row.fenced.is_some();
+        let kept = !row.left && now < row.fenced_at + KEEP && self.flaw != Flaw::FreesAtTheFence;
+        let free = fenced && !kept;
+        free.then(|| self.first_lease(node)).flatten()
+    }
+
+    /// Nothing more will be settled under an id.
+    pub(crate) fn leave(&mut self, node: NodeId, now: Micros) {
+        if let Some(row) = self.nodes.get_mut(&node) {
+            row.fence(FencedBy::NextLife, now);
+            row.left = true;
+        }
+    }
+
+    /// Makes a node known; the earlier lives of its name are over, and the one that is known to
+    /// have ended has left. One that was overtaken by a later life is fenced from the start.
+    pub(crate) fn join(&mut self, node: NodeId, ended: Option<NodeId>, name: usize, now: Micros) {
         if self.nodes.contains_key(&node) {
             return;
         }
         let mut fenced = None;
         for (id, row) in self.nodes.iter_mut().filter(|(_, row)| row.name == name) {
             if *id < node {
-                row.fenced.get_or_insert(FencedBy::NextLife);
+                row.fence(FencedBy::NextLife, now);
+                row.left |= ended == Some(*id);
             } else {
                 fenced = Some(FencedBy::NextLife);
             }
@@ -319,6 +353,9 @@ impl Store {
                 clock: now,
                 heard: now,
                 fenced,
+                fenced_at: now,
+                left: false,
+                given_up: false,
             },
         );
     }
@@ -333,16 +370,21 @@ impl Store {
             return None;
         }
         if flaw != Flaw::ReclaimsWithoutFence {
-            row.fenced = Some(FencedBy::Silence);
+            row.fence(FencedBy::Silence, now);
         }
         Some(now - row.heard)
     }
 
     /// Takes back what a fenced node has on lease of one account.
-    pub(crate) fn reclaim(&mut self, node: NodeId, account: AccountId) -> u64 {
-        let fenced = self.is_fenced(node) || self.flaw == Flaw::ReclaimsWithoutFence;
-        if !fenced || self.flaw == Flaw::KeepsDeadLeases {
-            return 0;
+    pub(crate) fn reclaim(&mut self, node: NodeId, account: AccountId, now: Micros) -> u64 {
+        let flaw = self.flaw;
+        if let Some(row) = self.nodes.get_mut(&node) {
+            let late = row.fenced.is_some() && now >= row.fenced_at + KEEP;
+            let free = row.left || late || flaw == Flaw::FreesAtTheFence;
+            if flaw == Flaw::KeepsDeadLeases || !(free || flaw == Flaw::ReclaimsWithoutFence) {
+                return 0;
+            }
+            row.given_up |= late && !row.left;
         }
         let page = self.pages.get_mut(&account).unwrap();
         page.reclaim(node)

@@ -32,7 +32,7 @@ macro_rules! tally {
 tally! {
     steps calls held_at_once held_after_waiting extensions extensions_held voids clients_gone
     settled settled_late_answers settlements_replayed settled_from_spool settled_by_restarted
-    settled_after_fence undercharged_after_fence beyond_hold quarantined
+    settled_after_fence undercharged_when_given_up beyond_hold quarantined
     refused_insufficient refused_busy refused_unavailable
     asks asks_repeated returns recalls_heard claims_told news top_ups suspensions
     messages messages_lost messages_twice messages_late answers_ignored

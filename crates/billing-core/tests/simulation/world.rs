@@ -300,7 +300,7 @@ impl World {
             id: self.order,
             who,
             life: node.life,
-            node: if matches!(body, Body::Join) {
+            node: if matches!(body, Body::Join { .. }) {
                 node.joins_as
             } else {
                 node.id
@@ -385,7 +385,8 @@ impl World {
             Timer::Drain => self.drain(who),
             Timer::Join => {
                 if self.nodes[who].mode == Mode::Joining {
-                    self.send(who, Body::Join);
+                    let ended = self.nodes[who].joins_after;
+                    self.send(who, Body::Join { ended });
                 }
                 true
             }

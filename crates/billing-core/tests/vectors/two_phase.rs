@@ -14,7 +14,7 @@ use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::{Basis, CallFacts, Settlement, UsageBounds, UsageSource};
 use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, NodeId, PriceVersionId};
 use billing_core::lease::LeaseGrant;
-use billing_core::lease_book::{Decision, HoldAsk, LeaseBook, LeasePolicy, Order};
+use billing_core::lease_book::{Decision, Held, HoldAsk, LeaseBook, LeasePolicy, Order};
 use billing_core::ledger::LedgerCode;
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Nanos};
@@ -126,7 +126,7 @@ impl Ledger {
     }
 
     fn post(&mut self, call: CallId, units: Amount) -> &'static str {
-        let held = self.book.held_by(ACCOUNT, call).map(<[_]>::to_vec);
+        let held = self.book.held_by(ACCOUNT, call).map(|h| h.parts.to_vec());
         if held.as_ref().is_some_and(|held| held[0].1 < units) {
             return "exceeds_pending_transfer_amount";
         }
@@ -139,8 +139,11 @@ impl Ledger {
             .push(settlement(call, held.unwrap_or_default(), units));
         let settled = self.settled().calls.pop().unwrap();
         if let Some(post) = self.posts.last().filter(|_| result == "ok") {
-            self.book
-                .settled(ACCOUNT, call, &post.held, &settled.used, START);
+            let held = Held {
+                node: post.node,
+                parts: &post.held,
+            };
+            self.book.settled(ACCOUNT, call, held, &settled.used, START);
         }
         result
     }
@@ -240,7 +243,7 @@ fn settlement(call: CallId, held: Vec<(BudgetScope, Amount)>, units: Amount) -> 
 
 /// A book that has all funds on lease.
 fn book_of_all() -> LeaseBook {
-    let mut book = LeaseBook::new(LeasePolicy::default());
+    let mut book = LeaseBook::new(LeasePolicy::default(), NODE);
     let call = CallId::new(-1);
     let ask = HoldAsk {
         account: ACCOUNT,

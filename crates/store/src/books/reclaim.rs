@@ -1,4 +1,4 @@
-//! What nodes that are gone still have on lease goes back to its budgets.
+//! What nodes that have left still have on lease goes back to its budgets.
 
 use billing_core::id::AccountId;
 use billing_core::lease::HOUSE;
@@ -16,13 +16,13 @@ use crate::rows::Kind::Int;
 /// How many accounts are locked by one transaction.
 const AT_ONCE: u32 = 32;
 
-/// A node that is gone, or of which nothing is on record, and has leases. Goes from node to node by
+/// A node that has left, or of which nothing is on record, and has leases. Goes from node to node by
 /// the index of the leases, however many each has.
 const GONE: &str = "WITH RECURSIVE has (node_id) AS (SELECT MIN(node_id) FROM lease UNION ALL \
     SELECT (SELECT MIN(l.node_id) FROM lease l WHERE l.node_id > has.node_id) FROM has \
     WHERE has.node_id IS NOT NULL) \
     SELECT has.node_id FROM has LEFT JOIN node n ON n.id = has.node_id \
-    WHERE has.node_id <> ? AND (n.id IS NULL OR n.fenced_at IS NOT NULL) LIMIT 1";
+    WHERE has.node_id <> ? AND (n.id IS NULL OR n.left_at IS NOT NULL) LIMIT 1";
 
 const ACCOUNTS: &str =
     "SELECT DISTINCT account_id FROM lease WHERE node_id = ? ORDER BY account_id LIMIT ?";
@@ -30,7 +30,7 @@ const ACCOUNTS: &str =
 static LEFT: BatchSql = BatchSql::new(
     &[("account_id", Int)],
     "SELECT l.* FROM {rows} v CROSS JOIN lease l LEFT JOIN node n ON n.id = l.node_id \
-     WHERE l.account_id = v.account_id AND (n.id IS NULL OR n.fenced_at IS NOT NULL)",
+     WHERE l.account_id = v.account_id AND (n.id IS NULL OR n.left_at IS NOT NULL)",
 );
 
 impl Store {
@@ -69,7 +69,7 @@ async fn accounts<C: ConnectionTrait>(db: &C, most: u32) -> Result<Vec<AccountId
         .collect()
 }
 
-/// Frees what nodes that are gone have on lease of some accounts; says how many leases had
+/// Frees what nodes that have left have on lease of some accounts; says how many leases had
 /// anything left.
 pub(crate) async fn reclaim<C: ConnectionTrait>(
     tx: &C,

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use billing_core::budget::BudgetScope;
+use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::NodeId;
+use billing_core::lease::{LeaseAsk, LeaseGrant};
 use billing_core::node::{IdNumber, MOST_NODES, NodeRecord, NodeState, Pulse};
 use billing_core::port::nodes::{Beat, NodesError, Replaces};
+use time::Duration;
 use tokio::task::JoinSet;
 
 use crate::World;
@@ -23,7 +25,11 @@ macro_rules! nodes_contract {
             nodes_that_join_at_once_get_numbers_of_their_own
             of_nodes_that_join_at_once_under_one_name_one_gets_it
             a_fence_holds_only_where_the_pulse_stood_still
-            what_a_fenced_node_is_granted_all_the_same_is_taken_back
+            what_a_fenced_node_has_on_lease_is_kept_until_it_leaves
+            an_ended_life_has_left_also_if_it_was_fenced_before
+            a_life_that_was_only_silent_is_kept_for
+            a_node_that_does_not_come_back_is_given_up
+            what_a_node_that_left_is_granted_all_the_same_is_taken_back
             what_nobody_on_record_has_is_taken_back
             a_node_that_left_frees_its_name_and_its_leases
             a_number_is_not_given_again_at_once
@@ -60,6 +66,14 @@ async fn fence(world: &World, node: NodeId) {
     let seen = record(world, node).await.pulse;
     let fenced = world.nodes().fence(node, seen, world.now()).await;
     assert!(fenced.unwrap());
+}
+
+async fn lease_as(world: &World, node: NodeId, nanos: u64) -> LeaseGrant {
+    let ask = LeaseAsk {
+        node,
+        ..world.ask(WALLET, nanos, nanos)
+    };
+    world.books().lease(ask).await.unwrap()
 }
 
 /// The node itself and those that are gone are left out.
@@ -174,16 +188,83 @@ pub async fn a_fence_holds_only_where_the_pulse_stood_still(world: World) {
     assert!(world.nodes().fence(peer, seen, now).await.unwrap());
 }
 
-/// Nobody asks of a node that wants a lease whether it lives: that would not be a matter of one
-/// account. So a zombie may get one, which it does not learn of or may not use.
-pub async fn what_a_fenced_node_is_granted_all_the_same_is_taken_back(world: World) {
+/// A call that has ended there may not have been settled yet.
+pub async fn what_a_fenced_node_has_on_lease_is_kept_until_it_leaves(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 600).await.unwrap();
+    let later = world.join("another").await;
+    fence(&world, world.node).await;
+    assert!(peers(&world, world.node).await.is_none());
+    assert_eq!(world.reclaim().await, 0);
+    // What it settles late is charged in full, whatever others do.
+    let rest = lease_as(&world, later, 1000).await;
+    assert_eq!(rest.granted, Amount::new(400));
+    let settled = world.settle(world.call(100, 40)).await;
+    assert_eq!(settled.call.charge.get(), 40);
+    world.nodes().leave(world.node, world.now()).await.unwrap();
+    let state = record(&world, world.node).await.state;
+    assert!(matches!(state, NodeState::Left(_)), "{state:?}");
+    assert_eq!(world.reclaim().await, 1);
+    assert_eq!(world.balance().await, (960, 400));
+    world.assert_sound().await;
+}
+
+/// Who joins in its place has settled what it left.
+pub async fn an_ended_life_has_left_also_if_it_was_fenced_before(world: World) {
     world.top_up(1000).await;
     world.lease(WALLET, 600).await.unwrap();
     fence(&world, world.node).await;
-    assert!(peers(&world, world.node).await.is_none());
-    assert_eq!(world.balance().await, (1000, 600));
+    let other = world.newcomer("another name", Replaces::Ended(world.node));
+    world.nodes().join(other).await.unwrap();
+    assert_eq!(
+        world.reclaim().await,
+        0,
+        "of another's life one knows nothing"
+    );
+    let join = world.newcomer("node", Replaces::Ended(world.node));
+    world.nodes().join(join).await.unwrap();
+    let state = record(&world, world.node).await.state;
+    assert!(matches!(state, NodeState::Left(_)), "{state:?}");
     assert_eq!(world.reclaim().await, 1);
     assert_eq!(world.balance().await, (1000, 0));
+}
+
+/// Its disk is not the one that its name now has.
+pub async fn a_life_that_was_only_silent_is_kept_for(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 600).await.unwrap();
+    let seen = record(&world, world.node).await.pulse;
+    let join = world.newcomer("node", Replaces::Silent(world.node, seen));
+    world.nodes().join(join).await.unwrap();
+    let state = record(&world, world.node).await.state;
+    assert!(matches!(state, NodeState::Fenced(_)), "{state:?}");
+    assert_eq!(world.reclaim().await, 0);
+    assert_eq!(world.balance().await, (1000, 600));
+}
+
+/// The living are never.
+pub async fn a_node_that_does_not_come_back_is_given_up(world: World) {
+    world.top_up(1000).await;
+    world.lease(WALLET, 600).await.unwrap();
+    let living = world.join("living").await;
+    lease_as(&world, living, 100).await;
+    fence(&world, world.node).await;
+    let give_up = |after| world.nodes().give_up(after, world.now());
+    assert_eq!(give_up(Duration::minutes(1)).await.unwrap(), 0);
+    assert_eq!(world.reclaim().await, 0);
+    assert_eq!(give_up(Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(give_up(Duration::ZERO).await.unwrap(), 0);
+    assert_eq!(world.reclaim().await, 1);
+    assert_eq!(world.balance().await, (1000, 100));
+    assert_eq!(record(&world, living).await.state, NodeState::Alive);
+    world.assert_sound().await;
+}
+
+/// Nobody asks of a node that wants a lease whether it lives: that would not be a matter of one
+/// account. So a zombie may get one, which it does not learn of or may not use.
+pub async fn what_a_node_that_left_is_granted_all_the_same_is_taken_back(world: World) {
+    world.top_up(1000).await;
+    world.nodes().leave(world.node, world.now()).await.unwrap();
     world.lease(WALLET, 300).await.unwrap();
     assert_eq!(world.reclaim().await, 1);
     assert_eq!(world.balance().await, (1000, 0));
@@ -261,7 +342,7 @@ pub async fn leases_are_reclaimed_some_accounts_at_a_time(mut world: World) {
         world.lease(WALLET, 200).await.unwrap();
         world.node = dying;
     }
-    fence(&world, world.node).await;
+    world.nodes().leave(world.node, world.now()).await.unwrap();
     assert_eq!(world.nodes().reclaim(0).await.unwrap().leases, 0);
     let some = world.nodes().reclaim(5).await.unwrap();
     assert_eq!((some.leases, some.more), (10, true));
@@ -278,7 +359,7 @@ pub async fn leases_that_nodes_reclaim_at_once_are_freed_once(mut world: World) 
         world.top_up(1000).await;
         world.lease(WALLET, 300).await.unwrap();
     }
-    fence(&world, world.node).await;
+    world.nodes().leave(world.node, world.now()).await.unwrap();
     let mut tasks = JoinSet::new();
     for (_, nodes) in (0..6).zip(world.ports.nodes.iter().cycle()) {
         let nodes = Arc::clone(nodes);

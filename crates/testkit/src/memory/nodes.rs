@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use billing_core::id::NodeId;
 use billing_core::lease::HOUSE;
 use billing_core::node::{IdNumber, NodeRecord, NodeState, Pulse, free_number};
-use billing_core::port::nodes::{Beat, NodeJoin, Nodes, NodesError, Reclaimed};
-use time::OffsetDateTime;
+use billing_core::port::nodes::{Beat, NodeJoin, Nodes, NodesError, Reclaimed, Replaces};
+use time::{Duration, OffsetDateTime};
 
 use super::{Memory, State};
 
@@ -37,6 +37,9 @@ impl Nodes for Memory {
                 return Err(NodesError::NameTaken(Box::new(holder.clone())));
             }
             holder.state = NodeState::Fenced(at);
+        }
+        if let Replaces::Ended(ended) = join.replaces {
+            state.give_up(at, |r| r.node == ended && r.name == join.name);
         }
         let number = free_number(state.nodes.values()).ok_or(NodesError::Full)?;
         let record = NodeRecord {
@@ -93,18 +96,26 @@ impl Nodes for Memory {
     async fn leave(&self, node: NodeId, _now: OffsetDateTime) -> Result<(), NodesError> {
         let at = self.clock.now();
         let mut state = self.state();
-        let record = state.nodes.get_mut(&node);
-        if let Some(record) = record.filter(|r| r.state == NodeState::Alive) {
-            record.state = NodeState::Left(at);
-        }
+        state.give_up(at, |record| record.node == node);
         Ok(())
+    }
+
+    async fn give_up(&self, fenced_for: Duration, _now: OffsetDateTime) -> Result<u64, NodesError> {
+        let at = self.clock.now();
+        let before = at.saturating_sub(fenced_for);
+        let is_late = |r: &NodeRecord| matches!(r.state, NodeState::Fenced(at) if at <= before);
+        Ok(self.state().give_up(at, is_late))
     }
 
     async fn reclaim(&self, most_accounts: u32) -> Result<Reclaimed, NodesError> {
         let mut state = self.state();
         let State { nodes, books, .. } = &mut *state;
-        let is_gone =
-            |id: &NodeId| *id != HOUSE && nodes.get(id).is_none_or(|n| n.state != NodeState::Alive);
+        let is_gone = |id: &NodeId| {
+            *id != HOUSE
+                && nodes
+                    .get(id)
+                    .is_none_or(|n| matches!(n.state, NodeState::Left(_)))
+        };
         let mut reclaimed = Reclaimed::default();
         let mut left = most_accounts;
         for page in books.values_mut() {
@@ -138,6 +149,18 @@ impl Nodes for Memory {
 }
 
 impl State {
+    /// The nodes that are chosen have left.
+    fn give_up(&mut self, at: OffsetDateTime, chosen: impl Fn(&NodeRecord) -> bool) -> u64 {
+        let mut given_up = 0;
+        for record in self.nodes.values_mut().filter(|record| chosen(record)) {
+            if !matches!(record.state, NodeState::Left(_)) {
+                record.state = NodeState::Left(at);
+                given_up += 1;
+            }
+        }
+        given_up
+    }
+
     pub(super) fn is_live(&self, node: NodeId) -> bool {
         let record = self.nodes.get(&node);
         record.is_some_and(|r| r.state == NodeState::Alive)

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use billing_core::budget::BudgetScope;
 use billing_core::id::{AccountId, NodeId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use billing_core::lease_book::{HoldAsk, LeasePolicy};
@@ -211,7 +212,7 @@ impl Scene {
     }
 
     fn held(&self, call: &Settlement) -> bool {
-        !self.leases.held_by(call.account, call.call).is_empty()
+        !self.leases.held_by(call.account, call.call).1.is_empty()
     }
 }
 
@@ -282,6 +283,33 @@ async fn what_spooled_calls_hold_stays_reserved_until_the_books_have_them() {
     assert_eq!(scene.replays().await, 20);
     assert!(calls.iter().all(|call| !scene.held(call)));
     scene.leases.hold(ask(&more)).await.unwrap();
+}
+
+/// A node that was cut off is taken for dead, and another wants all there is. What its clients saw
+/// is charged all the same, and only then are its leases free.
+#[tokio::test]
+async fn what_a_fenced_node_has_spooled_is_charged_in_full() {
+    let scene = Scene::new(Mood::Away).await;
+    let (world, before) = (&scene.world, scene.world.node);
+    for _ in 0..20 {
+        scene.ends(scene.call(DUE).await).await.0.unwrap();
+    }
+    let silent = world.nodes().nodes().await.unwrap()[0].pulse;
+    world.nodes().fence(before, silent, NOON).await.unwrap();
+    let other = world.join("other").await;
+    let everything = LeaseAsk {
+        node: other,
+        ..world.ask(BudgetScope::Wallet, 20 * HELD, 20 * HELD)
+    };
+    let granted = world.books().lease(everything).await.unwrap().granted;
+    assert_eq!(granted, Amount::ZERO);
+    scene.leases.rejoined(world.join("again").await);
+    assert!(!scene.leases.owe_nothing_under(before));
+    scene.set(Mood::Answer);
+    assert_eq!(scene.replays().await, 20);
+    assert_eq!(scene.charged().await, 20 * DUE);
+    assert!(scene.leases.owe_nothing_under(before));
+    assert!(scene.is_proved().await);
 }
 
 /// A call that outgrew its hold: books that were never asked are bound by what was said.
