@@ -112,7 +112,7 @@ release:
     cargo build --release --locked -p server --bin tollgate
 
 [private]
-suites: unit doctest sdk race-short crash-short nodes-short
+suites: unit doctest sdk race-short crash-short nodes-short partition-short
 
 [private]
 unit:
@@ -139,8 +139,6 @@ nodes-short:
     cargo run --locked --bin rolling -- --short
 
 # Not every machine lets a test make network namespaces; one that does not says so here.
-# Not part of `test` while `./just partition --rounds 4 --seed 3` fails: a node that was cut off for longer
-# than its silence may have answered a call that its payer can no longer be charged for.
 [private]
 partition-short:
     scripts/tools.sh postgres

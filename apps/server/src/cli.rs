@@ -221,10 +221,24 @@ pub(crate) fn run() -> ExitCode {
     match worked {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            screen::complain(&format!("tollgate: {error}"));
+            screen::complain(&format!("tollgate: {}", with_causes(&error)));
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// What went wrong, and why, as far as it does not say so itself.
+fn with_causes(error: &CliError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let why = error.to_string();
+        if !text.contains(&why) {
+            text = format!("{text}: {why}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 async fn dispatch(command: Command) -> Result<(), CliError> {
