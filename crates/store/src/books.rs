@@ -15,6 +15,7 @@ pub(crate) mod load;
 pub(crate) mod reclaim;
 pub(crate) mod save;
 pub(crate) mod settle;
+pub(crate) mod shelf;
 
 use crate::db;
 use crate::error::StoreError;
@@ -29,7 +30,9 @@ impl Books for Store {
         }
         let tx = self.db.begin().await?;
         let result = lease::lease(&tx, &ask, self.clock.now()).await;
-        db::finish(tx, result.map_err(BooksError::from)).await?
+        let result = db::finish(tx, result.map_err(BooksError::from)).await;
+        self.committer.forget(ask.account);
+        result?
     }
 
     async fn give_back(&self, back: LeaseReturn) -> Result<(), BooksError> {
@@ -38,7 +41,9 @@ impl Books for Store {
         }
         let tx = self.db.begin().await?;
         let result = lease::give_back(&tx, &back, self.clock.now()).await;
-        Ok(db::finish(tx, result).await?)
+        let result = db::finish(tx, result).await;
+        self.committer.forget(back.account);
+        Ok(result?)
     }
 
     async fn recalls(&self, node: NodeId) -> Result<Vec<Recall>, BooksError> {
@@ -58,7 +63,9 @@ impl Books for Store {
         let tx = self.db.begin().await?;
         let id = self.ids.next(now);
         let result = credit::add_credit(&tx, account, &credit, id, now).await;
-        db::finish(tx, result).await
+        let result = db::finish(tx, result).await;
+        self.committer.forget(account);
+        result
     }
 
     async fn wallet(&self, account: AccountId) -> Result<Wallet, BooksError> {

@@ -358,13 +358,10 @@ async fn update(
         }
     }
     let limit = stored(credit_limit);
-    let wallet = wallet::ActiveModel {
-        account_id: Set(id.get()),
-        credit_limit: Set(limit),
-        status: Set(status.name().to_owned()),
-        ..Default::default()
-    };
-    wallet.update(tx).await.map_err(db_error)?;
+    let text = "UPDATE wallet SET credit_limit = ?, status = ?, version = version + 1 \
+                WHERE account_id = ?";
+    let values = vec![limit.into(), status.name().into(), id.get().into()];
+    db::run(tx, text, values).await?;
     let row = account::ActiveModel {
         id: Set(id.get()),
         credit_limit: Set(limit),

@@ -9,7 +9,7 @@ use billing_core::port::directory::DirectoryError;
 use billing_core::port::nodes::NodesError;
 use billing_core::port::reports::ReportError;
 use billing_core::port::spool::SpoolError;
-use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::sqlx::error::{DatabaseError, ErrorKind};
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 use thiserror::Error as ThisError;
 
@@ -54,6 +54,9 @@ pub enum StoreError {
     /// The store is closing.
     #[error("the store is closed")]
     Closed,
+    /// The books of an account are not as they were believed to be.
+    #[error("the books of an account have changed")]
+    Stale,
     /// The same failure as for others of the batch.
     #[error(transparent)]
     Shared(Arc<StoreError>),
@@ -74,6 +77,18 @@ impl StoreError {
         matches!(refusal, Some(SqlErr::UniqueConstraintViolation(_)))
     }
 
+    /// Whether the books of an account were not as the batch began with them.
+    pub(crate) fn is_stale(&self) -> bool {
+        let Self::Database(DbErr::Exec(RuntimeErr::SqlxError(error))) = self else {
+            return matches!(self, Self::Stale);
+        };
+        let refusal = error.as_database_error();
+        refusal.is_some_and(|refusal| {
+            let is_null = refusal.kind() == ErrorKind::NotNullViolation;
+            is_null && refusal.message().contains("version")
+        })
+    }
+
     /// Whether it is what was written that is at fault, so that repeating it is in vain.
     pub(crate) fn is_poison(&self) -> bool {
         match self {
@@ -84,6 +99,7 @@ impl StoreError {
             Self::Shared(e) => e.is_poison(),
             Self::Database(_)
             | Self::Silent
+            | Self::Stale
             | Self::UnknownUrl(_)
             | Self::Folder { .. }
             | Self::Newer(_)
@@ -103,6 +119,7 @@ impl StoreError {
             Self::Shared(error) => return error.is_away(),
             Self::Database(_)
             | Self::Unreadable { .. }
+            | Self::Stale
             | Self::UnknownUrl(_)
             | Self::Folder { .. }
             | Self::Newer(_)

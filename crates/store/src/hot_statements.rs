@@ -17,6 +17,7 @@ use testkit::world::{NOON, credit};
 use testkit::{ManualClock, Ports, World};
 
 use crate::books::settle::{Record, settle_all};
+use crate::books::shelf::Shelf;
 use crate::books::{credit, lease};
 use crate::{Store, StoreConfig};
 
@@ -183,12 +184,14 @@ async fn play(store: &Store, world: &mut World) -> Vec<Statement> {
         .push((budget, billing_core::budget::Amount::new(500)));
     call.facts.idempotency_key = Some("once".to_owned());
     call.facts.attempts.push(call.facts.attempts[0].clone());
+    let shelf = Shelf::new();
     for record in [Record::Unseen, Record::Seen] {
         let batch = [&call, &world.call(100, 50)];
-        let answers = settle_all(tx, &batch, record, &store.ids, NOON)
+        let done = settle_all(tx, &batch, record, &shelf, &store.ids, NOON)
             .await
             .unwrap();
-        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        assert!(done.answers.iter().all(Result::is_ok), "{done:?}");
+        shelf.put(done.left);
     }
     for scope in [BudgetScope::Wallet, budget] {
         let back = LeaseReturn {

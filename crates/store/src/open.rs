@@ -25,6 +25,15 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// keeps its locks and its process may be frozen or cut off; nobody else's calls wait for it longer.
 const SESSION: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "2s")];
 
+/// How PostgreSQL plans the committer's statements: once, and always account after account by index.
+/// So all batches lock wallets in order of account, and none waits in a circle with another.
+const IN_ORDER: [(&str, &str); 4] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_seqscan", "off"),
+];
+
 /// Where a store is and how it works.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -325,6 +334,9 @@ impl Target {
                 // until one of those failed to come.
                 options.map_sqlx_postgres_pool_opts(|pool| {
                     pool.after_release(|connection, _| Box::pin(is_alive_if_in_doubt(connection)))
+                });
+                options.map_sqlx_postgres_opts(|postgres| {
+                    postgres.options(SESSION.into_iter().chain(IN_ORDER))
                 });
                 options
             }

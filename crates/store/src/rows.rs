@@ -148,33 +148,32 @@ fn from_json(shape: Shape) -> String {
 const NULL_INT: i64 = i64::MIN;
 const NULL_TEXT: &str = "\u{7f}";
 
+/// Unfolded in the list of what is selected: there rows are passed on one by one, while functions in
+/// `FROM` would have all of their rows kept first, column by column.
 fn from_arrays(shape: Shape, after: usize) -> String {
     let mut columns = Vec::with_capacity(shape.len());
     let mut arrays = Vec::with_capacity(shape.len());
-    let mut names = Vec::with_capacity(shape.len());
     for (i, (name, kind)) in shape.iter().enumerate() {
         let place = after.saturating_add(i).saturating_add(1);
-        names.push(*name);
         match kind {
             Kind::Int => {
                 columns.push(format!("NULLIF({name}, '{NULL_INT}'::bigint) AS {name}"));
-                arrays.push(format!("${place}::bigint[]"));
+                arrays.push(format!("unnest(${place}::bigint[]) AS {name}"));
             }
             Kind::Text => {
                 columns.push(format!("NULLIF({name}, '{NULL_TEXT}') AS {name}"));
-                arrays.push(format!("${place}::text[]"));
+                arrays.push(format!("unnest(${place}::text[]) AS {name}"));
             }
             Kind::Bool => {
                 columns.push((*name).to_owned());
-                arrays.push(format!("${place}::boolean[]"));
+                arrays.push(format!("unnest(${place}::boolean[]) AS {name}"));
             }
         }
     }
     format!(
-        "(SELECT {} FROM unnest({}) AS u ({}))",
+        "(SELECT {} FROM (SELECT {}) AS u)",
         columns.join(", "),
-        arrays.join(", "),
-        names.join(", ")
+        arrays.join(", ")
     )
 }
 

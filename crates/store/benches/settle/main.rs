@@ -38,6 +38,10 @@ use self::callers::Seen;
 use self::pgbench::TpcB;
 use self::scene::Scene;
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How many accounts are "many".
 const ACCOUNTS: i64 = 10_000;
 /// How many calls end at once.

@@ -4,7 +4,7 @@
 //! is queued is still committed. A full queue makes its senders wait; nothing is dropped. An answer
 //! is sent after the commit, never before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,9 +16,10 @@ use billing_core::port::books::{BooksError, Settled};
 use billing_core::port::clock::Clock;
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
-use super::settle::Record;
+use super::settle::{Left, Record};
+use super::shelf::Shelf;
 use super::{lease, settle};
 use crate::db;
 use crate::error::StoreError;
@@ -48,6 +49,7 @@ const GLANCE: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone)]
 pub(crate) struct Committer {
     queue: mpsc::Sender<Message>,
+    shelf: Arc<Shelf>,
     counted: Arc<Counted>,
 }
 
@@ -112,6 +114,11 @@ impl Committer {
         answer.await.map_err(|_| closed())?
     }
 
+    /// Lets go of what is remembered of books that something else has changed.
+    pub(crate) fn forget(&self, account: AccountId) {
+        self.shelf.forget(account);
+    }
+
     pub(crate) fn committed(&self) -> Committed {
         Committed {
             transactions: self.counted.transactions.load(Ordering::Relaxed),
@@ -143,13 +150,15 @@ pub(crate) async fn start(start: Start) -> Result<(Committer, DatabaseConnection
     let (queue, receiver) = mpsc::channel(QUEUE);
     let counted = Arc::new(Counted::default());
     let counts = Arc::clone(&counted);
+    let shelf = Arc::new(Shelf::new());
+    let shelved = Arc::clone(&shelf);
     let (ready, started) = oneshot::channel();
     let body = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         match runtime {
-            Ok(runtime) => runtime.block_on(run(start, counts, receiver, ready)),
+            Ok(runtime) => runtime.block_on(run(start, shelved, counts, receiver, ready)),
             Err(error) => {
                 let error = StoreError::Start(error.to_string());
                 // Nobody waits any more when the opening was given up.
@@ -162,11 +171,17 @@ pub(crate) async fn start(start: Start) -> Result<(Committer, DatabaseConnection
         .spawn(body)
         .map_err(|e| StoreError::Start(e.to_string()))?;
     let writer = started.await.map_err(|_| StoreError::Closed)??;
-    Ok((Committer { queue, counted }, writer))
+    let committer = Committer {
+        queue,
+        shelf,
+        counted,
+    };
+    Ok((committer, writer))
 }
 
 async fn run(
     start: Start,
+    shelf: Arc<Shelf>,
     counted: Arc<Counted>,
     receiver: mpsc::Receiver<Message>,
     ready: oneshot::Sender<Result<DatabaseConnection, StoreError>>,
@@ -194,6 +209,7 @@ async fn run(
         writer,
         clock: start.clock,
         ids: start.ids,
+        shelf,
         counted,
     });
     let log = Log {
@@ -232,11 +248,16 @@ impl Pace {
 async fn serve(desk: Arc<Desk>, mut log: Log, mut receiver: mpsc::Receiver<Message>, pace: Pace) {
     let mut messages = Vec::new();
     let mut running = JoinSet::new();
+    let mut turns = Turns::default();
     let mut last = 0;
     loop {
-        if running.len() == pace.lanes || (!running.is_empty() && receiver.len() < SPLIT) {
+        let waiting = receiver.len().saturating_add(turns.waiting());
+        if running.len() == pace.lanes || (!running.is_empty() && waiting < SPLIT) {
             tokio::select! {
-                _ = running.join_next() => log.note_commit(),
+                done = running.join_next_with_id() => {
+                    turns.end(done);
+                    log.note_commit();
+                }
                 () = tokio::time::sleep(GLANCE), if running.len() < pace.lanes => {}
             }
             continue;
@@ -244,8 +265,17 @@ async fn serve(desk: Arc<Desk>, mut log: Log, mut receiver: mpsc::Receiver<Messa
         if last >= LARGE {
             pace.linger(&receiver, last).await;
         }
-        if receiver.recv_many(&mut messages, pace.batch).await == 0 {
-            break;
+        if turns.waiting() == 0 {
+            if receiver.recv_many(&mut messages, pace.batch).await == 0 {
+                break;
+            }
+        } else {
+            let room = pace.batch.saturating_sub(turns.waiting());
+            while messages.len() < room
+                && let Ok(message) = receiver.try_recv()
+            {
+                messages.push(message);
+            }
         }
         let mut ops = Vec::with_capacity(messages.len());
         for message in messages.drain(..) {
@@ -255,14 +285,66 @@ async fn serve(desk: Arc<Desk>, mut log: Log, mut receiver: mpsc::Receiver<Messa
                 Message::Stop => receiver.close(),
             }
         }
+        let ops = turns.next(ops, pace.batch);
         last = ops.len();
         if !ops.is_empty() {
+            let accounts: Vec<AccountId> = ops.iter().map(Op::account).collect();
             let desk = Arc::clone(&desk);
-            running.spawn(async move { desk.commit(ops).await });
+            let batch = running.spawn(async move { desk.commit(ops).await });
+            turns.begin(batch.id(), accounts);
+        } else if !running.is_empty() {
+            // All that wait are behind what is under way.
+            turns.end(running.join_next_with_id().await);
+            log.note_commit();
         }
     }
     while running.join_next().await.is_some() {}
     log.finish().await;
+}
+
+/// Whose turn it is: an account is in one batch at a time. So no batch waits for the locks of another,
+/// and what one leaves on the shelf is there for the next.
+#[derive(Debug, Default)]
+struct Turns {
+    /// What is of accounts that are under way, and what no longer fitted; in order.
+    aside: Vec<Op>,
+    under_way: HashSet<AccountId>,
+    batches: HashMap<Id, Vec<AccountId>>,
+}
+
+impl Turns {
+    fn waiting(&self) -> usize {
+        self.aside.len()
+    }
+
+    /// The next batch: what waited, then what came, without those whose turn it is not.
+    fn next(&mut self, come: Vec<Op>, most: usize) -> Vec<Op> {
+        if self.under_way.is_empty() && self.aside.is_empty() {
+            return come;
+        }
+        let mut ops = Vec::with_capacity(most.min(self.aside.len().saturating_add(come.len())));
+        for op in std::mem::take(&mut self.aside).into_iter().chain(come) {
+            if ops.len() < most && !self.under_way.contains(&op.account()) {
+                ops.push(op);
+            } else {
+                self.aside.push(op);
+            }
+        }
+        ops
+    }
+
+    fn begin(&mut self, batch: Id, accounts: Vec<AccountId>) {
+        self.under_way.extend(&accounts);
+        self.batches.insert(batch, accounts);
+    }
+
+    fn end(&mut self, batch: Option<Result<(Id, ()), JoinError>>) {
+        let batch = batch.map(|ended| ended.map_or_else(|error| error.id(), |(id, ())| id));
+        let accounts = batch.and_then(|batch| self.batches.remove(&batch));
+        for account in accounts.into_iter().flatten() {
+            self.under_way.remove(&account);
+        }
+    }
 }
 
 /// SQLite's write-ahead log, moved into the file beside the commits rather than within them.
@@ -307,6 +389,7 @@ struct Desk {
     writer: DatabaseConnection,
     clock: Arc<dyn Clock>,
     ids: TxnIds,
+    shelf: Arc<Shelf>,
     counted: Arc<Counted>,
 }
 
@@ -354,6 +437,7 @@ impl Desk {
             let was = std::mem::replace(&mut record, Record::Seen);
             match self.attempt(ops, was).await {
                 Err(error) if error.is_duplicate() && was == Record::Unseen => {}
+                Err(error) if error.is_stale() && was == Record::Unseen => self.shelf.was_wrong(),
                 Err(error) if !error.is_poison() && tries < TRIES => {
                     tracing::warn!(%error, tries, "a batch was not committed; trying again");
                     tokio::time::sleep(pause).await;
@@ -368,7 +452,8 @@ impl Desk {
     async fn attempt(&self, ops: &[Op], record: Record) -> Result<Vec<Answer>, StoreError> {
         let tx = db::begin(&self.writer).await?;
         let result = self.write(&tx, ops, record).await;
-        let answers = db::finish(tx, result).await?;
+        let (answers, left) = db::finish(tx, result).await?;
+        self.shelf.put(left);
         let count = u64::try_from(ops.len()).unwrap_or(u64::MAX);
         self.counted.transactions.fetch_add(1, Ordering::Relaxed);
         self.counted.operations.fetch_add(count, Ordering::Relaxed);
@@ -381,16 +466,21 @@ impl Desk {
         tx: &C,
         ops: &[Op],
         record: Record,
-    ) -> Result<Vec<Answer>, StoreError> {
+    ) -> Result<(Vec<Answer>, Left), StoreError> {
         let now = self.clock.now();
+        let leased = ops.iter().filter_map(Op::leased);
+        let leased: BTreeSet<AccountId> = leased.inspect(|a| self.shelf.forget(*a)).collect();
         for op in ops {
             if let Op::GiveBack(back, _) = op {
                 lease::give_back(tx, back, now).await?;
             }
         }
         let settlements: Vec<&Settlement> = ops.iter().filter_map(Op::settlement).collect();
-        let settled = settle::settle_all(tx, &settlements, record, &self.ids, now).await?;
-        let mut settled = settled.into_iter();
+        let done =
+            settle::settle_all(tx, &settlements, record, &self.shelf, &self.ids, now).await?;
+        let mut left = done.left;
+        left.books.retain(|(account, _)| !leased.contains(account));
+        let mut settled = done.answers.into_iter();
         let mut answers = Vec::with_capacity(ops.len());
         for op in ops {
             answers.push(match op {
@@ -401,7 +491,7 @@ impl Desk {
                 Op::GiveBack(..) => Answer::Returned,
             });
         }
-        Ok(answers)
+        Ok((answers, left))
     }
 }
 
@@ -428,6 +518,12 @@ impl Op {
             Self::Lease(ask, _) => ask.account,
             Self::GiveBack(back, _) => back.account,
         }
+    }
+
+    /// The account whose leases it changes.
+    fn leased(&self) -> Option<AccountId> {
+        let is_lease = !matches!(self, Self::Settle(..));
+        is_lease.then(|| self.account())
     }
 
     fn settlement(&self) -> Option<&Settlement> {

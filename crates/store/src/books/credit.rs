@@ -141,7 +141,7 @@ async fn write<C: ConnectionTrait>(
     let mut legs = ENTRIES.rows(backend);
     push_entries(&mut legs, txn);
     legs.run(tx).await?;
-    let text = "UPDATE wallet SET posted = ? WHERE account_id = ?";
+    let text = "UPDATE wallet SET posted = ?, version = version + 1 WHERE account_id = ?";
     db::run(tx, text, vec![balance.get().into(), account.into()]).await?;
     Ok(())
 }

@@ -140,7 +140,8 @@ async fn add<C: ConnectionTrait>(
 ) -> Result<(), StoreError> {
     let more = stored(more);
     if scope == BudgetScope::Wallet {
-        let text = "UPDATE wallet SET leased = leased + ? WHERE account_id = ?";
+        let text = "UPDATE wallet SET leased = leased + ?, version = version + 1 \
+                    WHERE account_id = ?";
         db::run(tx, text, vec![more.into(), account.get().into()]).await?;
         return Ok(());
     }
@@ -321,7 +322,8 @@ pub(crate) async fn free<C: ConnectionTrait>(
 ) -> Result<(), StoreError> {
     let freed: Value = stored(freed).into();
     if scope == BudgetScope::Wallet {
-        let text = "UPDATE wallet SET leased = leased - ? WHERE account_id = ?";
+        let text = "UPDATE wallet SET leased = leased - ?, version = version + 1 \
+                    WHERE account_id = ?";
         db::run(tx, text, vec![freed, account.get().into()]).await?;
         return Ok(());
     }

@@ -24,10 +24,11 @@ pub(crate) static WALLETS: BatchSql = BatchSql::query(
         ("posted", Int),
         ("leased", Int),
         ("credit_limit", Int),
+        ("version", Int),
         ("currency", Text),
         ("status", Text),
     ],
-    "SELECT w.account_id, w.posted, w.leased, w.credit_limit, w.currency, w.status \
+    "SELECT w.account_id, w.posted, w.leased, w.credit_limit, w.version, w.currency, w.status \
      FROM wallet w WHERE w.account_id IN (SELECT v.account_id FROM {rows} v) \
      ORDER BY w.account_id{lock}",
 );
@@ -115,28 +116,30 @@ pub(crate) async fn wallets<C: ConnectionTrait>(
         rows.push([account.get().into()]);
     }
     let [found] = read(tx, [rows]).await?;
-    read_wallets(&found)
+    let wallets = read_wallets(&found);
+    wallets
+        .map(|found| found.map(|(account, wallet, _)| (account, wallet)))
+        .collect()
 }
 
-fn read_wallets(found: &Table) -> Result<BTreeMap<AccountId, Wallet>, StoreError> {
-    let [accounts, posted, leased, credit_limit] = [0, 1, 2, 3].map(|c| found.ints(c));
-    let names = found.texts(4).iter().zip(found.texts(5));
-    let numbers = posted.iter().zip(leased).zip(credit_limit);
-    let wallets = accounts.iter().zip(numbers).zip(names);
-    wallets
-        .map(
-            |((account, ((posted, leased), credit_limit)), (currency, status))| {
-                let wallet = Wallet {
-                    currency: currency_of(currency)?,
-                    posted: Nanos::new(*posted),
-                    leased: amount(*leased),
-                    credit_limit: amount(*credit_limit),
-                    status: status_of(status)?,
-                };
-                Ok((AccountId::new(*account), wallet))
-            },
-        )
-        .collect()
+/// Wallets with their versions.
+fn read_wallets(
+    found: &Table,
+) -> impl Iterator<Item = Result<(AccountId, Wallet, i64), StoreError>> {
+    let columns = [0, 1, 2, 3, 4].map(|c| found.ints(c));
+    let names = found.texts(5).iter().zip(found.texts(6));
+    names.enumerate().map(move |(place, (currency, status))| {
+        let [account, posted, leased, credit_limit, version] =
+            columns.map(|c| c.get(place).copied().unwrap_or_default());
+        let wallet = Wallet {
+            currency: currency_of(currency)?,
+            posted: Nanos::new(posted),
+            leased: amount(leased),
+            credit_limit: amount(credit_limit),
+            status: status_of(status)?,
+        };
+        Ok((AccountId::new(account), wallet, version))
+    })
 }
 
 /// One wallet, locked.
@@ -208,10 +211,22 @@ pub(crate) async fn recorded<C: ConnectionTrait>(
     Ok(recorded)
 }
 
+/// The books of an account as a batch begins with them.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) state: AccountState,
+    /// Counts up with each change of the books.
+    pub(crate) version: i64,
+    /// Whether they were not read and locked by this batch, so that they may have changed.
+    pub(crate) is_guess: bool,
+}
+
 /// What settlements of several accounts look at.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) accounts: BTreeSet<AccountId>,
+    /// Accounts that are only locked.
+    pub(crate) locked: BTreeSet<AccountId>,
     pub(crate) nodes: BTreeSet<(AccountId, NodeId)>,
     pub(crate) scopes: BTreeSet<(AccountId, BudgetScope)>,
 }
@@ -220,11 +235,13 @@ pub(crate) struct Wanted {
 pub(crate) async fn states<C: ConnectionTrait>(
     tx: &C,
     wanted: &Wanted,
-) -> Result<BTreeMap<AccountId, AccountState>, StoreError> {
+) -> Result<BTreeMap<AccountId, Loaded>, StoreError> {
     let backend = tx.get_database_backend();
     let [mut wallets, mut lots] = [WALLETS.rows(backend), LOTS.rows(backend)];
-    for account in &wanted.accounts {
+    for account in wanted.accounts.union(&wanted.locked) {
         wallets.push([account.get().into()]);
+    }
+    for account in &wanted.accounts {
         lots.push([account.get().into()]);
     }
     let mut leases = LEASES.rows(backend);
@@ -241,34 +258,38 @@ pub(crate) async fn states<C: ConnectionTrait>(
         let [wallets, lots, leases, uses] = read(tx, [wallets, lots, leases, uses]).await?;
         (wallets, [lots, leases, uses])
     };
-    let books = read_wallets(&wallets)?
-        .into_iter()
-        .map(|(account, wallet)| {
-            let state = AccountState {
-                account,
-                wallet,
-                lots: Vec::new(),
-                uses: BTreeMap::new(),
-                leases: BTreeMap::new(),
-            };
-            (account, state)
-        });
-    let mut states: BTreeMap<AccountId, AccountState> = books.collect();
+    let books = read_wallets(&wallets).map(|found| {
+        let (account, wallet, version) = found?;
+        let state = AccountState {
+            account,
+            wallet,
+            lots: Vec::new(),
+            uses: BTreeMap::new(),
+            leases: BTreeMap::new(),
+        };
+        let is_guess = false;
+        Ok::<_, StoreError>((
+            account,
+            Loaded {
+                state,
+                version,
+                is_guess,
+            },
+        ))
+    });
+    let mut states: BTreeMap<AccountId, Loaded> = books.collect::<Result<_, _>>()?;
     read_lots(&lots, &mut states)?;
     read_leases(&leases, &mut states)?;
     for used in read_uses(&uses) {
         let (account, scope, budget) = used?;
-        if let Some(state) = states.get_mut(&account) {
+        if let Some(Loaded { state, .. }) = states.get_mut(&account) {
             state.uses.insert(scope, budget.in_use);
         }
     }
     Ok(states)
 }
 
-fn read_lots(
-    found: &Table,
-    states: &mut BTreeMap<AccountId, AccountState>,
-) -> Result<(), StoreError> {
+fn read_lots(found: &Table, states: &mut BTreeMap<AccountId, Loaded>) -> Result<(), StoreError> {
     let columns = [0, 1, 2, 3, 4, 5, 6, 7].map(|c| found.ints(c));
     for (place, kind) in found.texts(8).iter().enumerate() {
         let [
@@ -281,7 +302,7 @@ fn read_lots(
             granted,
             remaining,
         ] = columns.map(|c| c.get(place).copied().unwrap_or_default());
-        let Some(state) = states.get_mut(&AccountId::new(account)) else {
+        let Some(Loaded { state, .. }) = states.get_mut(&AccountId::new(account)) else {
             continue;
         };
         let expires_at = null(expires_at);
@@ -299,15 +320,12 @@ fn read_lots(
     Ok(())
 }
 
-fn read_leases(
-    found: &Table,
-    states: &mut BTreeMap<AccountId, AccountState>,
-) -> Result<(), StoreError> {
+fn read_leases(found: &Table, states: &mut BTreeMap<AccountId, Loaded>) -> Result<(), StoreError> {
     let columns = [1, 2, 3, 4, 5, 6].map(|c| found.ints(c));
     for (place, account) in found.ints(0).iter().enumerate() {
         let [node, kind, subject, unit, window_start, leased] =
             columns.map(|c| c.get(place).copied().unwrap_or_default());
-        let Some(state) = states.get_mut(&AccountId::new(*account)) else {
+        let Some(Loaded { state, .. }) = states.get_mut(&AccountId::new(*account)) else {
             continue;
         };
         let scope = call_row::scope(kind, subject, unit, window_start)?;

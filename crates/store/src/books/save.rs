@@ -9,174 +9,19 @@ use billing_core::meter::{Meter, Usage};
 use billing_core::settlement::{AccountState, SettledCall};
 use sea_orm::{ConnectionTrait, DbBackend};
 
+use super::load::Loaded;
 use crate::call_row;
 use crate::error::StoreError;
 use crate::instant::{micros, stored};
-use crate::rows::Kind::{Int, Text};
-use crate::rows::{BatchSql, Cell, Rows, write};
+use crate::rows::{Cell, Rows, write};
+
+mod statements;
+
+use self::statements::{ATTEMPTS, CHARGES, KEYS, LEASES, LOTS, ROLLUP, UNLISTED, USES, WALLETS};
+pub(in crate::books) use self::statements::{ENTRIES, TXNS};
 
 /// The width of a bucket of the roll-ups, in microseconds: a quarter of an hour.
 pub(crate) const BUCKET_US: i64 = 15 * 60 * 1_000_000;
-
-pub(crate) static ATTEMPTS: BatchSql = BatchSql::new(
-    &[
-        ("account_id", Int),
-        ("call_id", Int),
-        ("seq", Int),
-        ("channel", Text),
-        ("status", Int),
-        ("outcome", Text),
-        ("latency_ms", Int),
-    ],
-    "INSERT{fail} INTO call_attempt ({columns}) SELECT {columns} FROM {rows} v",
-);
-
-pub(crate) static KEYS: BatchSql = BatchSql::new(
-    &[("account_id", Int), ("key", Text), ("call_id", Int)],
-    "INSERT INTO call_idempotency ({columns}) SELECT {columns} FROM {rows} v WHERE true \
-     ON CONFLICT (account_id, key) DO NOTHING",
-);
-
-pub(crate) static UNLISTED: BatchSql = BatchSql::new(
-    &[("account_id", Int), ("call_id", Int)],
-    "INSERT{fail} INTO call_unlisted ({columns}) SELECT {columns} FROM {rows} v",
-);
-
-/// A column of the roll-ups after more was added. None of them is negative; a sum stops at the
-/// largest number that fits, so that no call can keep others out of its bucket.
-macro_rules! summed {
-    ($column:literal) => {
-        concat!(
-            $column,
-            " = CASE WHEN usage_rollup.",
-            $column,
-            " > 9223372036854775807 - excluded.",
-            $column,
-            " THEN 9223372036854775807 ELSE usage_rollup.",
-            $column,
-            " + excluded.",
-            $column,
-            " END"
-        )
-    };
-}
-
-pub(crate) static ROLLUP: BatchSql = BatchSql::new(
-    &[
-        ("account_id", Int),
-        ("bucket_start", Int),
-        ("key_id", Int),
-        ("model", Text),
-        ("calls", Int),
-        ("void_calls", Int),
-        ("prompt_tokens", Int),
-        ("cache_read_tokens", Int),
-        ("answer_tokens", Int),
-        ("charge", Int),
-        ("overrun", Int),
-    ],
-    concat!(
-        "INSERT INTO usage_rollup ({columns}) SELECT {columns} FROM {rows} v WHERE true \
-         ON CONFLICT (account_id, bucket_start, key_id, model) DO UPDATE SET ",
-        summed!("calls"),
-        ", ",
-        summed!("void_calls"),
-        ", ",
-        summed!("prompt_tokens"),
-        ", ",
-        summed!("cache_read_tokens"),
-        ", ",
-        summed!("answer_tokens"),
-        ", ",
-        summed!("charge"),
-        ", ",
-        summed!("overrun"),
-    ),
-);
-
-pub(crate) static WALLETS: BatchSql = BatchSql::new(
-    &[("account_id", Int), ("posted", Int), ("leased", Int)],
-    "UPDATE{fail} wallet SET posted = v.posted, leased = v.leased FROM {rows} v \
-     WHERE wallet.account_id = v.account_id",
-);
-
-pub(crate) static LOTS: BatchSql = BatchSql::new(
-    &[("account_id", Int), ("id", Int), ("remaining", Int)],
-    "UPDATE{fail} lot SET remaining = v.remaining FROM {rows} v \
-     WHERE lot.account_id = v.account_id AND lot.id = v.id",
-);
-
-pub(crate) static USES: BatchSql = BatchSql::new(
-    &[
-        ("account_id", Int),
-        ("kind", Int),
-        ("subject", Int),
-        ("unit", Int),
-        ("window_start", Int),
-        ("used", Int),
-        ("leased", Int),
-    ],
-    "INSERT INTO quota_usage ({columns}) SELECT {columns} FROM {rows} v WHERE true \
-     ON CONFLICT (account_id, kind, subject, unit, window_start) DO UPDATE SET \
-     used = excluded.used, leased = excluded.leased",
-);
-
-pub(crate) static LEASES: BatchSql = BatchSql::new(
-    &[
-        ("account_id", Int),
-        ("node_id", Int),
-        ("kind", Int),
-        ("subject", Int),
-        ("unit", Int),
-        ("window_start", Int),
-        ("amount", Int),
-    ],
-    "UPDATE{fail} lease SET amount = v.amount FROM {rows} v \
-     WHERE lease.account_id = v.account_id AND lease.node_id = v.node_id \
-     AND lease.kind = v.kind AND lease.subject = v.subject AND lease.unit = v.unit \
-     AND lease.window_start = v.window_start",
-);
-
-pub(crate) static TXNS: BatchSql = BatchSql::new(
-    &[
-        ("account_id", Int),
-        ("id", Int),
-        ("kind", Text),
-        ("idem_key", Text),
-        ("fingerprint", Text),
-        ("booked_at", Int),
-        ("balance_after", Int),
-        ("note", Text),
-    ],
-    "INSERT{fail} INTO ledger_txn ({columns}) SELECT {columns} FROM {rows} v",
-);
-
-/// Transactions of settlements that have one leg against the revenue of their calls.
-static CHARGES: BatchSql = BatchSql::new(
-    &[
-        ("account_id", Int),
-        ("id", Int),
-        ("booked_at", Int),
-        ("balance_after", Int),
-        ("code", Text),
-        ("amount", Int),
-        ("lot_id", Int),
-    ],
-    "INSERT{fail} INTO ledger_txn ({columns}, kind, note) SELECT {columns}, 'settlement', '' \
-     FROM {rows} v",
-);
-
-pub(crate) static ENTRIES: BatchSql = BatchSql::new(
-    &[
-        ("account_id", Int),
-        ("txn_id", Int),
-        ("leg", Int),
-        ("code", Text),
-        ("amount", Int),
-        ("lot_id", Int),
-    ],
-    "INSERT{fail} INTO ledger_entry ({columns}) SELECT {columns} FROM {rows} v",
-);
 
 /// What a batch writes, collected account by account.
 #[derive(Debug)]
@@ -270,18 +115,25 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// The books of an account after it, beside what they were.
-    pub(crate) fn books(&mut self, before: &AccountState, after: &AccountState) {
+    /// The books of an account after it, beside what they were. Answers with their version then.
+    pub(crate) fn books(&mut self, loaded: &Loaded, after: &AccountState) -> i64 {
+        let before = &loaded.state;
         let account = after.account.get();
-        if before.wallet != after.wallet {
-            let posted = after.wallet.posted.get();
-            let leased = stored(after.wallet.leased);
-            self.wallets
-                .push([account.into(), posted.into(), leased.into()]);
+        let mut version = loaded.version;
+        if loaded.is_guess || before.wallet != after.wallet {
+            self.wallets.push([
+                account.into(),
+                after.wallet.posted.get().into(),
+                stored(after.wallet.leased).into(),
+                version.into(),
+                before.wallet.posted.get().into(),
+                stored(before.wallet.leased).into(),
+            ]);
+            version = version.saturating_add(1);
         }
-        let remaining: BTreeMap<_, _> = before.lots.iter().map(|l| (l.id, l.remaining)).collect();
-        for lot in &after.lots {
-            if remaining.get(&lot.id) != Some(&lot.remaining) {
+        // Both are in the order in which they are drawn.
+        for (was, lot) in before.lots.iter().zip(&after.lots) {
+            if (was.id, was.remaining) != (lot.id, lot.remaining) {
                 let left = stored(lot.remaining);
                 self.lots
                     .push([account.into(), lot.id.get().into(), left.into()]);
@@ -315,6 +167,7 @@ impl<'a> Page<'a> {
                 ]);
             }
         }
+        version
     }
 
     /// A transaction of the journal, by which the balance came to be.

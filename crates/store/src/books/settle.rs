@@ -3,16 +3,19 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
+use billing_core::budget::BudgetScope;
 use billing_core::call::Settlement;
-use billing_core::id::{AccountId, CallId, LedgerTxnId};
+use billing_core::id::{AccountId, CallId, LedgerTxnId, NodeId};
 use billing_core::ledger::LedgerTxn;
 use billing_core::port::books::{BooksError, Settled};
-use billing_core::settlement::{AccountState, Booking, SettleError, SettledCall, settle};
-use sea_orm::ConnectionTrait;
+use billing_core::settlement::{Booking, SettleError, SettledCall, settle};
+use billing_core::wallet::Lot;
+use sea_orm::{ConnectionTrait, DbBackend};
 use time::OffsetDateTime;
 
-use super::load::{self, Identity, Wanted};
+use super::load::{self, Identity, Loaded, Wanted};
 use super::save::Page;
+use super::shelf::{Shelf, Shelved};
 use crate::error::StoreError;
 use crate::instant::micros;
 use crate::open::TxnIds;
@@ -24,10 +27,27 @@ pub(crate) type Answers = Vec<Result<Settled, BooksError>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Record {
     /// Hardly any call is handed in twice, so none is looked up. When one was, the database refuses
-    /// the batch with [`StoreError::is_duplicate`], and it is to be settled again with a look.
+    /// the batch with [`StoreError::is_duplicate`], and it is to be settled again with a look. So it
+    /// is with books from the shelf that have changed: [`StoreError::is_stale`].
     Unseen,
     /// They are looked up.
     Seen,
+}
+
+/// What a batch came to, once its transaction is committed.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) answers: Answers,
+    /// For the shelf.
+    pub(crate) left: Left,
+}
+
+/// The books as a batch left them.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    pub(crate) books: Vec<(AccountId, Shelved)>,
+    /// Whether some of them were taken from the shelf.
+    pub(crate) was_guessed: bool,
 }
 
 /// Settles calls: those on record are answered from it, the others are charged and written. A call
@@ -36,132 +56,259 @@ pub(crate) async fn settle_all<C: ConnectionTrait>(
     tx: &C,
     batch: &[&Settlement],
     record: Record,
+    shelf: &Shelf,
     ids: &TxnIds,
     now: OffsetDateTime,
-) -> Result<Answers, StoreError> {
-    if batch.is_empty() {
-        return Ok(Vec::new());
-    }
+) -> Result<Done, StoreError> {
+    let mut order: Vec<(AccountId, usize)> = batch.iter().map(|s| s.account).zip(0..).collect();
+    order.sort_unstable();
+    let of_accounts: Vec<OfAccount<'_>> = order
+        .chunk_by(|one, next| one.0 == next.0)
+        .filter_map(|places| {
+            let of = |(_, place): &(AccountId, usize)| Some((*place, *batch.get(*place)?));
+            let account = places.first()?.0;
+            Some(OfAccount::new(
+                account,
+                places.iter().filter_map(of).collect(),
+            ))
+        })
+        .collect();
+    let guesses = match record {
+        Record::Unseen => shelf.take(
+            of_accounts
+                .iter()
+                .filter(|of| of.is_wallet_alone)
+                .map(|of| (of.account, of.nodes.as_slice())),
+        ),
+        Record::Seen => BTreeMap::new(),
+    };
+    let was_guessed = !guesses.is_empty();
     let mut wanted = Wanted::default();
-    for settlement in batch {
-        want(&mut wanted, settlement);
+    for of in &of_accounts {
+        if !guesses.contains_key(&of.account) {
+            of.want(&mut wanted);
+        }
+    }
+    if !wanted.accounts.is_empty() {
+        // All locks of a batch are taken in one go, in order, or it may wait in a circle.
+        wanted.locked.extend(guesses.keys());
     }
     // The books are locked first, so that nobody else records one of the calls after the look.
-    let states = load::states(tx, &wanted).await?;
+    let mut states = load::states(tx, &wanted).await?;
     let recorded = match record {
         Record::Unseen => HashMap::new(),
         Record::Seen => load::recorded(tx, batch.iter().map(|s| (s.account, s.call))).await?,
     };
-    let mut fresh: BTreeMap<AccountId, Vec<&Settlement>> = BTreeMap::new();
-    let mut first = HashMap::with_capacity(batch.len());
-    for (place, settlement) in batch.iter().enumerate() {
-        let call = (settlement.account, settlement.call);
-        if !recorded.contains_key(&call)
-            && let Entry::Vacant(entry) = first.entry(call)
-        {
-            entry.insert((place, Identity::of(settlement)));
-            fresh.entry(call.0).or_default().push(settlement);
-        }
+    states.extend(guesses);
+    let mut book = Book {
+        page: Page::new(tx.get_database_backend(), micros(now)),
+        recorded,
+        ids,
+        now,
+        answers: batch.iter().map(|_| None).collect(),
+        lines: Vec::with_capacity(batch.len()),
+        repeated: Vec::new(),
+        left: Left {
+            books: Vec::with_capacity(of_accounts.len()),
+            was_guessed,
+        },
+    };
+    for of in &of_accounts {
+        book.settle(of, states.remove(&of.account))?;
     }
-    let mut page = Page::new(tx.get_database_backend(), micros(now));
-    let charged = charge(&mut page, states, &fresh, ids, now);
-    let mut settled_calls = HashMap::with_capacity(batch.len());
-    let mut lines: Vec<&Line<'_>> = charged.values().flatten().flatten().collect();
-    // In the order of the table, so that rows are put at its end one after the other.
-    lines.sort_unstable_by_key(|line| line.settled.call);
-    for line in lines {
-        page.call(line.settlement, &line.settled, line.txn);
-        let call = (line.settlement.account, line.settled.call);
-        settled_calls.insert(call, &line.settled);
-    }
-    page.write(tx).await?;
-    Ok(batch
-        .iter()
-        .enumerate()
-        .map(|(place, settlement)| {
-            let call = (settlement.account, settlement.call);
-            let identity = Identity::of(settlement);
-            if let Some((of_id, settled)) = recorded.get(&call) {
-                if *of_id != identity {
-                    return Err(collides(settlement.call));
-                }
-                return Ok(Settled {
-                    call: settled.clone(),
-                    replayed: true,
-                });
-            }
-            let earliest = first.get(&call);
-            if earliest.is_some_and(|(_, earliest)| *earliest != identity) {
-                return Err(collides(settlement.call));
-            }
-            let replayed = earliest.is_some_and(|(earliest, _)| *earliest != place);
-            match charged.get(&settlement.account) {
-                None => Err(BooksError::NoSuchBudget),
-                Some(Err(error)) => Err(refused(error)),
-                Some(Ok(_)) => settled_calls
-                    .get(&call)
-                    .map(|settled| Settled {
-                        call: (*settled).clone(),
-                        replayed,
-                    })
-                    .ok_or_else(|| lost(settlement.call)),
-            }
-        })
-        .collect())
+    book.write(tx).await
 }
 
-fn want(wanted: &mut Wanted, settlement: &Settlement) {
-    let account = settlement.account;
-    wanted.accounts.insert(account);
-    wanted.nodes.insert((account, settlement.node));
-    for (scope, _) in &settlement.held {
-        if *scope != billing_core::budget::BudgetScope::Wallet {
-            wanted.scopes.insert((account, *scope));
+/// The calls of one account in a batch.
+struct OfAccount<'a> {
+    account: AccountId,
+    /// With their places in the batch.
+    calls: Vec<(usize, &'a Settlement)>,
+    nodes: Vec<NodeId>,
+    /// Whether no limit or quota is drawn.
+    is_wallet_alone: bool,
+}
+
+impl<'a> OfAccount<'a> {
+    fn new(account: AccountId, calls: Vec<(usize, &'a Settlement)>) -> Self {
+        let mut nodes = Vec::with_capacity(1);
+        let mut is_wallet_alone = true;
+        for (_, settlement) in &calls {
+            if !nodes.contains(&settlement.node) {
+                nodes.push(settlement.node);
+            }
+            is_wallet_alone &= limits(settlement).next().is_none();
+        }
+        Self {
+            account,
+            calls,
+            nodes,
+            is_wallet_alone,
         }
     }
+
+    fn want(&self, wanted: &mut Wanted) {
+        wanted.accounts.insert(self.account);
+        let nodes = self.nodes.iter().map(|node| (self.account, *node));
+        wanted.nodes.extend(nodes);
+        for (_, settlement) in &self.calls {
+            let scopes = limits(settlement).map(|scope| (self.account, scope));
+            wanted.scopes.extend(scopes);
+        }
+    }
+}
+
+/// What a call draws beside the wallet.
+fn limits(settlement: &Settlement) -> impl Iterator<Item = BudgetScope> {
+    let scopes = settlement.held.iter().map(|(scope, _)| *scope);
+    scopes.filter(|scope| *scope != BudgetScope::Wallet)
 }
 
 /// A call, what it was charged, and where that is booked.
 struct Line<'a> {
+    place: usize,
     settlement: &'a Settlement,
     settled: SettledCall,
     txn: Option<LedgerTxnId>,
 }
 
-type Charged<'a> = Result<Vec<Line<'a>>, SettleError>;
-
-/// Asks the rule, account by account. One whose books it refuses writes nothing; the others go on.
-fn charge<'a>(
-    page: &mut Page<'_>,
-    states: BTreeMap<AccountId, AccountState>,
-    fresh: &BTreeMap<AccountId, Vec<&'a Settlement>>,
-    ids: &TxnIds,
+/// A batch, account by account.
+struct Book<'a, 'b> {
+    page: Page<'a>,
+    recorded: HashMap<(AccountId, CallId), (Identity, SettledCall)>,
+    ids: &'b TxnIds,
     now: OffsetDateTime,
-) -> BTreeMap<AccountId, Charged<'a>> {
-    let mut charged = BTreeMap::new();
-    for (account, before) in states {
-        let calls = fresh.get(&account).map_or(&[][..], Vec::as_slice);
-        let booking = Booking {
-            txn: ids.next(now),
-            now,
-        };
-        let outcome = settle(before.clone(), calls, booking).map(|changes| {
-            let txn = changes.txn.as_ref().map(LedgerTxn::id);
-            page.books(&before, &changes.state);
-            if let Some(txn) = &changes.txn {
-                page.txn(txn, changes.state.wallet.posted.get());
+    answers: Vec<Option<Result<Settled, BooksError>>>,
+    lines: Vec<Line<'a>>,
+    /// Calls that stand in the batch before, by both places.
+    repeated: Vec<(usize, usize)>,
+    left: Left,
+}
+
+impl<'a> Book<'a, '_> {
+    /// Asks the rule. An account whose books it refuses writes nothing; the others go on.
+    fn settle(&mut self, of: &OfAccount<'a>, loaded: Option<Loaded>) -> Result<(), StoreError> {
+        let (fresh, repeated) = self.fresh(of);
+        let refuse = |book: &mut Self, error: &dyn Fn() -> BooksError| {
+            let places = fresh.iter().map(|(place, _)| *place);
+            for place in places.chain(repeated.iter().map(|(place, _)| *place)) {
+                book.answer(place, Err(error()));
             }
-            let settled = changes.calls.into_iter();
-            let lines = calls.iter().zip(settled).map(|(settlement, settled)| Line {
+        };
+        let Some(mut loaded) = loaded else {
+            refuse(self, &|| BooksError::NoSuchBudget);
+            return Ok(());
+        };
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        // As the rule leaves them.
+        loaded.state.lots.sort_by_key(Lot::draw_order);
+        let booking = Booking {
+            txn: self.ids.next(self.now),
+            now: self.now,
+        };
+        let calls: Vec<&Settlement> = fresh.iter().map(|(_, settlement)| *settlement).collect();
+        let changes = match settle(loaded.state.clone(), &calls, booking) {
+            Ok(changes) => changes,
+            Err(_) if loaded.is_guess => return Err(StoreError::Stale),
+            Err(error) => {
+                refuse(self, &|| refused(&error));
+                return Ok(());
+            }
+        };
+        let version = self.page.books(&loaded, &changes.state);
+        if let Some(txn) = &changes.txn {
+            self.page.txn(txn, changes.state.wallet.posted.get());
+        }
+        let txn = changes.txn.as_ref().map(LedgerTxn::id);
+        let lines = fresh.into_iter().zip(changes.calls);
+        self.lines
+            .extend(lines.map(|((place, settlement), settled)| Line {
+                place,
                 settlement,
                 settled,
                 txn,
-            });
-            lines.collect()
-        });
-        charged.insert(account, outcome);
+            }));
+        self.repeated.extend(repeated);
+        let shelved = Shelved::of(changes.state, version, &of.nodes);
+        self.left.books.push((of.account, shelved));
+        Ok(())
     }
-    charged
+
+    /// The calls that are not on record, and those that come again after one of them. The others are
+    /// answered.
+    #[expect(clippy::type_complexity, reason = "two lists of places, used once")]
+    fn fresh(&mut self, of: &OfAccount<'a>) -> (Vec<(usize, &'a Settlement)>, Vec<(usize, usize)>) {
+        let mut fresh = Vec::with_capacity(of.calls.len());
+        let mut repeated = Vec::new();
+        let mut first: HashMap<CallId, (usize, Identity)> = HashMap::new();
+        for (place, settlement) in &of.calls {
+            let (place, call) = (*place, settlement.call);
+            let identity = Identity::of(settlement);
+            if let Some((of_id, settled)) = self.recorded.get(&(of.account, call)) {
+                let settled = Settled {
+                    call: settled.clone(),
+                    replayed: true,
+                };
+                let is_same = *of_id == identity;
+                self.answer(
+                    place,
+                    is_same.then_some(settled).ok_or_else(|| collides(call)),
+                );
+                continue;
+            }
+            match first.entry(call) {
+                Entry::Vacant(entry) => {
+                    entry.insert((place, identity));
+                    fresh.push((place, *settlement));
+                }
+                Entry::Occupied(entry) if entry.get().1 == identity => {
+                    repeated.push((place, entry.get().0));
+                }
+                Entry::Occupied(_) => self.answer(place, Err(collides(call))),
+            }
+        }
+        (fresh, repeated)
+    }
+
+    fn answer(&mut self, place: usize, answer: Result<Settled, BooksError>) {
+        if let Some(empty) = self.answers.get_mut(place) {
+            *empty = Some(answer);
+        }
+    }
+
+    async fn write<C: ConnectionTrait>(mut self, tx: &C) -> Result<Done, StoreError> {
+        if tx.get_database_backend() == DbBackend::Sqlite {
+            // In the order of the table, so that rows are put at its end one after the other.
+            self.lines.sort_unstable_by_key(|line| line.settled.call);
+        }
+        for line in &self.lines {
+            self.page.call(line.settlement, &line.settled, line.txn);
+        }
+        self.page.write(tx).await?;
+        for line in self.lines {
+            if let Some(empty) = self.answers.get_mut(line.place) {
+                let (call, replayed) = (line.settled, false);
+                *empty = Some(Ok(Settled { call, replayed }));
+            }
+        }
+        for (place, earlier) in self.repeated {
+            let Some(Some(Ok(Settled { call, .. }))) = self.answers.get(earlier) else {
+                continue;
+            };
+            let (call, replayed) = (call.clone(), true);
+            if let Some(empty) = self.answers.get_mut(place) {
+                *empty = Some(Ok(Settled { call, replayed }));
+            }
+        }
+        let lost = || BooksError::Inconsistent("a batch lost a call".to_owned());
+        let answers = self.answers.into_iter();
+        Ok(Done {
+            answers: answers.map(|a| a.unwrap_or_else(|| Err(lost()))).collect(),
+            left: self.left,
+        })
+    }
 }
 
 fn refused(error: &SettleError) -> BooksError {
@@ -175,8 +322,4 @@ fn refused(error: &SettleError) -> BooksError {
 
 fn collides(call: CallId) -> BooksError {
     BooksError::Inconsistent(format!("{call} stands for another call already"))
-}
-
-fn lost(call: CallId) -> BooksError {
-    BooksError::Inconsistent(format!("the rule lost call {call}"))
 }

@@ -249,7 +249,7 @@ async fn unpark(
     Ok(true)
 }
 
-const WALLET: &str = "UPDATE wallet SET status = ? WHERE account_id = ?";
+const WALLET: &str = "UPDATE wallet SET status = ?, version = version + 1 WHERE account_id = ?";
 const ACCOUNT: &str = "UPDATE account SET status = ? WHERE id = ?";
 
 async fn set_status(

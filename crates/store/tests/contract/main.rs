@@ -1,6 +1,7 @@
 //! Every port's rules on SQLite and on PostgreSQL, and what only a database can break.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+mod changed;
 mod open;
 mod postgres;
 mod proofs;
