@@ -26,6 +26,7 @@ mod m20261122_000010_deployment;
 mod m20261122_000011_calls;
 mod m20261122_000012_proofs;
 mod m20261122_000013_retention;
+mod m20261122_000014_retention;
 mod m20261122_000015_journal;
 mod m20261122_000016_versions;
 mod step;
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000011_calls::STEP),
             Box::new(m20261122_000012_proofs::STEP),
             Box::new(m20261122_000013_retention::STEP),
+            Box::new(m20261122_000014_retention::STEP),
             Box::new(m20261122_000015_journal::STEP),
             Box::new(m20261122_000016_versions::STEP),
         ]

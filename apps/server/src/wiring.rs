@@ -337,8 +337,8 @@ impl House {
         self.ports.store.purge(self.ports.clock.now()).await
     }
 
-    /// Deletes calls that are older than so many days, of some accounts: how many, and whether all
-    /// accounts were visited since the last round.
+    /// Deletes some of the calls that are older than so many days: how many, and whether nothing is
+    /// left to do for now.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -15,6 +15,21 @@ use crate::error::StoreError;
 /// without a word looks like one to a server that thinks, and nothing else would end the wait.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// How long it may be silent about a statement of a report, a proof or retention: a large account's
+/// takes longer, and no call waits for it.
+const REPORT: Duration = Duration::from_mins(1);
+
+tokio::task_local! {
+    /// How long a statement may take, where that is not [`ANSWER`].
+    static PATIENCE: Duration;
+}
+
+#[cfg(test)]
+tokio::task_local! {
+    /// What was sent by a test's task, so that it can be explained.
+    pub(crate) static SENT: std::sync::Mutex<Vec<Statement>>;
+}
+
 /// Whether a statement was ever not answered in time.
 static WAS_SILENT: AtomicBool = AtomicBool::new(false);
 
@@ -26,11 +41,17 @@ pub(crate) async fn answered<T>(
     if backend == DbBackend::Sqlite {
         return Ok(asked.await?);
     }
-    if let Ok(answer) = tokio::time::timeout(ANSWER, asked).await {
+    let wait = PATIENCE.try_with(|wait| *wait).unwrap_or(ANSWER);
+    if let Ok(answer) = tokio::time::timeout(wait, asked).await {
         return Ok(answer?);
     }
     WAS_SILENT.store(true, Ordering::Relaxed);
     Err(StoreError::Silent)
+}
+
+/// Does work for which no call waits: its statements may take longer.
+pub(crate) async fn patiently<T>(work: impl Future<Output = T>) -> T {
+    PATIENCE.scope(REPORT, work).await
 }
 
 /// Whether connections of this process may be dead without knowing it.
@@ -100,7 +121,10 @@ pub(crate) async fn finish<T, E: From<StoreError>>(
 
 /// A statement with `?` for each value; `{lock}` locks the rows read, where rows can be locked.
 fn statement(backend: DbBackend, text: &str, values: Vec<Value>) -> Statement {
-    Statement::from_sql_and_values(backend, dialect(backend, text), values)
+    let statement = Statement::from_sql_and_values(backend, dialect(backend, text), values);
+    #[cfg(test)]
+    let _ = SENT.try_with(|sent| sent.lock().unwrap().push(statement.clone()));
+    statement
 }
 
 fn dialect(backend: DbBackend, text: &str) -> String {

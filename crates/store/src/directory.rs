@@ -12,7 +12,7 @@ use billing_core::wallet::{AccountStatus, CreditLimitFault};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
-    QuerySelect, Set, SqlErr,
+    QuerySelect, Select, Set, SqlErr,
 };
 use time::OffsetDateTime;
 
@@ -102,24 +102,8 @@ impl Directory for Store {
         after: Option<AccountId>,
         limit: u32,
     ) -> Result<Vec<Account>> {
-        let mut query = account::Entity::find();
-        if let Some(of) = of {
-            let theirs = membership::Entity::find()
-                .select_only()
-                .column(membership::Column::AccountId)
-                .filter(membership::Column::UserId.eq(of.get()));
-            let theirs = sea_orm::QueryTrait::into_query(theirs);
-            query = query.filter(account::Column::Id.in_subquery(theirs));
-        }
-        if let Some(after) = after {
-            query = query.filter(account::Column::Id.gt(after.get()));
-        }
-        let rows = query
-            .order_by_asc(account::Column::Id)
-            .limit(u64::from(limit))
-            .all(&self.db.reader)
-            .await
-            .map_err(db_error)?;
+        let query = accounts(of, after, limit);
+        let rows = query.all(&self.db.reader).await.map_err(db_error)?;
         rows.into_iter().map(read_account).collect()
     }
 
@@ -159,17 +143,8 @@ impl Directory for Store {
         after: Option<KeyId>,
         limit: u32,
     ) -> Result<Vec<ApiKey>> {
-        let mut query =
-            api_key::Entity::find().filter(api_key::Column::AccountId.eq(account.get()));
-        if let Some(after) = after {
-            query = query.filter(api_key::Column::Id.gt(after.get()));
-        }
-        let rows = query
-            .order_by_asc(api_key::Column::Id)
-            .limit(u64::from(limit))
-            .all(&self.db.reader)
-            .await
-            .map_err(db_error)?;
+        let query = keys(account, after, limit);
+        let rows = query.all(&self.db.reader).await.map_err(db_error)?;
         rows.into_iter().map(read_key).collect()
     }
 
@@ -325,6 +300,44 @@ impl Directory for Store {
             .map_err(db_error)?;
         Ok(row.map_or(0, |r| r.position))
     }
+}
+
+/// A page of accounts: all, or those of a user.
+pub(crate) fn accounts(
+    of: Option<UserId>,
+    after: Option<AccountId>,
+    limit: u32,
+) -> Select<account::Entity> {
+    let mut query = account::Entity::find();
+    if let Some(of) = of {
+        let theirs = membership::Entity::find()
+            .select_only()
+            .column(membership::Column::AccountId)
+            .filter(membership::Column::UserId.eq(of.get()));
+        let theirs = sea_orm::QueryTrait::into_query(theirs);
+        query = query.filter(account::Column::Id.in_subquery(theirs));
+    }
+    if let Some(after) = after {
+        query = query.filter(account::Column::Id.gt(after.get()));
+    }
+    query
+        .order_by_asc(account::Column::Id)
+        .limit(u64::from(limit))
+}
+
+/// A page of an account's keys.
+pub(crate) fn keys(
+    account: AccountId,
+    after: Option<KeyId>,
+    limit: u32,
+) -> Select<api_key::Entity> {
+    let mut query = api_key::Entity::find().filter(api_key::Column::AccountId.eq(account.get()));
+    if let Some(after) = after {
+        query = query.filter(api_key::Column::Id.gt(after.get()));
+    }
+    query
+        .order_by_asc(api_key::Column::Id)
+        .limit(u64::from(limit))
 }
 
 /// Sets the terms of an account; `None` when nodes have on lease what this would take away, which

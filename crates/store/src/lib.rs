@@ -17,6 +17,7 @@
 //! -p store schema` to renew `docs/reference/entities.md`.
 
 mod books;
+mod call_list;
 mod call_row;
 mod catalogue;
 mod db;
@@ -27,6 +28,8 @@ mod error;
 #[cfg(test)]
 mod hot_statements;
 mod instant;
+#[cfg(test)]
+mod list_plans;
 mod listen;
 mod look;
 mod nodes;

@@ -7,11 +7,11 @@ use billing_core::money::Nanos;
 use billing_core::port::reports::{
     CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, Reports, UsageGroup, UsageLine,
 };
-use sea_orm::{QueryResult, Value};
+use sea_orm::QueryResult;
 use time::OffsetDateTime;
 
 use crate::books::load;
-use crate::books::save::BUCKET_US;
+use crate::call_list::{Page, bucket_of};
 use crate::call_row;
 use crate::db;
 use crate::error::StoreError;
@@ -51,22 +51,13 @@ impl Reports for Store {
         before: Option<CallId>,
         limit: u32,
     ) -> Result<Vec<CallDetail>, ReportError> {
-        let lists: &[Listed] = if self.is_embedded() {
-            // The queue first: a call that moves meanwhile is found in the list.
-            &[Listed::In("call_unlisted"), Listed::In("account_call")]
-        } else {
-            &[Listed::ByKey]
+        let page = Page {
+            account,
+            filter,
+            before,
+            limit,
         };
-        let mut rows = Vec::new();
-        for list in lists {
-            let (text, values) = page(*list, account, &filter, before, limit);
-            rows.extend(db::all(&self.db.reader, &text, values).await?);
-        }
-        let mut calls = call_row::details(&self.db.reader, &rows).await?;
-        calls.sort_by_key(|call| std::cmp::Reverse(call.id));
-        calls.dedup_by_key(|call| call.id);
-        calls.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(calls)
+        Ok(db::patiently(page.read(&self.db)).await?)
     }
 
     async fn usage(
@@ -96,7 +87,7 @@ impl Reports for Store {
             ])
         );
         let values = vec![account.get().into(), bucket(from).into(), micros(to).into()];
-        let rows = db::all(&self.db.reader, &text, values).await?;
+        let rows = db::patiently(db::all(&self.db.reader, &text, values)).await?;
         let lines = rows.iter().map(|row| usage_line(row, group));
         let mut lines: Vec<UsageLine> = lines.collect::<Result<_, _>>()?;
         if lines.is_empty() && group == UsageGroup::Total {
@@ -116,7 +107,7 @@ impl Reports for Store {
             sums(&["charge"])
         );
         let values = vec![account.get().into(), bucket(since).into(), key.get().into()];
-        let row = db::one(&self.db.reader, &text, values).await?;
+        let row = db::patiently(db::one(&self.db.reader, &text, values)).await?;
         let charge = row.map(|r| sum(&r, "charge")).transpose()?;
         Ok(Nanos::new(charge.unwrap_or(0)))
     }
@@ -130,7 +121,9 @@ impl Reports for Store {
                 "FROM usage_rollup WHERE account_id = w.account_id"
             ),
         );
-        let Some(row) = db::one(&self.db.reader, &text, vec![account.get().into()]).await? else {
+        let values = vec![account.get().into()];
+        let row = db::patiently(db::one(&self.db.reader, &text, values)).await?;
+        let Some(row) = row else {
             return Ok(CreditTotals::default());
         };
         let wallet = load::wallet(&row)?;
@@ -155,7 +148,7 @@ impl Reports for Store {
             before.map_or(i64::MAX, LedgerTxnId::get).into(),
             i64::from(limit).into(),
         ];
-        let heads = db::all(&self.db.reader, text, values).await?;
+        let heads = db::patiently(db::all(&self.db.reader, text, values)).await?;
         let ids: Vec<i64> = heads
             .iter()
             .map(|row| get(row, "id"))
@@ -168,7 +161,7 @@ impl Reports for Store {
                     WHERE account_id = ? AND txn_id >= ? AND txn_id <= ? \
                     ORDER BY txn_id DESC, leg";
         let values = vec![account.get().into(), (*oldest).into(), (*newest).into()];
-        let legs = db::all(&self.db.reader, text, values).await?;
+        let legs = db::patiently(db::all(&self.db.reader, text, values)).await?;
         let mut heads = ids.into_iter().zip(&heads).peekable();
         let mut lines = Vec::with_capacity(legs.len());
         for leg in &legs {
@@ -213,60 +206,7 @@ fn sum(row: &QueryResult, column: &str) -> Result<i64, StoreError> {
 
 /// The start of the quarter of an hour that holds an instant.
 fn bucket(at: OffsetDateTime) -> i64 {
-    let at = micros(at);
-    at.saturating_sub(at.rem_euclid(BUCKET_US))
-}
-
-/// Where the calls of an account stand in order.
-#[derive(Debug, Clone, Copy)]
-enum Listed {
-    /// In the table of calls: its key leads with the account.
-    ByKey,
-    /// In a table of their ids.
-    In(&'static str),
-}
-
-fn page(
-    list: Listed,
-    account: AccountId,
-    filter: &CallFilter,
-    before: Option<CallId>,
-    limit: u32,
-) -> (String, Vec<Value>) {
-    let mut text = match list {
-        Listed::ByKey => "SELECT c.* FROM call c WHERE c.account_id = ? AND c.id < ?".to_owned(),
-        Listed::In(table) => format!(
-            "SELECT c.* FROM {table} l CROSS JOIN call c \
-             WHERE c.id = l.call_id AND c.account_id = l.account_id \
-             AND l.account_id = ? AND l.call_id < ?"
-        ),
-    };
-    let mut values: Vec<Value> = vec![
-        account.get().into(),
-        before.map_or(i64::MAX, CallId::get).into(),
-    ];
-    let mut narrow = |condition: &str, value: Value| {
-        text.push_str(condition);
-        values.push(value);
-    };
-    if let Some(key) = filter.key {
-        narrow(" AND c.key_id = ?", key.get().into());
-    }
-    if let Some(model) = &filter.model {
-        narrow(" AND c.model = ?", model.as_str().into());
-    }
-    if let Some(from) = filter.from {
-        narrow(" AND c.started_at >= ?", micros(from).into());
-    }
-    if let Some(to) = filter.to {
-        narrow(" AND c.started_at < ?", micros(to).into());
-    }
-    let last = match list {
-        Listed::ByKey => " ORDER BY c.id DESC LIMIT ?",
-        Listed::In(_) => " ORDER BY l.call_id DESC LIMIT ?",
-    };
-    narrow(last, i64::from(limit).into());
-    (text, values)
+    bucket_of(micros(at))
 }
 
 fn usage_line(row: &QueryResult, group: UsageGroup) -> Result<UsageLine, StoreError> {

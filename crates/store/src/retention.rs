@@ -1,4 +1,9 @@
 //! Calls are kept for as long as the operator says. The journal and the roll-ups are kept for ever.
+//!
+//! On SQLite calls lie in order of time, so the oldest are deleted first. On PostgreSQL they lie in
+//! order of accounts: a round goes through all accounts, some at a time, and the next one begins
+//! when the line has moved by an hour. Either way a step reads as many rows as it deletes, and one
+//! look-up for each account that it passes.
 
 use billing_core::id::first_id_at;
 use sea_orm::ConnectionTrait;
@@ -8,31 +13,75 @@ use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, micros};
 use crate::open::Store;
+use crate::rows::BatchSql;
+use crate::rows::Kind::Int;
 
-/// How many accounts are visited at a time.
-const ACCOUNTS: i64 = 500;
-/// How many calls are deleted in one transaction.
-const CALLS: usize = 1000;
+/// How many accounts are passed in one step on PostgreSQL.
+const ACCOUNTS: i64 = 1000;
+/// How many calls are deleted in one step on PostgreSQL, where nobody waits for it.
+const CALLS: i64 = 2000;
+/// And on SQLite, where settlements wait for the one writer.
+const CALLS_EMBEDDED: i64 = 250;
+/// By how much the line moves between two rounds.
+const ROUND_US: i64 = 3_600_000_000;
 /// A call's id may be a little older than its start, by the clock of another node: what began so
 /// long before is surely over the line.
 const MARGIN_MS: i64 = 3_600_000;
 
-const VISITED: &str =
-    "SELECT account_id FROM wallet WHERE account_id > ? ORDER BY account_id LIMIT ?";
-const OLD: &str = "SELECT call_id FROM account_call WHERE account_id = ? AND call_id < ? \
-                   ORDER BY call_id LIMIT ?";
-const ATTEMPTS: &str = "DELETE FROM call_attempt WHERE (call_id, account_id) IN \
-    (SELECT call_id, account_id FROM account_call WHERE account_id = ? AND call_id <= ?)";
-const DELETED: &str = "DELETE FROM call WHERE (id, account_id) IN \
-    (SELECT call_id, account_id FROM account_call WHERE account_id = ? AND call_id <= ?)";
-const KEYS: &str = "DELETE FROM call_idempotency WHERE account_id = ? AND call_id <= ?";
+const OLDEST: &str = "SELECT account_id, id FROM call WHERE id < ? ORDER BY id LIMIT ?";
+const VISITED: &str = "SELECT COUNT(*) AS visited, MAX(account_id) AS last FROM \
+    (SELECT account_id FROM wallet WHERE account_id > ? ORDER BY account_id LIMIT ?) w";
+/// An account with many calls is not read as one with as many as the others.
+const BY_KEY: &str = "SET LOCAL enable_bitmapscan = off";
+const OLD: &str = "SELECT o.account_id, o.id FROM \
+    (SELECT account_id FROM wallet WHERE account_id > ? AND account_id <= ? ORDER BY account_id) w \
+    CROSS JOIN LATERAL (SELECT c.account_id, c.id FROM call c \
+    WHERE c.account_id = w.account_id AND c.id < ? ORDER BY c.id LIMIT ?) o \
+    ORDER BY w.account_id LIMIT ?";
+
+/// What is deleted of each call; the call itself is the last.
+static DELETED: [BatchSql; 3] = [
+    of_calls(
+        "DELETE FROM call_attempt WHERE (call_id, account_id) IN \
+         (SELECT v.id, v.account_id FROM {rows} v)",
+    ),
+    of_calls(
+        "DELETE FROM call_idempotency WHERE (account_id, call_id) IN \
+         (SELECT v.account_id, v.id FROM {rows} v)",
+    ),
+    of_calls(
+        "DELETE FROM call WHERE (id, account_id) IN (SELECT v.id, v.account_id FROM {rows} v)",
+    ),
+];
 /// On PostgreSQL the list is the table of calls.
-const LISTED: &str = "DELETE FROM account_call WHERE account_id = ? AND call_id <= ?";
+static UNLISTED: BatchSql = of_calls(
+    "DELETE FROM account_call WHERE (account_id, call_id) IN \
+     (SELECT v.account_id, v.id FROM {rows} v)",
+);
+
+const fn of_calls(template: &'static str) -> BatchSql {
+    BatchSql::new(&[("account_id", Int), ("id", Int)], template)
+}
+
+/// How far retention has come.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    /// Calls are kept from here on, in microseconds since the Unix epoch.
+    since: i64,
+    /// The last account that this round has passed.
+    passed_account: i64,
+    /// The line of the last round that is over.
+    passed_since: i64,
+}
+
+/// A call to be deleted: its account and its id.
+type Old = (i64, i64);
 
 impl Store {
-    /// Deletes calls that began before an instant, with their attempts and keys: those of the next
-    /// accounts, at most 1000 of each. Answers with how many calls are gone and whether the round
-    /// through all accounts is over. To be called now and then, by any number of nodes.
+    /// Deletes calls that began before an instant, with their attempts and keys: a bounded number in
+    /// one step. Answers with how many calls are gone and whether nothing is left to do for now;
+    /// until then it is to be called again. Any number of nodes may do so. On PostgreSQL a call may
+    /// stay for an hour longer.
     ///
     /// The line never goes back: calls are not kept from earlier on again. Proofs of the books
     /// believe the journal about what lies before it.
@@ -40,63 +89,119 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn expire_calls(&self, since: OffsetDateTime) -> Result<(u64, bool), StoreError> {
-        // Known before the first call is gone, so that no proof misses it.
-        let text = "INSERT INTO retention (id, calls_since, passed_account) VALUES (1, ?, ?) \
-            ON CONFLICT (id) DO UPDATE SET calls_since = CASE \
-            WHEN retention.calls_since > excluded.calls_since THEN retention.calls_since \
-            ELSE excluded.calls_since END";
-        let values = vec![micros(since).into(), i64::MIN.into()];
-        db::run(&self.db.writer, text, values).await?;
-        let text = "SELECT passed_account FROM retention WHERE id = 1";
-        let row = db::one(&self.db.writer, text, Vec::new()).await?;
-        let passed = row.map_or(Ok(i64::MIN), |row| get(&row, "passed_account"))?;
-        let values = vec![passed.into(), ACCOUNTS.into()];
-        let rows = db::all(&self.db.reader, VISITED, values).await?;
-        let line = first_id_at((micros(since) / 1000).saturating_sub(MARGIN_MS));
-        let mut gone = 0_u64;
-        let mut last = i64::MIN;
-        for row in &rows {
-            last = get(row, "account_id")?;
-            gone = gone.saturating_add(self.expire_some(last, line).await?);
-        }
-        let is_over = i64::try_from(rows.len()).unwrap_or(i64::MAX) < ACCOUNTS;
-        let next = if is_over { i64::MIN } else { last };
-        let text = "UPDATE retention SET passed_account = ? WHERE id = 1";
-        db::run(&self.db.writer, text, vec![next.into()]).await?;
-        Ok((gone, is_over))
+        db::patiently(async {
+            let line = self.draw_line(micros(since)).await?;
+            if self.is_embedded() {
+                self.expire_oldest(line).await
+            } else {
+                self.expire_of_next_accounts(line).await
+            }
+        })
+        .await
     }
 
-    /// Each account in a transaction of its own, so that settlements wait for none of them long.
-    async fn expire_some(&self, account: i64, line: i64) -> Result<u64, StoreError> {
-        let most = i64::try_from(CALLS).unwrap_or(i64::MAX);
-        let values = vec![account.into(), line.into(), most.into()];
-        let old = db::all(&self.db.reader, OLD, values).await?;
-        let Some(last) = old.last() else {
-            return Ok(0);
-        };
-        let upto: i64 = get(last, "call_id")?;
+    /// Moves the line. It is known before the first call is gone, so that no proof misses one.
+    async fn draw_line(&self, since: i64) -> Result<Line, StoreError> {
+        let text = "INSERT INTO retention (id, calls_since, passed_account) VALUES (1, ?, ?) \
+            ON CONFLICT (id) DO UPDATE SET calls_since = excluded.calls_since \
+            WHERE retention.calls_since < excluded.calls_since";
+        let values = vec![since.into(), i64::MIN.into()];
+        db::run(&self.db.writer, text, values).await?;
+        let text = "SELECT calls_since, passed_account, passed_since FROM retention WHERE id = 1";
+        let row = db::one(&self.db.writer, text, Vec::new()).await?;
+        let row = row.ok_or_else(|| StoreError::unreadable("retention", "it is gone"))?;
+        Ok(Line {
+            since: get(&row, "calls_since")?,
+            passed_account: get(&row, "passed_account")?,
+            passed_since: get(&row, "passed_since")?,
+        })
+    }
+
+    async fn expire_oldest(&self, line: Line) -> Result<(u64, bool), StoreError> {
+        let values = vec![line.first_id().into(), CALLS_EMBEDDED.into()];
+        let old = old(&self.db.reader, OLDEST, values).await?;
         let tx = self.db.begin().await?;
-        let result = self.delete(&tx, account, upto, old.len() < CALLS).await;
+        let result = delete(&tx, &old).await;
+        let gone = db::finish(tx, result).await?;
+        Ok((gone, is_fewer(old.len(), CALLS_EMBEDDED)))
+    }
+
+    async fn expire_of_next_accounts(&self, line: Line) -> Result<(u64, bool), StoreError> {
+        let begins = line.passed_account == i64::MIN;
+        if begins && line.since.saturating_sub(line.passed_since) < ROUND_US {
+            return Ok((0, true));
+        }
+        let values = vec![line.passed_account.into(), ACCOUNTS.into()];
+        let visited = db::one(&self.db.reader, VISITED, values).await?;
+        let visited = visited.ok_or_else(|| StoreError::unreadable("wallet", "no count"))?;
+        let count: i64 = get(&visited, "visited")?;
+        let last: Option<i64> = get(&visited, "last")?;
+        let last = last.unwrap_or(i64::MAX);
+        let tx = self.db.begin().await?;
+        let result = async {
+            db::run(&tx, BY_KEY, Vec::new()).await?;
+            let values = vec![
+                line.passed_account.into(),
+                last.into(),
+                line.first_id().into(),
+                CALLS.into(),
+                CALLS.into(),
+            ];
+            let old = old(&tx, OLD, values).await?;
+            let gone = delete(&tx, &old).await?;
+            let are_all = is_fewer(old.len(), CALLS);
+            let is_over = are_all && count < ACCOUNTS;
+            // The account at which a full batch ends may have more: it is visited again.
+            let passed = match old.last() {
+                Some((account, _)) if !are_all => account.saturating_sub(1),
+                _ => last,
+            };
+            let (passed, round) = if is_over {
+                (i64::MIN, line.since)
+            } else {
+                (passed, line.passed_since)
+            };
+            let text = "UPDATE retention SET passed_account = ?, passed_since = ? WHERE id = 1";
+            db::run(&tx, text, vec![passed.into(), round.into()]).await?;
+            Ok::<_, StoreError>((gone, is_over))
+        };
+        let result = result.await;
         db::finish(tx, result).await
     }
+}
 
-    async fn delete<C: ConnectionTrait>(
-        &self,
-        tx: &C,
-        account: i64,
-        upto: i64,
-        is_last: bool,
-    ) -> Result<u64, StoreError> {
-        let values = || vec![account.into(), upto.into()];
-        db::run(tx, ATTEMPTS, values()).await?;
-        let gone = db::run(tx, DELETED, values()).await?;
-        if self.is_embedded() {
-            db::run(tx, LISTED, values()).await?;
-        }
-        // They are looked through from the first to the last, so only once.
-        if is_last {
-            db::run(tx, KEYS, values()).await?;
-        }
-        Ok(gone)
+async fn old<C: ConnectionTrait>(
+    db: &C,
+    text: &str,
+    values: Vec<sea_orm::Value>,
+) -> Result<Vec<Old>, StoreError> {
+    let rows = db::all(db, text, values).await?;
+    let read = |row| Ok((get(row, "account_id")?, get(row, "id")?));
+    rows.iter().map(read).collect()
+}
+
+impl Line {
+    /// All calls with smaller ids go.
+    fn first_id(&self) -> i64 {
+        first_id_at((self.since / 1000).saturating_sub(MARGIN_MS))
     }
+}
+
+fn is_fewer(found: usize, most: i64) -> bool {
+    i64::try_from(found).is_ok_and(|found| found < most)
+}
+
+async fn delete<C: ConnectionTrait>(tx: &C, old: &[Old]) -> Result<u64, StoreError> {
+    let backend = tx.get_database_backend();
+    let is_embedded = backend == sea_orm::DbBackend::Sqlite;
+    let lists = Some(&UNLISTED).filter(|_| is_embedded);
+    let mut gone = 0;
+    for statement in lists.into_iter().chain(&DELETED) {
+        let mut rows = statement.rows(backend);
+        for (account, id) in old {
+            rows.push([(*account).into(), (*id).into()]);
+        }
+        gone = rows.run(tx).await?;
+    }
+    Ok(gone)
 }

@@ -40,7 +40,8 @@ pub trait Reports: Send + Sync + Debug {
         key: &str,
     ) -> Result<Option<CallId>, ReportError>;
 
-    /// The calls of an account before one, newest first.
+    /// The calls of an account before one, newest first. A filter relies on it that a call's id was
+    /// made within five minutes of its start.
     ///
     /// # Errors
     /// [`ReportError`].

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use billing_core::call::{Attempt, Basis, UsageSource};
-use billing_core::id::{AccountId, CallId, PriceVersionId};
+use billing_core::call::{Attempt, Basis, Settlement, UsageSource};
+use billing_core::id::{AccountId, CallId, PriceVersionId, first_id_at};
 use billing_core::ledger::{LedgerCode, LedgerKind};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
 use billing_core::port::reports::{CallFilter, UsageGroup};
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use crate::World;
 use crate::world::NOON;
@@ -24,6 +24,7 @@ macro_rules! reports_contract {
             a_call_is_found_by_its_idempotency_key
             calls_are_listed_newest_first_and_paged
             calls_are_filtered
+            rare_calls_are_found_among_many
             totals_are_those_of_the_calls
             totals_stop_at_the_largest_that_fits
             totals_of_nothing_are_zero
@@ -150,7 +151,7 @@ pub async fn calls_are_filtered(world: World) {
         let mut call = world.call(0, 0);
         call.key = key;
         call.model = ModelName::new(model);
-        call.facts.started_at = NOON + Duration::hours(hour);
+        begins(&mut call, NOON + Duration::hours(hour));
         calls.push(call.call);
         world.settle(call).await;
     }
@@ -190,6 +191,51 @@ pub async fn calls_are_filtered(world: World) {
         Some(NOON + Duration::hours(2)),
     );
     assert_eq!(list(CallFilter { from, to, ..all() }).await, [calls[1]]);
+}
+
+/// Wherever they lie among others, and page by page.
+pub async fn rare_calls_are_found_among_many(world: World) {
+    let rare = world.new_key(world.account, None).await;
+    let mut expected = Vec::new();
+    for minutes in 0..240 {
+        let mut call = world.call(0, 0);
+        // At both ends, in one quarter hour, across a quarter hour's end, and far apart.
+        if [0, 1, 14, 15, 100, 101, 239].contains(&minutes) {
+            call.key = rare;
+        }
+        begins(&mut call, NOON + Duration::minutes(minutes));
+        if call.key == rare {
+            expected.push(call.call);
+        }
+        world.settle(call).await;
+    }
+    expected.reverse();
+    let filter = CallFilter {
+        key: Some(rare),
+        ..CallFilter::default()
+    };
+    for limit in [1, 2, 3, 9] {
+        let mut found: Vec<CallId> = Vec::new();
+        loop {
+            let reports = &world.ports.reports;
+            let before = found.last().copied();
+            let page = reports.calls(world.account, filter.clone(), before, limit);
+            let page = page.await.unwrap();
+            let is_last = page.len() < usize::try_from(limit).unwrap();
+            found.extend(page.iter().map(|call| call.id));
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "by {limit}");
+    }
+}
+
+/// As a node makes them: its id and its start are of one moment.
+fn begins(call: &mut Settlement, at: OffsetDateTime) {
+    let ms = i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap();
+    call.call = CallId::new(first_id_at(ms) + call.call.get());
+    call.facts.started_at = at;
 }
 
 /// Grouped, and bounded by whole quarter hours.
