@@ -15,7 +15,7 @@ use testkit::World;
 use testkit::world::NOON;
 use tokio::runtime::Runtime;
 
-use crate::callers::Callers;
+use crate::callers::{self, Callers};
 use crate::funded;
 use crate::grown::{self, Size};
 
@@ -24,6 +24,30 @@ const ACTIVE: i64 = 1000;
 /// How often each thing is done in a round.
 const TIMES: i64 = 60;
 
+/// The names of what is seen of settlements: time, and processor time here and of the server.
+#[derive(Debug, Clone, Copy)]
+struct Settling {
+    wall: &'static str,
+    cpu: &'static str,
+    server: &'static str,
+}
+
+const HOT: Settling = Settling {
+    wall: "settle_hot_us",
+    cpu: "settle_hot_cpu_us",
+    server: "settle_hot_server_cpu_us",
+};
+const NEAR: Settling = Settling {
+    wall: "settle_near_us",
+    cpu: "settle_near_cpu_us",
+    server: "settle_near_server_cpu_us",
+};
+const FAR: Settling = Settling {
+    wall: "settle_far_us",
+    cpu: "settle_far_cpu_us",
+    server: "settle_far_server_cpu_us",
+};
+
 /// An open store over a grown database.
 pub(crate) struct Grown {
     size: Size,
@@ -31,8 +55,8 @@ pub(crate) struct Grown {
     runtime: Runtime,
     store: Store,
     world: World,
-    hot: Callers,
-    active: Callers,
+    /// Whose calls are settled, by the figure's name.
+    callers: [(Settling, Callers); 3],
     /// How many accounts were seen by [`Grown::cold`].
     seen: i64,
     /// Every figure of every round.
@@ -53,20 +77,22 @@ impl Grown {
             let world = funded::world(&store, clock, keep).await;
             (store, world)
         });
-        let active: Vec<AccountId> = (1..=size.accounts.min(ACTIVE))
-            .map(funded::account)
-            .collect();
-        runtime.block_on(funded::take_leases(&store, world.node, &active));
-        let hot = Callers::new(store.clone(), &world, vec![grown::first()]);
-        let callers = Callers::new(store.clone(), &world, active);
+        let active = size.accounts.min(ACTIVE);
+        let near: Vec<AccountId> = (1..=active).map(funded::account).collect();
+        let far: Vec<AccountId> = (0..active).map(|i| spread(i, size)).collect();
+        let mut both = [near.clone(), far.clone()].concat();
+        both.sort_unstable();
+        both.dedup();
+        runtime.block_on(funded::take_leases(&store, world.node, &both));
+        let callers = [(HOT, vec![grown::first()]), (NEAR, near), (FAR, far)];
+        let callers = callers.map(|(name, who)| (name, Callers::new(store.clone(), &world, who)));
         Self {
             size,
             url: url.to_owned(),
             runtime,
             store,
             world,
-            hot,
-            active: callers,
+            callers,
             seen: ACTIVE,
             figures,
         }
@@ -76,18 +102,89 @@ impl Grown {
         self.figures.entry(name).or_default().push(figure);
     }
 
-    /// Settlements of one account and of the active ones, in microseconds each.
+    /// Settlements of one account, of a thousand neighbours, and of a thousand that are spread over
+    /// all: in microseconds each.
     pub(crate) fn settle(&mut self, time: Duration) {
         let handle = self.runtime.handle().clone();
-        let seen = self.hot.settle(&handle, 256, time);
-        self.note("settle_hot_us", 1e6 / seen["per_second"]);
-        self.note("settle_hot_cpu_us", seen["cpu_us"]);
-        let seen = self.active.settle(&handle, 256, time);
-        self.note("settle_active_us", 1e6 / seen["per_second"]);
-        self.note("settle_active_cpu_us", seen["cpu_us"]);
-        // As the server does beside the calls.
+        for place in 0..self.callers.len() {
+            let (name, callers) = &self.callers[place];
+            let name = *name;
+            let before = self.server_cpu();
+            let seen = callers.settle(&handle, 256, time);
+            let server = self.server_cpu() - before;
+            self.note(name.wall, 1e6 / seen["per_second"]);
+            self.note(name.cpu, seen["cpu_us"]);
+            if self.is_postgres() {
+                self.note(name.server, server * 1e6 / seen["settled"]);
+            }
+        }
+        self.list();
+    }
+
+    fn is_postgres(&self) -> bool {
+        self.url.starts_with("postgres")
+    }
+
+    /// As the server does beside the calls.
+    fn list(&self) {
         let listed = async { while self.store.list_pending_calls(5000).await.unwrap() > 0 {} };
         self.runtime.block_on(listed);
+    }
+
+    /// Seconds of processor time that the sessions of this database have used.
+    fn server_cpu(&self) -> f64 {
+        let (_, name) = self.url.rsplit_once('/').unwrap();
+        let name = format!(" {name} ");
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let sessions = processes.filter_map(|process| {
+            let title = std::fs::read_to_string(process.path().join("cmdline")).ok()?;
+            let is_one = title.starts_with("postgres:") && title.contains(&name);
+            is_one
+                .then(|| callers::cpu_seconds_of(&process.path()))
+                .flatten()
+        });
+        sessions.sum()
+    }
+
+    /// Deletes calls that are too old: as fast as it can, then with rests beside settlements, which
+    /// are timed with and without it.
+    pub(crate) fn retention(&self, time: Duration) -> serde_json::Value {
+        let since = NOON - time::Duration::days(45);
+        let expire = async |time: Duration, rest: u32| {
+            let (begun, mut gone) = (Instant::now(), 0);
+            let mut longest = Duration::ZERO;
+            while begun.elapsed() < time {
+                let step = Instant::now();
+                let (calls, is_over) = self.store.expire_calls(since).await.unwrap();
+                longest = longest.max(step.elapsed());
+                gone += calls;
+                if is_over {
+                    break;
+                }
+                tokio::time::sleep(step.elapsed() * rest).await;
+            }
+            (
+                gone as f64 / begun.elapsed().as_secs_f64(),
+                longest.as_secs_f64() * 1e3,
+            )
+        };
+        let (alone, longest) = self.runtime.block_on(expire(time, 0));
+        let handle = self.runtime.handle().clone();
+        let settle = || self.callers[2].1.settle(&handle, 64, time);
+        let without = settle();
+        let (beside, with) = std::thread::scope(|scope| {
+            let expiring = scope.spawn(|| self.runtime.block_on(expire(time, 4)));
+            let with = settle();
+            (expiring.join().unwrap(), with)
+        });
+        let again = settle();
+        self.list();
+        serde_json::json!({
+            "calls_per_second": alone,
+            "longest_step_ms": longest,
+            "calls_per_second_with_rests": beside.0,
+            "settled_without_with_without": [without, with, again],
+        })
     }
 
     /// The first call of accounts that no node has seen yet: the key, then a lease.
@@ -95,9 +192,8 @@ impl Grown {
         let (mut keys, mut leases) = (Vec::new(), Vec::new());
         for _ in 0..TIMES {
             self.seen += 1;
-            // Spread over all accounts; where there are few, they come again.
-            let number = 1 + (self.seen * 15_485_863) % self.size.accounts;
-            let (store, account) = (&self.store, funded::account(number));
+            let account = spread(self.seen, self.size);
+            let (store, number) = (&self.store, account.get() - funded::account(0).get());
             let (key, lease) = self.runtime.block_on(async {
                 let begun = Instant::now();
                 let caller = store.caller(grown::hash(number * 3)).await.unwrap();
@@ -134,7 +230,16 @@ impl Grown {
             ..CallFilter::default()
         };
         let month = NOON - time::Duration::days(30);
-        let half = funded::account(self.size.accounts / 2);
+        let of_rare_key = CallFilter {
+            key: Some(KeyId::new(grown::RARE_KEY)),
+            ..CallFilter::default()
+        };
+        let of_day = CallFilter {
+            from: Some(NOON - time::Duration::days(46)),
+            to: Some(NOON - time::Duration::days(45)),
+            ..CallFilter::default()
+        };
+        let half = funded::account((self.size.accounts / 2).max(1));
         self.time("calls_first_page_us", || {
             store.calls(first, all.clone(), None, 50)
         });
@@ -143,6 +248,12 @@ impl Grown {
         });
         self.time("calls_of_key_us", || {
             store.calls(first, of_key.clone(), None, 50)
+        });
+        self.time("calls_of_rare_key_us", || {
+            store.calls(first, of_rare_key.clone(), None, 50)
+        });
+        self.time("calls_of_day_us", || {
+            store.calls(first, of_day.clone(), None, 50)
         });
         self.time("usage_by_model_us", || {
             store.usage(first, month, NOON, UsageGroup::Model)
@@ -172,6 +283,11 @@ impl Grown {
         let median = median_us(&mut waits);
         self.note(name, median);
     }
+}
+
+/// Accounts without a pattern: each comes once before one comes again.
+fn spread(turn: i64, size: Size) -> AccountId {
+    funded::account(1 + (turn * 15_485_863) % size.accounts)
 }
 
 /// A call in the middle of an account's list.

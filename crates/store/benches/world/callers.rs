@@ -1,16 +1,16 @@
 //! Callers that settle one call after the other, as requests do.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use billing_core::call::{Basis, Settlement, UsageSource};
-use billing_core::id::{AccountId, CallId, IdSequence};
+use billing_core::id::{AccountId, CallId, first_id_at};
 use billing_core::meter::{Meter, Usage};
 use billing_core::port::books::Books;
 use store::Store;
 use testkit::World;
+use testkit::world::NOON;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -21,7 +21,10 @@ pub(crate) struct Callers {
     accounts: Vec<AccountId>,
 }
 
-/// What callers saw: settlements a second, how many shared a transaction, waits in milliseconds,
+/// The calls of this process, in order. Their ids are of noon, when all of them begin.
+static TURN: AtomicI64 = AtomicI64::new(0);
+
+/// What callers saw: settlements, also a second, how many shared a transaction, waits in milliseconds,
 /// and the CPU of this process for one settlement in microseconds (callers included, the database
 /// server's not).
 pub(crate) type Seen = BTreeMap<&'static str, f64>;
@@ -45,25 +48,25 @@ impl Callers {
 
     /// Lets so many callers settle one call after the other, each account in its turn.
     pub(crate) fn settle(&self, runtime: &Handle, callers: usize, time: Duration) -> Seen {
-        let turn = Arc::new(AtomicU64::new(0));
         let before = self.store.committed();
         let (start, cpu) = (Instant::now(), cpu_seconds());
         let end = start + time;
-        // In order of time, as the ids of calls are.
-        let first = IdSequence::new(0).next(unix_ms());
+        let noon = i64::try_from(NOON.unix_timestamp_nanos() / 1_000_000).unwrap();
+        let first = first_id_at(noon);
         let mut waits = runtime.block_on(async {
             let mut tasks = JoinSet::new();
             for _ in 0..callers {
-                let (store, turn) = (self.store.clone(), Arc::clone(&turn));
+                let store = self.store.clone();
                 let (call, accounts) = (self.model.clone(), self.accounts.clone());
                 tasks.spawn(async move {
                     let mut waits = Vec::new();
                     while Instant::now() < end {
-                        let turn = turn.fetch_add(1, Ordering::Relaxed);
-                        let place = usize::try_from(spread(turn)).unwrap() % accounts.len();
+                        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+                        let place = spread(turn.unsigned_abs());
+                        let place = usize::try_from(place).unwrap() % accounts.len();
                         let mut call = call.clone();
                         call.account = accounts[place];
-                        call.call = CallId::new(first + i64::try_from(turn).unwrap());
+                        call.call = CallId::new(first + turn);
                         let begun = Instant::now();
                         store.settle(call).await.unwrap();
                         waits.push(begun.elapsed());
@@ -83,6 +86,7 @@ impl Callers {
         };
         let commits = after.transactions - before.transactions;
         Seen::from([
+            ("settled", settled as f64),
             ("per_second", settled as f64 / took),
             ("per_commit", settled as f64 / commits as f64),
             ("p50_ms", ms(0.5)),
@@ -94,10 +98,15 @@ impl Callers {
 
 /// CPU seconds that this process has used.
 fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let (_, fields) = stat.rsplit_once(')').unwrap();
+    cpu_seconds_of(std::path::Path::new("/proc/self")).unwrap()
+}
+
+/// CPU seconds that a process has used, unless it is gone.
+pub(crate) fn cpu_seconds_of(process: &std::path::Path) -> Option<f64> {
+    let stat = std::fs::read_to_string(process.join("stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
     let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks.map(|t| t.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+    Some(ticks.map(|t| t.parse::<f64>().unwrap()).sum::<f64>() / 100.0)
 }
 
 /// Numbers without a pattern, the same in each run.
@@ -106,10 +115,4 @@ fn spread(n: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (x ^ (x >> 31)) >> 1
-}
-
-fn unix_ms() -> i64 {
-    let now = std::time::SystemTime::now();
-    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
-    i64::try_from(since.as_millis()).unwrap()
 }
