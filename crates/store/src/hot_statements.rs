@@ -148,7 +148,7 @@ async fn check(url: &str, keep: impl std::any::Any + Send + Sync) {
 }
 
 /// Goes the whole way of money: credit, leases of several budgets, calls of every kind, returns.
-async fn play(store: &Store, world: &mut World) -> Vec<Statement> {
+pub(crate) async fn play(store: &Store, world: &mut World) -> Vec<Statement> {
     let limited = world.new_key(world.account, Some(1_000_000)).await;
     let budget = BudgetScope::KeyLimit {
         key: limited,

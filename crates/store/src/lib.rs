@@ -34,6 +34,8 @@ mod listen;
 mod look;
 mod nodes;
 mod open;
+#[cfg(test)]
+mod partitioned;
 mod purge;
 mod reports;
 mod retention;

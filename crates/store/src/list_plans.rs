@@ -40,8 +40,14 @@ fn lists_read_their_page_on_postgresql() {
 }
 
 async fn check(url: &str) {
-    let store = &filled::empty(url).await;
-    filled::fill(store).await;
+    let store = filled::empty(url).await;
+    filled::fill(&store).await;
+    check_filled(&store).await;
+    check_retention(&store).await;
+}
+
+/// That lists and reports of a filled store read their page.
+pub(crate) async fn check_filled(store: &Store) {
     let without_index = Statement::from_string(
         store.db.backend(),
         "SELECT * FROM call WHERE status = 500 ORDER BY charge",
@@ -49,16 +55,26 @@ async fn check(url: &str) {
     let found = faults(store, &[], &without_index, FEW).await;
     assert!(!found.is_empty(), "a scan is not found");
     for (what, sent) in sent(store).await {
-        assert!(!sent.is_empty(), "{what}: nothing was sent");
-        let (settings, sent): (Vec<_>, Vec<_>) = sent
-            .into_iter()
-            .partition(|s| s.sql.starts_with("SET LOCAL"));
-        let settings: Vec<String> = settings.into_iter().map(|s| s.sql).collect();
-        for statement in sent {
-            let most = if what == "retention" { STEP } else { FEW };
-            let faults = faults(store, &settings, &statement, most).await;
-            assert_eq!(faults, Vec::<String>::new(), "{what}: {}", statement.sql);
-        }
+        assert_few(store, what, sent, FEW).await;
+    }
+}
+
+/// Where it begins: half a day of calls goes, and one step reads what it deletes.
+async fn check_retention(store: &Store) {
+    let since = NOON - Duration::hours(12);
+    let sent = heard(store.expire_calls(since)).await.0;
+    assert_few(store, "retention", sent, STEP).await;
+}
+
+async fn assert_few(store: &Store, what: &str, sent: Vec<Statement>, most: i64) {
+    assert!(!sent.is_empty(), "{what}: nothing was sent");
+    let (settings, sent): (Vec<_>, Vec<_>) = sent
+        .into_iter()
+        .partition(|s| s.sql.starts_with("SET LOCAL"));
+    let settings: Vec<String> = settings.into_iter().map(|s| s.sql).collect();
+    for statement in sent {
+        let faults = faults(store, &settings, &statement, most).await;
+        assert_eq!(faults, Vec::<String>::new(), "{what}: {}", statement.sql);
     }
 }
 
@@ -82,9 +98,6 @@ async fn sent(store: &Store) -> Sent {
     }
     let keys = directory::keys(LARGE, Some(KeyId::new(1)), PAGE);
     sent.push(("keys", vec![keys.build(backend)]));
-    // Where it begins: half a day of calls goes, and one step reads what it deletes.
-    let since = NOON - Duration::hours(12);
-    sent.push(("retention", heard(store.expire_calls(since)).await.0));
     sent
 }
 
@@ -155,7 +168,7 @@ async fn totals(store: &Store) -> Sent {
 }
 
 /// What a future sends, and its answer.
-async fn heard<T>(asked: impl Future<Output = T>) -> (Vec<Statement>, T) {
+pub(crate) async fn heard<T>(asked: impl Future<Output = T>) -> (Vec<Statement>, T) {
     let heard = async {
         let answer = asked.await;
         let sent = db::SENT.with(|sent| std::mem::take(&mut *sent.lock().unwrap()));

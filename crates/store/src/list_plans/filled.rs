@@ -74,7 +74,7 @@ fn people(backend: DbBackend) -> Vec<String> {
         ),
         format!(
             "INSERT INTO api_key (id, account_id, name, hash, visible_prefix, models, cap_output, \
-             created_at) {keys} SELECT i, 1001 + i / 300, 'k', {blob}, 'tg-', '[]', {no}, 0 FROM n"
+             created_at) {keys} SELECT 100000 + i, 1001 + i / 300, 'k', {blob}, 'tg-', '[]', {no}, 0 FROM n"
         ),
         format!("INSERT INTO \"user\" {users} SELECT i, 'u' || i, '', {no}, 0 FROM n"),
         format!(
