@@ -21,8 +21,8 @@ pub(crate) struct Callers {
     accounts: Vec<AccountId>,
 }
 
-/// The calls of this process, in order. Their ids are of noon, when all of them begin.
-static TURN: AtomicI64 = AtomicI64::new(0);
+/// The next call of this process. All of them begin at noon, after those that are there already.
+static TURN: AtomicI64 = AtomicI64::new(1);
 
 /// What callers saw: settlements, also a second, how many shared a transaction, waits in milliseconds,
 /// and the CPU of this process for one settlement in microseconds (callers included, the database
