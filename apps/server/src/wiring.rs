@@ -39,7 +39,7 @@ pub(crate) use store::{Listener, Look, NEWS, SpoolOpenError, SpoolView, Store, S
 
 /// How long a start waits for the leases of nodes that are gone.
 const SWEEP: Duration = Duration::from_secs(2);
-/// How long a commit waits for more settlements under load. With few calls in flight none waits.
+/// How long a commit waits for more settlements at most, where processor time is short.
 const LINGER: Duration = Duration::from_millis(3);
 
 /// Why the parts could not be put together.

@@ -43,7 +43,7 @@ pub struct StoreConfig {
     pub clock: Arc<dyn Clock>,
     /// Connections that read on SQLite; all connections but the committer's on PostgreSQL.
     pub connections: u32,
-    /// How long the committer waits for more while batches are large; none while few wait.
+    /// The longest that the committer lets a batch gather; with none, it commits what waits at once.
     pub linger: Duration,
     /// How many settlements and leases share a transaction at most.
     pub batch: usize,

@@ -1,0 +1,140 @@
+//! Where batches are committed: one transaction each, tried again while the database fails, and taken
+//! apart where the database refuses it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use billing_core::call::Settlement;
+use billing_core::id::AccountId;
+use billing_core::port::clock::Clock;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+
+use super::Counted;
+use super::op::{self, Answer, Op};
+use crate::books::settle::{Left, Record};
+use crate::books::shelf::Shelf;
+use crate::books::{lease, settle};
+use crate::db;
+use crate::error::StoreError;
+use crate::open::TxnIds;
+
+/// How often a batch is tried while the database fails.
+const TRIES: u32 = 4;
+
+/// Where batches are committed.
+pub(super) struct Desk {
+    pub(super) writer: DatabaseConnection,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: TxnIds,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) counted: Arc<Counted>,
+}
+
+impl Desk {
+    /// Commits and answers. A batch that the database refuses is taken apart until what it refuses
+    /// stands alone, so that nobody else suffers from it.
+    pub(super) async fn commit(&self, ops: Vec<Op>) {
+        let mut groups = vec![ops];
+        while let Some(group) = groups.pop() {
+            match self.persist(&group).await {
+                Ok(answers) => op::tell(group.into_iter().zip(answers)),
+                Err(error) if error.is_poison() && group.len() > 1 => {
+                    tracing::error!(%error, calls = group.len(), "a batch was refused; taking it apart");
+                    groups.extend(apart(group));
+                }
+                Err(error) => {
+                    tracing::error!(%error, waiting = group.len(), "settlements were not committed");
+                    let error = Arc::new(error);
+                    for op in group {
+                        op.fail(StoreError::Shared(Arc::clone(&error)).into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tries until the database answers, a bounded number of times. From the second time on a look
+    /// is taken for what is on record: the first may have been committed and its answer lost.
+    async fn persist(&self, ops: &[Op]) -> Result<Vec<Answer>, StoreError> {
+        let mut pause = Duration::from_millis(20);
+        let mut tries = 1;
+        let mut record = Record::Unseen;
+        loop {
+            let was = std::mem::replace(&mut record, Record::Seen);
+            match self.attempt(ops, was).await {
+                Err(error) if error.is_duplicate() && was == Record::Unseen => {}
+                Err(error) if error.is_stale() && was == Record::Unseen => self.shelf.was_wrong(),
+                Err(error) if !error.is_poison() && tries < TRIES => {
+                    tracing::warn!(%error, tries, "a batch was not committed; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = pause.saturating_mul(4);
+                    tries = tries.saturating_add(1);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn attempt(&self, ops: &[Op], record: Record) -> Result<Vec<Answer>, StoreError> {
+        let tx = db::begin(&self.writer).await?;
+        let result = self.write(&tx, ops, record).await;
+        let (answers, left) = db::finish(tx, result).await?;
+        self.shelf.put(left);
+        let count = u64::try_from(ops.len()).unwrap_or(u64::MAX);
+        self.counted.transactions.fetch_add(1, Ordering::Relaxed);
+        self.counted.operations.fetch_add(count, Ordering::Relaxed);
+        Ok(answers)
+    }
+
+    /// What is given back first, then settlements, then leases, which see what became free.
+    async fn write<C: ConnectionTrait>(
+        &self,
+        tx: &C,
+        ops: &[Op],
+        record: Record,
+    ) -> Result<(Vec<Answer>, Left), StoreError> {
+        let now = self.clock.now();
+        let leased = ops.iter().filter_map(Op::leased);
+        let leased: BTreeSet<AccountId> = leased.inspect(|a| self.shelf.forget(*a)).collect();
+        for op in ops {
+            if let Op::GiveBack(back, _) = op {
+                lease::give_back(tx, back, now).await?;
+            }
+        }
+        let settlements: Vec<&Settlement> = ops.iter().filter_map(Op::settlement).collect();
+        let done =
+            settle::settle_all(tx, &settlements, record, &self.shelf, &self.ids, now).await?;
+        let mut left = done.left;
+        left.books.retain(|(account, _)| !leased.contains(account));
+        let mut settled = done.answers.into_iter();
+        let mut answers = Vec::with_capacity(ops.len());
+        for op in ops {
+            answers.push(match op {
+                Op::Settle(..) => {
+                    Answer::Settled(settled.next().unwrap_or(Err(StoreError::Closed.into())))
+                }
+                Op::Lease(ask, _) => Answer::Granted(lease::lease(tx, ask, now).await?),
+                Op::GiveBack(..) => Answer::Returned,
+            });
+        }
+        Ok((answers, left))
+    }
+}
+
+/// By account; what is of one account already, one by one.
+fn apart(group: Vec<Op>) -> Vec<Vec<Op>> {
+    let mut by_account: BTreeMap<AccountId, Vec<Op>> = BTreeMap::new();
+    for op in group {
+        by_account.entry(op.account()).or_default().push(op);
+    }
+    if by_account.len() > 1 {
+        return by_account.into_values().collect();
+    }
+    // The last first, because groups are taken from the end.
+    let singles = by_account.into_values().flatten().map(|op| vec![op]);
+    let mut singles: Vec<Vec<Op>> = singles.collect();
+    singles.reverse();
+    singles
+}
