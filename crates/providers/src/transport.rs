@@ -8,17 +8,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use gateway_core::endpoint::Endpoint;
 use gateway_core::provider::{ModelProvider, SendError, UpstreamCall, UpstreamReply, collect};
-use http_body_util::Full;
 use hyper::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use hyper::{Method, Request, Response, Uri};
+use hyper::{Method, Response, Uri};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use thiserror::Error;
 
 use body::Received;
 use dial::Dialer;
+use line::Preamble;
 use pool::{Pool, Target};
 
 mod body;
@@ -26,6 +26,8 @@ mod dial;
 mod line;
 mod pool;
 
+/// Like `retry-after`, in milliseconds.
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// A list of models is not larger.
 const MODELS_LIMIT: usize = 8 << 20;
 
@@ -127,18 +129,22 @@ impl HttpProvider {
         if uri.query().is_some() || base.contains('@') {
             return Err(refused());
         }
-        let target = |path: &str| {
+        let headers = headers(config, &uri)?;
+        let target = |method: Method, path: &str| {
             let whole: Uri = format!("{base}{path}").parse().map_err(|_| refused())?;
-            let path = whole.path().parse().map_err(|_| refused())?;
-            Ok::<_, TransportError>(Target { path, whole })
+            Ok::<_, TransportError>(Target {
+                preamble: Preamble::new(&method, whole.path(), &headers),
+                method,
+                whole,
+            })
         };
         Ok(Self {
             targets: Targets {
-                chat: target(Endpoint::ChatCompletions.path())?,
-                embeddings: target(Endpoint::Embeddings.path())?,
-                models: target("/models")?,
+                chat: target(Method::POST, Endpoint::ChatCompletions.path())?,
+                embeddings: target(Method::POST, Endpoint::Embeddings.path())?,
+                models: target(Method::GET, "/models")?,
             },
-            headers: headers(config, &uri)?,
+            headers,
             pool: Pool::new(Dialer::new(uri.clone(), tls, config.timeouts.connect)),
             base: uri,
             timeouts: config.timeouts,
@@ -156,18 +162,12 @@ impl HttpProvider {
 
     async fn exchange(
         &self,
-        method: Method,
         target: &Target,
         body: Bytes,
     ) -> Result<Response<Received>, SendError> {
-        let request = || {
-            let mut request = Request::new(Full::new(body.clone()));
-            *request.method_mut() = method.clone();
-            request.headers_mut().clone_from(&self.headers);
-            request
-        };
         let wait = self.timeouts.head;
-        match tokio::time::timeout(wait, self.pool.request(target, request)).await {
+        let request = self.pool.request(target, &self.headers, &body);
+        match tokio::time::timeout(wait, request).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(SendError::Unavailable(reason(&*error))),
             Err(_) => Err(SendError::Timeout(wait)),
@@ -245,8 +245,8 @@ fn reason(error: &(dyn Error + 'static)) -> String {
 
 /// `retry-after-ms`, else `retry-after` in seconds. Dates are rare and not worth a calendar here.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    number(&HeaderName::from_static("retry-after-ms"))
+    let number = |name: &HeaderName| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    number(&RETRY_AFTER_MS)
         .map(Duration::from_millis)
         .or_else(|| number(&RETRY_AFTER).map(Duration::from_secs))
 }
@@ -274,13 +274,13 @@ struct Model {
 impl ModelProvider for HttpProvider {
     async fn send(&self, call: UpstreamCall) -> Result<UpstreamReply, SendError> {
         let target = self.target(call.endpoint);
-        let response = self.exchange(Method::POST, target, call.body).await?;
+        let response = self.exchange(target, call.body).await?;
         Ok(reply(response, self.timeouts.idle))
     }
 
     async fn models(&self) -> Result<Vec<String>, SendError> {
         let target = &self.targets.models;
-        let response = self.exchange(Method::GET, target, Bytes::new()).await?;
+        let response = self.exchange(target, Bytes::new()).await?;
         let reply = reply(response, self.timeouts.idle);
         if reply.status != 200 {
             return Err(SendError::Unavailable(format!("status {}", reply.status)));

@@ -12,78 +12,57 @@ use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::line::Line;
-use super::pool::Connections;
+use super::pool::{Connections, Failure};
 
 /// The body of a response, on whatever it is received.
 pub(super) enum Received {
-    /// Over HTTP/1, with the connection that brings it and goes back to its pool at the end.
-    Line(Incoming, Option<Box<Line>>, Weak<Connections>),
+    /// Over HTTP/1, by the connection, which goes back to its pool at the end.
+    Line(Option<Box<Line>>, Weak<Connections>),
     /// Over HTTP/2.
     Shared(Incoming),
 }
 
 impl Received {
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, hyper::Error>>> {
-        let mut driven = false;
-        loop {
-            let incoming = match self {
-                Self::Line(incoming, ..) | Self::Shared(incoming) => incoming,
-            };
-            match Pin::new(incoming).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    // Trailers say nothing that is needed.
-                    if let Ok(data) = frame.into_data() {
-                        self.free_at_end();
-                        return Poll::Ready(Some(Ok(data)));
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        match self {
+            Self::Line(line, pool) => poll_line(line, pool, cx),
+            Self::Shared(incoming) => loop {
+                match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        // Trailers say nothing that is needed.
+                        if let Ok(data) = frame.into_data() {
+                            return Poll::Ready(Some(Ok(data)));
+                        }
                     }
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                    None => return Poll::Ready(None),
                 }
-                Poll::Ready(Some(Err(error))) => {
-                    self.close();
-                    return Poll::Ready(Some(Err(error)));
-                }
-                Poll::Ready(None) => {
-                    self.free();
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => match self {
-                    // What is there is passed on at once; the connection is asked for more then.
-                    Self::Line(_, Some(line), _) if !driven && !line.is_over() => {
-                        driven = true;
-                        line.drive(cx);
-                    }
-                    // A connection that has ended tells its body so when it is dropped.
-                    Self::Line(_, Some(line), _) if line.is_over() => self.close(),
-                    Self::Line(..) | Self::Shared(_) => return Poll::Pending,
-                },
-            }
+            },
         }
     }
+}
 
-    /// Frees the connection when the body's announced length has been read.
-    fn free_at_end(&mut self) {
-        if let Self::Line(incoming, ..) = self
-            && incoming.is_end_stream()
-        {
-            self.free();
-        }
+/// What a connection received. It is free for another call as soon as all of the body was read, if
+/// it is whole; one that failed is closed.
+fn poll_line(
+    line: &mut Option<Box<Line>>,
+    pool: &Weak<Connections>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, Failure>>> {
+    let Some(open) = line.as_mut() else {
+        return Poll::Ready(None);
+    };
+    let data = ready!(open.poll_data(cx));
+    let has_failed = matches!(data, Some(Err(_)));
+    if (has_failed || open.is_over())
+        && let Some(line) = line.take()
+        && !has_failed
+        && line.is_free()
+        && let Some(pool) = pool.upgrade()
+    {
+        pool.keep(line);
     }
-
-    /// The connection may be used by another call, if it is whole.
-    fn free(&mut self) {
-        if let Self::Line(_, line, pool) = self
-            && let Some(mut line) = line.take()
-            && line.is_free()
-            && let Some(pool) = pool.upgrade()
-        {
-            pool.keep(line);
-        }
-    }
-
-    fn close(&mut self) {
-        if let Self::Line(_, line, _) = self {
-            drop(line.take());
-        }
-    }
+    Poll::Ready(data.map(|data| data.map_err(Failure::from)))
 }
 
 /// The data of a body. The clock runs only while nothing is there.

@@ -10,15 +10,15 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper::header::HOST;
+use hyper::header::{HOST, HeaderMap};
 use hyper::rt::Executor;
-use hyper::{Request, Response, Uri};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::sleep;
 
 use super::body::Received;
 use super::dial::{Dialer, Socket};
-use super::line::{Line, Unanswered};
+use super::line::{Line, Preamble};
 
 /// Connections that are kept. Streams take one each.
 const MOST_IDLE: usize = 256;
@@ -30,11 +30,11 @@ type Body = Full<Bytes>;
 /// Why a request got no response.
 pub(super) type Failure = Box<dyn Error + Send + Sync>;
 
-/// Where a request goes: as a line of HTTP/1 names it, and as HTTP/2 does.
-#[derive(Debug, Clone)]
+/// Where a request goes: as a line of HTTP/1 begins with it, and as HTTP/2 names it.
+#[derive(Clone)]
 pub(super) struct Target {
-    /// The path alone.
-    pub(super) path: Uri,
+    pub(super) method: Method,
+    pub(super) preamble: Preamble,
     /// With scheme and host.
     pub(super) whole: Uri,
 }
@@ -95,12 +95,13 @@ impl Pool {
     pub(super) async fn request(
         &self,
         target: &Target,
-        request: impl Fn() -> Request<Body>,
+        headers: &HeaderMap,
+        body: &Bytes,
     ) -> Result<Response<Received>, Failure> {
         let pool = &self.0;
         loop {
             if let Some(shared) = pool.shared() {
-                match send_shared(shared, target, request()).await {
+                match send_shared(shared, target, headers, body).await {
                     Ok(response) => return Ok(response.map(Received::Shared)),
                     Err(failed) if failed.unsent => continue,
                     Err(failed) => return Err(failed.error.into()),
@@ -111,19 +112,19 @@ impl Pool {
                 None => match pool.dial().await? {
                     Fresh::Line(line) => (line, false),
                     Fresh::Shared(sender) => {
-                        let sent = send_shared(sender, target, request()).await;
+                        let sent = send_shared(sender, target, headers, body).await;
                         let response = sent.map_err(|failed| failed.error)?;
                         return Ok(response.map(Received::Shared));
                     }
                 },
             };
-            let mut request = request();
-            *request.uri_mut() = target.path.clone();
-            match line.send(request).await {
-                Ok(response) => {
-                    return Ok(
-                        response.map(|body| Received::Line(body, Some(line), Arc::downgrade(pool)))
-                    );
+            match line.send(&target.preamble, body.clone()).await {
+                Ok(head) => {
+                    let body = Received::Line(Some(line), Arc::downgrade(pool));
+                    let mut response = Response::new(body);
+                    *response.status_mut() = head.status;
+                    *response.headers_mut() = head.headers;
+                    return Ok(response);
                 }
                 // Closed by the upstream while it waited; each try takes one out of the pool.
                 Err(failed) if failed.unsent && used => {}
@@ -174,7 +175,7 @@ impl Connections {
         if h2 {
             Ok(Fresh::Shared(self.share(socket).await?))
         } else {
-            Ok(Fresh::Line(Line::open(socket).await?))
+            Ok(Fresh::Line(Line::open(socket)))
         }
     }
 
@@ -198,23 +199,34 @@ impl Connections {
     }
 }
 
+/// Why an HTTP/2 call got no response.
+struct Lost {
+    error: hyper::Error,
+    /// Whether nothing of the request was sent, so that another connection may send it.
+    unsent: bool,
+}
+
 async fn send_shared(
     mut sender: SendRequest<Body>,
     target: &Target,
-    mut request: Request<Body>,
-) -> Result<Response<Incoming>, Unanswered> {
-    let not_sent = |error| Unanswered {
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response<Incoming>, Lost> {
+    let not_sent = |error| Lost {
         error,
         unsent: true,
     };
     sender.ready().await.map_err(not_sent)?;
+    let mut request = Request::new(Full::new(body.clone()));
+    *request.method_mut() = target.method.clone();
     *request.uri_mut() = target.whole.clone();
+    request.headers_mut().clone_from(headers);
     // The host is part of the address there.
     request.headers_mut().remove(HOST);
     sender
         .try_send_request(request)
         .await
-        .map_err(|mut error| Unanswered {
+        .map_err(|mut error| Lost {
             unsent: error.take_message().is_some(),
             error: error.into_error(),
         })

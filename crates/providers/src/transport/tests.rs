@@ -10,6 +10,7 @@ use crate::openai::OpenAi;
 use crate::simulated::{self, SimulatedProvider};
 
 mod connections;
+mod lines;
 
 fn config(base_url: String) -> HttpProviderConfig {
     HttpProviderConfig {
