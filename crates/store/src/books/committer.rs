@@ -287,10 +287,7 @@ async fn serve(
 }
 
 /// Ends the turn of a batch that is over; says how long it took, if it ended well.
-fn ended(
-    done: Option<Result<(Id, Duration), JoinError>>,
-    turns: &mut Turns,
-) -> Option<Duration> {
+fn ended(done: Option<Result<(Id, Duration), JoinError>>, turns: &mut Turns) -> Option<Duration> {
     let (batch, took) = match done? {
         Ok((batch, took)) => (batch, Some(took)),
         Err(error) => (error.id(), None),

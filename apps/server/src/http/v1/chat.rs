@@ -170,7 +170,8 @@ async fn serve(
     let call = gate.admit(caller, incoming).await?;
     let (tell, delivery) = oneshot::channel();
     let carried = Arc::clone(&gate).carry(upstreams.into_inner(), call, tell);
-    gate.tracker.spawn(carried);
+    // Beside the connection's own task: to wake one from the other takes no turn of the runtime.
+    gate.tracker.spawn_local(carried);
     match delivery.await {
         Ok(Delivery::Whole { body, paid }) => Ok(HttpResponse::Ok()
             .content_type("application/json")
