@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 mod frames;
+mod object;
 mod reply;
 mod scan;
 mod usage;

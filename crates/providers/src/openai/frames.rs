@@ -92,7 +92,7 @@ impl OpenAiFrames {
         self.began = true;
         self.id = text(outer.id);
         self.model = text(outer.model);
-        self.created = outer.created.and_then(|raw| raw.get().parse().ok());
+        self.created = outer.created.and_then(|text| text.parse().ok());
         self.service_tier = text(outer.service_tier);
     }
 

@@ -7,68 +7,67 @@ use gateway_core::dialect::{Fault, Reply, Unreadable};
 use gateway_core::endpoint::Endpoint;
 use gateway_core::metering::Reported;
 use gateway_core::splice::span_of;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::object::members;
 use super::scan;
 use super::usage::Counts;
 
-/// The members that matter, of a reply and of an event alike. All are raw: what a provider puts in
-/// them must not make the reply unreadable.
-#[derive(Deserialize)]
+/// The members that matter, of a reply and of an event alike, each as its JSON text: what a provider
+/// puts in them must not make the reply unreadable.
+#[derive(Default)]
 pub(super) struct Outer<'a> {
-    #[serde(borrow, default)]
-    pub(super) id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) model: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) created: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) service_tier: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) choices: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(super) usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) error: Option<&'a RawValue>,
-}
-
-/// An explicit null still occupies its key, so its place is wanted too.
-fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&'de RawValue>::deserialize(d).map(Some)
+    pub(super) id: Option<&'a str>,
+    pub(super) model: Option<&'a str>,
+    pub(super) created: Option<&'a str>,
+    pub(super) service_tier: Option<&'a str>,
+    pub(super) choices: Option<&'a str>,
+    /// An explicit null too: it still occupies its key, so its place is wanted.
+    pub(super) usage: Option<&'a str>,
+    pub(super) error: Option<&'a str>,
 }
 
 impl<'a> Outer<'a> {
     pub(super) fn read(json: &'a [u8]) -> Option<Self> {
-        if !json.trim_ascii_start().starts_with(b"{") {
-            return None;
-        }
-        serde_json::from_slice(json).ok()
+        let mut outer = Self::default();
+        members(std::str::from_utf8(json).ok()?, |name, text| {
+            let member = match name {
+                "id" => &mut outer.id,
+                "model" => &mut outer.model,
+                "created" => &mut outer.created,
+                "service_tier" => &mut outer.service_tier,
+                "choices" => &mut outer.choices,
+                "usage" => &mut outer.usage,
+                "error" => &mut outer.error,
+                _ => return Some(()),
+            };
+            // Which of two is meant nobody knows.
+            member.replace(text).is_none().then_some(())
+        })?;
+        Some(outer)
     }
 
     /// The counts, unless there are none.
     pub(super) fn counts(&self) -> Option<Result<Counts, super::usage::Malformed>> {
-        let text = self
-            .usage
-            .map(RawValue::get)
-            .filter(|text| *text != "null")?;
+        let text = self.usage.filter(|text| *text != "null")?;
         Some(Counts::read(text))
     }
 
     pub(super) fn has_choices(&self) -> bool {
-        let text = self.choices.map_or("", RawValue::get);
+        let text = self.choices.unwrap_or_default();
         text.strip_prefix('[')
             .is_some_and(|inside| !inside.trim_ascii_start().starts_with(']'))
     }
 
     pub(super) fn fault(&self) -> Option<Fault> {
-        self.error.map(fault)
+        self.error.filter(|text| *text != "null").map(fault)
     }
 }
 
 /// A text, or nothing where it is not one.
-pub(super) fn text(raw: Option<&RawValue>) -> Option<String> {
-    serde_json::from_str(raw?.get()).ok()
+pub(super) fn text(json: Option<&str>) -> Option<String> {
+    serde_json::from_str(json?).ok()
 }
 
 #[derive(Deserialize)]
@@ -82,20 +81,21 @@ struct WireFault<'a> {
 }
 
 /// An `error` member: an object, or just a text.
-fn fault(raw: &RawValue) -> Fault {
+fn fault(json: &str) -> Fault {
     let kind = "upstream_error".to_owned();
-    let object = Some(raw.get()).filter(|json| json.starts_with('{'));
+    let object = Some(json).filter(|json| json.starts_with('{'));
     match object.and_then(|json| serde_json::from_str::<WireFault<'_>>(json).ok()) {
         Some(wire) => Fault {
-            message: text(wire.message).unwrap_or_else(|| "The upstream failed.".to_owned()),
-            kind: text(wire.kind).unwrap_or(kind),
+            message: text(wire.message.map(RawValue::get))
+                .unwrap_or_else(|| "The upstream failed.".to_owned()),
+            kind: text(wire.kind.map(RawValue::get)).unwrap_or(kind),
             // Some write a number.
             code: wire
                 .code
                 .map(|code| code.get().trim_matches('"').to_owned()),
         },
         None => Fault {
-            message: text(Some(raw)).unwrap_or_else(|| raw.get().to_owned()),
+            message: text(Some(json)).unwrap_or_else(|| json.to_owned()),
             kind,
             code: None,
         },
@@ -109,7 +109,7 @@ pub(super) fn fault_in(body: &[u8]) -> Option<Fault> {
 
 /// Where the value of the usage stands in a reply or an event's data.
 pub(super) fn usage_at(json: &[u8]) -> Option<Range<usize>> {
-    span_of(json, Outer::read(json)?.usage?.get().as_bytes())
+    span_of(json, Outer::read(json)?.usage?.as_bytes())
 }
 
 pub(super) fn read(endpoint: Endpoint, body: &Bytes) -> Result<Reply, Unreadable> {
@@ -122,9 +122,7 @@ pub(super) fn read(endpoint: Endpoint, body: &Bytes) -> Result<Reply, Unreadable
     let finish = scan::FINISH.values(body).find_map(scan::string);
     Ok(Reply {
         usage,
-        usage_at: outer
-            .usage
-            .and_then(|raw| span_of(body, raw.get().as_bytes())),
+        usage_at: outer.usage.and_then(|text| span_of(body, text.as_bytes())),
         id: text(outer.id),
         model: text(outer.model),
         finish_reason: finish.map(|word| String::from_utf8_lossy(word).into_owned()),
