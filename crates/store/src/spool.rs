@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 mod desk;
 mod file;
 mod lock;
+mod reserve;
 
 pub use file::SpoolHeader;
 
@@ -25,6 +26,7 @@ use crate::error::StoreError;
 use crate::instant::micros;
 use desk::{Counted, Desk, Op, Put, closed};
 use lock::SpoolLock;
+use reserve::Reserve;
 
 /// Where a spool is and how large it may become.
 #[derive(Debug, Clone)]
@@ -142,8 +144,14 @@ impl SpoolFile {
         }
         let lock = SpoolLock::take(&path)?;
         file::make(&path)?;
-        let writer = file::writer(&path, max_bytes).await?;
-        file::prepare(&writer, &path).await?;
+        let reserve = Reserve::of(&path, max_bytes);
+        let writer = match file::prepared(&path, max_bytes).await {
+            Err(SpoolOpenError::Store(_)) if reserve.give_up() => {
+                file::prepared(&path, max_bytes).await?
+            }
+            opened => opened?,
+        };
+        reserve.keep();
         let header = file::header(&writer).await?;
         let mut backlog = file::backlog(&writer).await?;
         backlog.full = backlog.bytes >= max_bytes / 16 * 15;
@@ -154,6 +162,8 @@ impl SpoolFile {
             max_bytes,
             writer: Some(writer),
             counted: counted.clone(),
+            reserve,
+            is_bloated: false,
         })?;
         let earlier_life = header.life.map(|node| EarlierLife {
             node,

@@ -12,6 +12,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use super::file;
+use super::reserve::Reserve;
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::get;
@@ -20,8 +21,11 @@ use crate::instant::get;
 const QUEUE: usize = 4096;
 /// How many go into one statement.
 const BATCH: usize = 512;
-/// From which size on an empty spool gives its disk space back, in bytes.
+/// From how many bytes on disk on a spool in which nothing waits gives them back.
 const WORTH_SHRINKING: u64 = 1 << 20;
+/// A step of that: some tens of milliseconds, and more than the log holds that was never moved into
+/// the file, so that nothing needs to grow for it.
+const VACUUM: &str = "PRAGMA incremental_vacuum(4096)";
 
 type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 
@@ -75,6 +79,10 @@ pub(super) struct Desk {
     /// `None` after the disk failed, until it is opened again.
     pub(super) writer: Option<DatabaseConnection>,
     pub(super) counted: Counted,
+    /// What is given up when the disk is full.
+    pub(super) reserve: Reserve,
+    /// Whether a spool in which nothing waits takes more of the disk than it needs.
+    pub(super) is_bloated: bool,
 }
 
 /// Starts a desk on a thread of its own.
@@ -95,7 +103,14 @@ impl Desk {
     async fn serve(&mut self, mut receiver: mpsc::Receiver<Op>) {
         let mut ops = Vec::with_capacity(BATCH);
         let mut stopped = None;
-        while receiver.recv_many(&mut ops, BATCH).await > 0 {
+        loop {
+            // As long as nobody waits for anything.
+            while stopped.is_none() && self.is_bloated && receiver.is_empty() && self.shrink().await
+            {
+            }
+            if receiver.recv_many(&mut ops, BATCH).await == 0 {
+                break;
+            }
             let mut puts = Vec::new();
             for op in ops.drain(..) {
                 match op {
@@ -228,18 +243,47 @@ impl Desk {
             serde_json::to_string(&rows).map_err(|e| SpoolError::Unavailable(Box::new(e)))?;
         let text = "DELETE FROM entry WHERE parked_at IS NULL AND position IN \
                     (SELECT value FROM json_each(?))";
-        let gone = self.run(text, vec![rows.into()]).await?;
+        let gone = match self.run(text, vec![rows.clone().into()]).await {
+            Ok(gone) => gone,
+            // In part it cannot be done on a full disk, nor would it free anything.
+            Err(_) if self.are_all_that_wait(rows).await? => self.forget_all().await?,
+            Err(error) => return Err(error),
+        };
         let is_empty = {
             let mut counted = self.counted.lock();
             counted.entries = counted.entries.saturating_sub(gone);
             counted.full = false;
-            counted.entries == 0 && counted.parked == 0
+            counted.entries == 0
         };
         self.look().await?;
-        if is_empty && self.counted.get().bytes >= WORTH_SHRINKING {
+        if is_empty && file::on_disk(&self.path) >= WORTH_SHRINKING {
+            self.is_bloated = true;
             self.shrink().await;
         }
+        self.reserve.keep();
         Ok(())
+    }
+
+    /// Whether nothing waits but these positions.
+    async fn are_all_that_wait(&mut self, rows: String) -> Result<bool, SpoolError> {
+        let text = "SELECT position FROM entry WHERE parked_at IS NULL AND position NOT IN \
+                    (SELECT value FROM json_each(?)) LIMIT 1";
+        let writer = self.writer().await?;
+        let other = db::one(&writer, text, vec![rows.into()]).await;
+        Ok(self.judged(other)?.is_none())
+    }
+
+    /// Forgets all that waits, with the room that is kept for it.
+    async fn forget_all(&mut self) -> Result<u64, SpoolError> {
+        // Without a condition SQLite drops the pages as they are.
+        let text = if self.counted.get().parked == 0 {
+            "DELETE FROM entry"
+        } else {
+            "DELETE FROM entry WHERE parked_at IS NULL"
+        };
+        let gone = self.run_in_need(text, Vec::new()).await?;
+        tracing::info!(calls = gone, "the spool is emptied on a full disk");
+        Ok(gone)
     }
 
     async fn park(
@@ -251,7 +295,7 @@ impl Desk {
         let text = "UPDATE entry SET parked_at = ?, why = ? \
                     WHERE position = ? AND parked_at IS NULL";
         let values = vec![at.into(), why.into(), position.0.into()];
-        let moved = self.run(text, values).await?;
+        let moved = self.run_in_need(text, values).await?;
         {
             let mut counted = self.counted.lock();
             counted.entries = counted.entries.saturating_sub(moved);
@@ -278,8 +322,20 @@ impl Desk {
         let text = "INSERT INTO header (name, value) \
                     SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true \
                     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        self.run(text, vec![rows.into()]).await?;
+        self.run_in_need(text, vec![rows.into()]).await?;
         Ok(())
+    }
+
+    /// Runs a statement; where the disk has no room for it, in that which is kept.
+    async fn run_in_need(
+        &mut self,
+        text: &str,
+        values: Vec<sea_orm::Value>,
+    ) -> Result<u64, SpoolError> {
+        match self.run(text, values.clone()).await {
+            Err(_) if self.reserve.give_up() => self.run(text, values).await,
+            done => done,
+        }
     }
 
     async fn run(&mut self, text: &str, values: Vec<sea_orm::Value>) -> Result<u64, SpoolError> {
@@ -308,17 +364,29 @@ impl Desk {
         Ok(())
     }
 
-    /// Gives the disk back what an empty spool does not need.
-    async fn shrink(&mut self) {
+    /// Gives the disk back some of what a spool does not need in which nothing waits. Says whether
+    /// there is more to be done at once.
+    async fn shrink(&mut self) -> bool {
         let Ok(writer) = self.writer().await else {
-            return;
+            return false;
         };
-        for text in [
-            "PRAGMA incremental_vacuum",
-            "PRAGMA wal_checkpoint(TRUNCATE)",
-        ] {
-            if let Err(error) = writer.execute_unprepared(text).await {
-                tracing::debug!(%error, "the spool keeps its size");
+        let shrunk = async {
+            let before = file::free_pages(&writer).await?;
+            writer.execute_unprepared(VACUUM).await?;
+            writer
+                .execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)")
+                .await?;
+            let left = file::free_pages(&writer).await?;
+            Ok::<_, StoreError>((before, left))
+        };
+        match shrunk.await {
+            Ok((before, left)) => {
+                self.is_bloated = left > 0;
+                left > 0 && left < before
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the spool keeps its size for now");
+                false
             }
         }
     }

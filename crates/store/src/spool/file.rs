@@ -113,8 +113,18 @@ pub(super) async fn reader(path: &Path) -> Result<DatabaseConnection, StoreError
     Ok(Database::connect(options).await?)
 }
 
+/// The connection that writes, to a spool that has its tables.
+pub(super) async fn prepared(
+    path: &Path,
+    max_bytes: u64,
+) -> Result<DatabaseConnection, SpoolOpenError> {
+    let writer = writer(path, max_bytes).await?;
+    prepare(&writer, path).await?;
+    Ok(writer)
+}
+
 /// Makes the tables of a new spool, and refuses a file that is something else.
-pub(super) async fn prepare(db: &DatabaseConnection, path: &Path) -> Result<(), SpoolOpenError> {
+async fn prepare(db: &DatabaseConnection, path: &Path) -> Result<(), SpoolOpenError> {
     let tables = number(db, "SELECT count(*) AS n FROM sqlite_master").await?;
     let application = number(db, "SELECT application_id AS n FROM pragma_application_id").await?;
     if application != APPLICATION && (application != 0 || tables != 0) {
@@ -123,6 +133,12 @@ pub(super) async fn prepare(db: &DatabaseConnection, path: &Path) -> Result<(), 
     let version = number(db, "SELECT user_version AS n FROM pragma_user_version").await?;
     if version > VERSION {
         return Err(SpoolOpenError::Newer(path.to_owned()));
+    }
+    // Nothing is written into one that has its tables, of which this is the last: its disk may be
+    // full.
+    let last = "SELECT count(*) AS n FROM sqlite_master WHERE name = 'entry_parked'";
+    if application == APPLICATION && version == VERSION && number(db, last).await? > 0 {
+        return Ok(());
     }
     // The mark first: a start that was cut short is begun again.
     let mark = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}");
@@ -192,7 +208,20 @@ async fn pages(db: &DatabaseConnection) -> Result<u64, StoreError> {
     Ok(u64::try_from(number(db, text).await?).unwrap_or(0))
 }
 
-/// How many bytes are in use.
+/// How many pages of the file hold nothing.
+pub(super) async fn free_pages(db: &DatabaseConnection) -> Result<i64, StoreError> {
+    number(db, "SELECT freelist_count AS n FROM pragma_freelist_count").await
+}
+
+/// How many bytes the file and its log take of the disk.
+pub(super) fn on_disk(path: &Path) -> u64 {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |facts| facts.len());
+    bytes(path).saturating_add(bytes(Path::new(&log)))
+}
+
+/// How many bytes of the file are in use.
 pub(super) async fn bytes(db: &DatabaseConnection) -> Result<u64, StoreError> {
     Ok(pages(db).await?.saturating_mul(PAGE))
 }

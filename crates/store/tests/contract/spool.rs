@@ -1,5 +1,8 @@
 //! The spool's file: what outlives a process, and who may have it.
 
+#[path = "spool/full_disk.rs"]
+mod full_disk;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
