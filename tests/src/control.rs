@@ -43,6 +43,8 @@ impl Control {
             .no_proxy()
             .cookie_store(true)
             .timeout(Duration::from_mins(1))
+            // The server closes what was idle for five seconds, and no request must meet that.
+            .pool_idle_timeout(Duration::from_secs(2))
             .build()?;
         let control = Self {
             client,
