@@ -180,23 +180,23 @@ pub(crate) async fn run<C: ConnectionTrait>(
 /// Notes that something changed which nodes have in memory; the last statement of a transaction.
 ///
 /// Positions become visible in order: on PostgreSQL those who note changes wait for each other,
-/// so that nobody reads past one that is not committed yet.
+/// so that nobody reads past one that is not committed yet. See `docs/decisions`.
 pub(crate) async fn note_change<C: ConnectionTrait>(
     db: &C,
     subject: &str,
     account: Option<i64>,
     at: i64,
 ) -> Result<(), StoreError> {
-    if db.get_database_backend() == DbBackend::Postgres {
-        // Nodes that listen are told when the transaction commits.
-        let lock = "SELECT pg_advisory_xact_lock(7405170001), pg_notify('tollgate_news', '')";
-        answered(DbBackend::Postgres, db.execute_unprepared(lock)).await?;
-    }
-    run(
-        db,
-        "INSERT INTO change_feed (subject, account_id, at) VALUES (?, ?, ?)",
-        vec![subject.into(), account.into(), at.into()],
-    )
-    .await?;
+    // The position is taken after the lock: a row's defaults are made when its turn has come. Nodes
+    // that listen are told when the transaction commits. One statement, because others wait for it.
+    let text = if db.get_database_backend() == DbBackend::Postgres {
+        "INSERT INTO change_feed (subject, account_id, at) \
+         SELECT CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT) \
+         FROM (SELECT pg_advisory_xact_lock(7405170001), pg_notify('tollgate_news', '') \
+         OFFSET 0) AS turn"
+    } else {
+        "INSERT INTO change_feed (subject, account_id, at) VALUES (?, ?, ?)"
+    };
+    run(db, text, vec![subject.into(), account.into(), at.into()]).await?;
     Ok(())
 }
