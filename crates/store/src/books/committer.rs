@@ -35,7 +35,7 @@ const QUEUE: usize = 4096;
 /// How many go into one transaction.
 pub(crate) const BATCH: usize = 2048;
 /// How many commits lie between two checkpoints of SQLite's log.
-const CHECKPOINT_EVERY: u32 = 128;
+const CHECKPOINT_EVERY: u32 = 512;
 /// How many batches are committed at once on PostgreSQL: while one waits for the disk, another one
 /// is worked on. SQLite has one writer.
 const LANES: usize = 2;
