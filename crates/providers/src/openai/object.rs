@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
+/// Most strings are names, and their ends are nearer than it is worth to search for.
+const NEAR: usize = 24;
 /// Brackets inside brackets that are followed.
 const MOST_DEPTH: usize = 128;
 
@@ -64,8 +66,13 @@ fn nothing_follows(bytes: &[u8], at: usize) -> Option<()> {
 
 /// The place behind a string whose inside begins here.
 fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
     loop {
-        let found = at + memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        let rest = bytes.get(at..)?;
+        let found = match rest.iter().take(NEAR).position(ends) {
+            Some(near) => at + near,
+            None => at + NEAR + memchr2(b'"', b'\\', rest.get(NEAR..)?)?,
+        };
         if bytes.get(found) == Some(&b'"') {
             return Some(found + 1);
         }
