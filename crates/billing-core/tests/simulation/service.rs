@@ -9,7 +9,7 @@ use billing_core::id::AccountId;
 use super::message::{Body, Handed, Reply, Request};
 use super::page::SCOPES;
 use super::setup::{MS, SILENCE};
-use super::store::{FencedBy, Posted};
+use super::store::Posted;
 use super::{Event, Timer, World};
 
 /// Settlements of one account that are committed together, and who handed them in.
@@ -171,6 +171,7 @@ impl World {
             replayed,
             drawn,
             fenced,
+            over,
             given_up,
         } = posted;
         if *replayed {
@@ -192,7 +193,7 @@ impl World {
             });
         }
         // A call of a process that is dead, whose client never saw its end, was promised nothing.
-        let unseen = *fenced == Some(FencedBy::NextLife) && !self.done.contains_key(&call.call);
+        let unseen = *over && !self.done.contains_key(&call.call);
         let excused = *given_up || unseen;
         let promised = handed.settlement.promised.map(Amount::get);
         if promised.is_some_and(|promised| charge > promised) {

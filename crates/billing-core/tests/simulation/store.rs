@@ -35,6 +35,8 @@ pub(crate) struct NodeRow {
     pub(crate) fenced_at: Micros,
     /// Since when nothing more is to be settled under its id.
     pub(crate) left: bool,
+    /// Its process has ended, and a later one has joined.
+    pub(crate) over: bool,
     /// It was given up: what it had on lease was freed although nobody knew what it has to settle.
     pub(crate) given_up: bool,
 }
@@ -73,6 +75,8 @@ pub(crate) struct Posted {
     pub(crate) drawn: [u64; SCOPES],
     /// Whether the node had been fenced when the call settled, and why.
     pub(crate) fenced: Option<FencedBy>,
+    /// Whether its process had ended and a later one had joined.
+    pub(crate) over: bool,
     /// Whether it had been given up.
     pub(crate) given_up: bool,
 }
@@ -271,6 +275,7 @@ impl Store {
                 replayed,
                 drawn,
                 fenced: row.and_then(|row| row.fenced),
+                over: row.is_some_and(|row| row.over),
                 given_up: row.is_some_and(|row| row.given_up),
             });
         }
@@ -341,6 +346,7 @@ impl Store {
             if *id < node {
                 row.fence(FencedBy::NextLife, now);
                 row.left |= ended == Some(*id);
+                row.over |= ended.is_some();
             } else {
                 fenced = Some(FencedBy::NextLife);
             }
@@ -355,6 +361,7 @@ impl Store {
                 fenced,
                 fenced_at: now,
                 left: false,
+                over: false,
                 given_up: false,
             },
         );
