@@ -142,6 +142,8 @@ impl Claim {
 /// One budget as the store has it, locked by whoever loaded it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LeasedBudget {
+    /// Whether the account was stopped: nothing more of it may be spent.
+    pub stopped: bool,
     /// What is neither used nor on lease.
     pub available: Amount,
     /// The leases of all nodes.
@@ -177,29 +179,37 @@ pub enum ClaimChange {
 /// What is needed is granted as far as it is available and nobody has an older claim to it. Beyond
 /// need, at most half of what is available is granted: so the last of a budget is split ever finer,
 /// and nodes that come later find something. A node that wants everything gets everything.
+///
+/// Of a stopped account nothing is granted, and nobody's claim is noted. What was granted before it
+/// was stopped is said again to a node that did not hear it.
 pub fn grant(budget: &LeasedBudget, ask: &LeaseAsk, now: OffsetDateTime) -> Granting {
     let own = budget.leases.iter().find(|lease| lease.node == ask.node);
     let others = budget.leases.iter().filter(|lease| lease.node != ask.node);
     let leased = others.fold(Amount::ZERO, |sum, lease| sum.plus(lease.amount));
     let claim = budget.claims.iter().find(|claim| claim.node == ask.node);
     let live = claim.filter(|claim| claim.expires_at > now);
-    let promised = ahead(&budget.claims, ask.node, live, now).min(budget.available);
-    let free = budget.available.less(promised);
+    let available = if budget.stopped {
+        Amount::ZERO
+    } else {
+        budget.available
+    };
+    let promised = ahead(&budget.claims, ask.node, live, now).min(available);
+    let free = available.less(promised);
     let elsewhere = leased.plus(promised);
     if let Some(own) = own.filter(|own| ask.seq <= own.seq) {
-        let is_repeated = ask.seq == own.seq;
-        let granted = if is_repeated {
-            own.granted
-        } else {
-            Amount::ZERO
-        };
+        return said_again(own, ask, (free, elsewhere));
+    }
+    let before = own.map_or(Amount::ZERO, |own| own.amount);
+    let written = |granted| Lease {
+        node: ask.node,
+        amount: before.plus(granted),
+        seq: ask.seq,
+        granted,
+    };
+    if budget.stopped {
         return Granting {
-            answer: LeaseGrant {
-                granted,
-                available: free,
-                elsewhere,
-            },
-            lease: None,
+            answer: LeaseGrant::default(),
+            lease: Some(written(Amount::ZERO)),
             claim: ClaimChange::Keep,
         };
     }
@@ -220,20 +230,32 @@ pub fn grant(budget: &LeasedBudget, ask: &LeaseAsk, now: OffsetDateTime) -> Gran
             expires_at: now.saturating_add(CLAIM_FOR),
         })
     };
-    let before = own.map_or(Amount::ZERO, |own| own.amount);
     Granting {
         answer: LeaseGrant {
             granted,
             available: free.less(granted),
             elsewhere,
         },
-        lease: Some(Lease {
-            node: ask.node,
-            amount: before.plus(granted),
-            seq: ask.seq,
-            granted,
-        }),
+        lease: Some(written(granted)),
         claim,
+    }
+}
+
+/// The answer to an ask that was heard before: what it was granted then, if it was the last one.
+fn said_again(own: &Lease, ask: &LeaseAsk, (available, elsewhere): (Amount, Amount)) -> Granting {
+    let granted = if ask.seq == own.seq {
+        own.granted
+    } else {
+        Amount::ZERO
+    };
+    Granting {
+        answer: LeaseGrant {
+            granted,
+            available,
+            elsewhere,
+        },
+        lease: None,
+        claim: ClaimChange::Keep,
     }
 }
 

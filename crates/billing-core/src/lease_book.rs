@@ -141,6 +141,17 @@ impl LeaseBook {
         self.serve(id, now);
     }
 
+    /// A call is over and was told what it will be charged, at most; its settlement comes later. Of
+    /// its hold it keeps so much until then, and the rest is free.
+    pub fn promised(&mut self, id: AccountId, call: CallId, most: Amount, now: OffsetDateTime) {
+        let node = self.node;
+        let Some(account) = self.accounts.get_mut(&id) else {
+            return;
+        };
+        account.cut_hold(call, most, node);
+        self.serve(id, now);
+    }
+
     /// A call ended without a settlement: its hold ends and nothing was taken.
     pub fn released(&mut self, id: AccountId, call: CallId, now: OffsetDateTime) {
         let node = self.node;

@@ -42,10 +42,38 @@ fn claim(node: i64, age_s: i64, wanted: u64) -> Claim {
 
 fn budget(available: u64, leases: &[Lease], claims: &[Claim]) -> LeasedBudget {
     LeasedBudget {
+        stopped: false,
         available: Amount::new(available),
         leases: leases.to_vec(),
         claims: claims.to_vec(),
     }
+}
+
+#[test]
+fn of_a_stopped_account_nothing_is_granted_but_said_again() {
+    let before = Lease {
+        node: NodeId::new(1),
+        amount: Amount::new(30),
+        seq: LeaseSeq::new(7),
+        granted: Amount::new(30),
+    };
+    let mut stopped = budget(100, &[before], &[]);
+    stopped.stopped = true;
+    let repeated = LeaseAsk {
+        seq: before.seq,
+        ..ask(1, 7, 10, 10)
+    };
+    let granting = grant(&stopped, &repeated, NOW);
+    assert_eq!(answer(&granting), (30, 0, 0));
+    assert_eq!(granting.lease, None);
+    let anew = LeaseAsk {
+        seq: before.seq.next(),
+        ..repeated
+    };
+    let granting = grant(&stopped, &anew, NOW);
+    assert_eq!(answer(&granting), (0, 0, 0));
+    assert_eq!(granting.lease.map(|l| l.amount), Some(before.amount));
+    assert_eq!(granting.claim, ClaimChange::Keep);
 }
 
 fn answer(granting: &Granting) -> (u64, u64, u64) {

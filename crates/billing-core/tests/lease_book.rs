@@ -424,6 +424,22 @@ fn a_fenced_node_asks_again_for_the_calls_that_wait() {
 }
 
 #[test]
+fn a_call_that_was_told_its_charge_keeps_no_more_than_that() {
+    let mut book = plain(&[(WALLET, 10)], 0);
+    let first = book.authorize(ask(1, &[(WALLET, 8)], 0), START);
+    assert_eq!(first, Decision::Held);
+    book.promised(ACCOUNT, CallId::new(1), Amount::new(3), START);
+    assert_eq!(book.leased(ACCOUNT, WALLET).1.get(), 3);
+    let second = book.authorize(ask(2, &[(WALLET, 7)], 0), START);
+    assert_eq!(second, Decision::Held);
+    let (held, used) = ([(WALLET, Amount::new(8))], [(WALLET, Amount::new(3))]);
+    book.settled(ACCOUNT, CallId::new(1), under(NODE, &held), &used, START);
+    let (leased, held) = book.leased(ACCOUNT, WALLET);
+    assert_eq!((leased.get(), held.get()), (7, 7));
+    assert_eq!(book.broken_invariant(), None);
+}
+
+#[test]
 fn a_call_of_before_a_fence_gets_no_more() {
     let mut book = plain(&[(WALLET, 10)], 0);
     for call in [1, 3] {

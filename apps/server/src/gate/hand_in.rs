@@ -46,8 +46,11 @@ impl Replay {
             }
             if settlement.promised.is_some() {
                 match self.keep(&settlement).await {
-                    // Its hold ends when the books have taken it: until then its lease covers it.
+                    // What was promised stays held until the books have taken it: its lease covers
+                    // it until then.
                     Ok(()) => {
+                        let (account, call) = (settlement.account, settlement.call);
+                        leases.promised(account, call, promise.charge);
                         return Ok(Paid {
                             charge: promise.charge,
                         });

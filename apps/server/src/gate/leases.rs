@@ -11,6 +11,7 @@ use billing_core::lease::{LeaseAsk, LeaseReturn, Recall};
 use billing_core::lease_book::{
     BookSize, Decision, Held, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause,
 };
+use billing_core::money::Nanos;
 use billing_core::port::books::{Books, BooksError};
 use billing_core::port::clock::Clock;
 use time::OffsetDateTime;
@@ -134,6 +135,14 @@ impl Leases {
             shard.book.settled(account, id, held, used, now);
         });
         MOVED.note(account);
+    }
+
+    /// A call is over, and its caller was told what it will be charged.
+    pub(crate) fn promised(self: &Arc<Self>, account: AccountId, call: CallId, charge: Nanos) {
+        let most = Amount::of(charge);
+        self.with_shard(account, |shard, now| {
+            shard.book.promised(account, call, most, now);
+        });
     }
 
     /// A call ended without a settlement.

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::decision::{Decision, HoldAsk, Order, Refusal, RefusalCause};
 use super::policy::{LeasePolicy, StaleRule};
 use super::slice::{Shortfall, Slice};
-use crate::budget::{Amount, BudgetScope};
+use crate::budget::{Amount, BudgetScope, BudgetUnit};
 use crate::id::{AccountId, CallId, NodeId};
 use crate::lease::LeaseSeq;
 
@@ -287,6 +287,23 @@ impl Account {
         let late: Vec<CallId> = late.map(|(call, _)| *call).collect();
         for call in late {
             self.end_hold(call, node);
+        }
+    }
+
+    /// Leaves a call so much of its hold on each budget of money. What is free by it under an
+    /// earlier id nobody spends.
+    pub(super) fn cut_hold(&mut self, call: CallId, most: Amount, node: NodeId) {
+        let Some(hold) = self.holds.get_mut(&call) else {
+            return;
+        };
+        let is_own = hold.node == node;
+        let money = |(scope, _): &&mut (BudgetScope, Amount)| scope.unit() == BudgetUnit::Nanos;
+        for (scope, amount) in hold.parts.iter_mut().filter(money) {
+            let freed = amount.less(most);
+            *amount = amount.less(freed);
+            if let Some(slice) = self.slices.get_mut(scope).filter(|_| is_own) {
+                slice.free_up(freed);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use billing_core::id::AccountId;
 use super::message::{Body, Handed, Reply, Request};
 use super::page::SCOPES;
 use super::setup::{MS, SILENCE};
-use super::store::Posted;
+use super::store::{NodeRow, Posted};
 use super::{Event, Timer, World};
 
 /// Settlements of one account that are committed together, and who handed them in.
@@ -170,9 +170,7 @@ impl World {
             call,
             replayed,
             drawn,
-            fenced,
-            over,
-            given_up,
+            row,
         } = posted;
         if *replayed {
             self.tally.settlements_replayed += 1;
@@ -183,7 +181,8 @@ impl World {
         let overrun = u64::try_from(call.overrun.get()).unwrap_or(0);
         self.tally.quarantined += u64::from(call.quarantined);
         self.tally.beyond_hold += u64::from(handed.due > handed.covered);
-        self.tally.settled_after_fence += u64::from(fenced.is_some());
+        self.tally.settled_after_fence +=
+            u64::from(row.as_ref().is_some_and(|row| row.fenced.is_some()));
         if charge + overrun != handed.due {
             self.fail(|| {
                 format!(
@@ -193,8 +192,9 @@ impl World {
             });
         }
         // A call of a process that is dead, whose client never saw its end, was promised nothing.
-        let unseen = *over && !self.done.contains_key(&call.call);
-        let excused = *given_up || unseen;
+        let is = |what: fn(&NodeRow) -> bool| row.as_ref().is_some_and(what);
+        let unseen = is(|row| row.over) && !self.done.contains_key(&call.call);
+        let excused = is(|row| row.given_up) || unseen;
         let promised = handed.settlement.promised.map(Amount::get);
         if promised.is_some_and(|promised| charge > promised) {
             self.fail(|| format!("{} was promised for {promised:?}: {call:?}", call.call));

@@ -11,6 +11,7 @@ use super::flaw::Flaw;
 use super::message::{Body, Handed, Peer, Reply, Request};
 use super::node::{Errand, Mode, Stage};
 use super::setup::{MS, Micros};
+use super::store::at;
 use super::{Timer, World, watch};
 
 impl World {
@@ -106,6 +107,10 @@ impl World {
         };
         call.stage = Stage::Spooled;
         let account = call.account;
+        if let Some(most) = handed.settlement.promised {
+            let clock = at(self.now + node.skew);
+            node.book.promised(account, id, most, clock);
+        }
         node.spool.push_back(handed.clone());
         self.tally.spooled += 1;
         self.done.insert(id, handed);

@@ -73,12 +73,8 @@ pub(crate) struct Posted {
     pub(crate) replayed: bool,
     /// What was drawn from the node's lease, by budget.
     pub(crate) drawn: [u64; SCOPES],
-    /// Whether the node had been fenced when the call settled, and why.
-    pub(crate) fenced: Option<FencedBy>,
-    /// Whether its process had ended and a later one had joined.
-    pub(crate) over: bool,
-    /// Whether it had been given up.
-    pub(crate) given_up: bool,
+    /// Its node, as it was known when the call settled.
+    pub(crate) row: Option<NodeRow>,
 }
 
 impl Store {
@@ -133,7 +129,8 @@ impl Store {
             available = others.fold(available, |sum, lease| sum.plus(lease.amount));
         }
         let budget = &mut page.budgets[place];
-        budget.available = if active { available } else { Amount::ZERO };
+        budget.stopped = !active;
+        budget.available = available;
         let mut asked = *ask;
         if flaw == Flaw::GrantsAgain {
             let own = budget.leases.iter().find(|lease| lease.node == ask.node);
@@ -141,7 +138,6 @@ impl Store {
         }
         let mut granting = grant(budget, &asked, at(now));
         match granting.claim {
-            _ if !active => {}
             ClaimChange::Keep => {}
             ClaimChange::Put(claim) => {
                 budget.claims.retain(|c| c.node != ask.node);
@@ -155,7 +151,7 @@ impl Store {
         }
         page.heard_of(ask.node, place, now);
         let claims = matches!(granting.claim, ClaimChange::Put(_));
-        if !active && (granting.lease.is_some() || flaw == Flaw::ForgetsWhenStopped) {
+        if !active && flaw == Flaw::ForgetsWhenStopped {
             return (Reply::Granted(LeaseGrant::default(), now), false);
         }
         (Reply::Granted(granting.answer, now), claims)
@@ -274,9 +270,7 @@ impl Store {
                 call,
                 replayed,
                 drawn,
-                fenced: row.and_then(|row| row.fenced),
-                over: row.is_some_and(|row| row.over),
-                given_up: row.is_some_and(|row| row.given_up),
+                row: row.cloned(),
             });
         }
         posted

@@ -31,17 +31,13 @@ pub(crate) async fn lease<C: ConnectionTrait>(
     let Some(wallet) = load::locked_wallet(tx, ask.account).await? else {
         return Ok(Err(BooksError::NoSuchBudget));
     };
-    let may_spend = wallet.status == AccountStatus::Active;
     let Some((available, leased)) = available(tx, ask, &wallet).await? else {
         return Ok(Err(BooksError::NoSuchBudget));
     };
     let room = Amount::new(LARGEST).less(leased);
     let budget = LeasedBudget {
-        available: if may_spend {
-            available.min(room)
-        } else {
-            Amount::ZERO
-        },
+        stopped: wallet.status != AccountStatus::Active,
+        available: available.min(room),
         leases: leases(tx, ask.account, ask.scope).await?,
         claims: claims(tx, ask.account, ask.scope).await?,
     };
@@ -51,10 +47,6 @@ pub(crate) async fn lease<C: ConnectionTrait>(
             add(tx, ask.account, ask.scope, lease.granted).await?;
         }
         write(tx, ask.account, ask.scope, &lease, now).await?;
-    }
-    // What was granted before the account was stopped is said again to who did not hear it.
-    if granting.lease.is_some() && !may_spend {
-        return Ok(Ok(LeaseGrant::default()));
     }
     write_claim(tx, ask.account, ask.scope, ask.node, granting.claim).await?;
     Ok(Ok(granting.answer))

@@ -28,15 +28,14 @@ impl Books for Memory {
         let mut state = self.state();
         let limit = state.limit(ask.account, ask.scope)?;
         let page = state.page(ask.account)?;
-        let may_spend = page.wallet.status == AccountStatus::Active;
         let available = match ask.scope {
-            _ if !may_spend => Amount::ZERO,
             BudgetScope::Wallet => page.wallet.available(),
             BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. } => page.in_use(ask.scope, limit).available(),
         };
         let budget = LeasedBudget {
+            stopped: page.wallet.status != AccountStatus::Active,
             available,
             leases: page.leases_of(ask.scope),
             claims: page.claims_of(ask.scope),
@@ -45,10 +44,6 @@ impl Books for Memory {
         if let Some(lease) = granting.lease {
             page.add_lease(ask.scope, lease.granted);
             page.write_lease(ask.scope, lease);
-        }
-        // What was granted before the account was stopped is said again to who did not hear it.
-        if granting.lease.is_some() && !may_spend {
-            return Ok(LeaseGrant::default());
         }
         match granting.claim {
             ClaimChange::Keep => {}

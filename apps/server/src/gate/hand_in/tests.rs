@@ -256,9 +256,10 @@ impl Scene {
     }
 }
 
-/// Until the books have them, spooled calls keep what they hold: nobody else spends it.
+/// Until the books have them, spooled calls keep what they were promised for: nobody else spends
+/// it. The rest of what they held is free at once.
 #[tokio::test]
-async fn what_spooled_calls_hold_stays_reserved_until_the_books_have_them() {
+async fn what_spooled_calls_cost_stays_reserved_until_the_books_have_them() {
     let scene = Scene::new(Mood::Away).await;
     let mut calls = Vec::new();
     for _ in 0..20 {
@@ -272,7 +273,9 @@ async fn what_spooled_calls_hold_stays_reserved_until_the_books_have_them() {
         demands: call.held.clone(),
         wait_until: NOON,
     };
-    let more = scene.world.call(HELD, DUE);
+    let rest = scene.world.call(20 * (HELD - DUE), DUE);
+    scene.leases.hold(ask(&rest)).await.unwrap();
+    let more = scene.world.call(1, 1);
     let refused = scene.leases.hold(ask(&more));
     assert!(
         tokio::time::timeout(PATIENCE, refused)
@@ -282,6 +285,7 @@ async fn what_spooled_calls_hold_stays_reserved_until_the_books_have_them() {
     scene.set(Mood::Answer);
     assert_eq!(scene.replays().await, 20);
     assert!(calls.iter().all(|call| !scene.held(call)));
+    scene.leases.released(rest.account, rest.call);
     scene.leases.hold(ask(&more)).await.unwrap();
 }
 
