@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Times the store with up to a million accounts and ten million calls; arguments go to the bench.
-# Takes about a quarter of an hour and 10 GB of disk, which it gives back. Ends with one line of
+# Takes about a quarter of an hour and 14 GB of disk, which it gives back. Ends with one line of
 # JSON; exits non-zero when the hot path grew by more than is claimed.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
