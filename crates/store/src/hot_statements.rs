@@ -16,7 +16,7 @@ use sea_orm::{
 use testkit::world::{NOON, credit};
 use testkit::{ManualClock, Ports, World};
 
-use crate::books::settle::{Record, settle_all};
+use crate::books::settle::{Batch, Record};
 use crate::books::shelf::Shelf;
 use crate::books::{credit, lease};
 use crate::{Store, StoreConfig};
@@ -186,10 +186,10 @@ pub(crate) async fn play(store: &Store, world: &mut World) -> Vec<Statement> {
     call.facts.attempts.push(call.facts.attempts[0].clone());
     let shelf = Shelf::new();
     for record in [Record::Unseen, Record::Seen] {
-        let batch = [&call, &world.call(100, 50)];
-        let done = settle_all(tx, &batch, record, &shelf, &store.ids, NOON)
-            .await
-            .unwrap();
+        let (other, backend) = (world.call(100, 50), tx.get_database_backend());
+        let calls = [&call, &other];
+        let batch = Batch::new(&calls, record, &shelf, &store.ids, NOON, backend).unwrap();
+        let done = batch.write(tx).await.unwrap();
         assert!(done.answers.iter().all(Result::is_ok), "{done:?}");
         shelf.put(done.left);
     }

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::callers::{Callers, Seen};
 use crate::funded;
+use crate::server;
 
 /// An open store with its accounts.
 pub(crate) struct Scene {
@@ -18,6 +19,8 @@ pub(crate) struct Scene {
     /// Keeps the folder or the database.
     _world: World,
     callers: Callers,
+    /// The name of the database, on a server.
+    database: String,
 }
 
 impl Scene {
@@ -46,12 +49,19 @@ impl Scene {
             store,
             _world: world,
             callers,
+            database: url.rsplit('/').next().unwrap().to_owned(),
         }
     }
 
     /// Lets so many callers settle.
     pub(crate) fn settle(&self, callers: usize, time: Duration) -> Seen {
-        self.callers.settle(self.runtime.handle(), callers, time)
+        let before = server::cpu_seconds(&self.database);
+        let settled = self.store.committed().operations;
+        let mut seen = self.callers.settle(self.runtime.handle(), callers, time);
+        let settled = self.store.committed().operations - settled;
+        let cpu = server::cpu_seconds(&self.database) - before;
+        seen.insert("server_cpu_us", cpu * 1e6 / settled as f64);
+        seen
     }
 
     /// What is wrong with the books of the first accounts, in words.

@@ -50,73 +50,122 @@ pub(crate) struct Left {
     pub(crate) was_guessed: bool,
 }
 
-/// Settles calls: those on record are answered from it, the others are charged and written. A call
-/// under the id of another one of the account is refused.
-pub(crate) async fn settle_all<C: ConnectionTrait>(
-    tx: &C,
-    batch: &[&Settlement],
+/// Calls that are settled together. Those on record are answered from it, the others are charged and
+/// written. A call under the id of another one of the account is refused.
+pub(crate) struct Batch<'a> {
     record: Record,
-    shelf: &Shelf,
-    ids: &TxnIds,
-    now: OffsetDateTime,
-) -> Result<Done, StoreError> {
-    let mut order: Vec<(AccountId, usize)> = batch.iter().map(|s| s.account).zip(0..).collect();
-    order.sort_unstable();
-    let of_accounts: Vec<OfAccount<'_>> = order
-        .chunk_by(|one, next| one.0 == next.0)
-        .filter_map(|places| {
-            let of = |(_, place): &(AccountId, usize)| Some((*place, *batch.get(*place)?));
-            let account = places.first()?.0;
-            Some(OfAccount::new(
-                account,
-                places.iter().filter_map(of).collect(),
-            ))
-        })
-        .collect();
-    let guesses = match record {
-        Record::Unseen => shelf.take(
-            of_accounts
-                .iter()
-                .filter(|of| of.is_wallet_alone)
-                .map(|of| (of.account, of.nodes.as_slice())),
-        ),
-        Record::Seen => BTreeMap::new(),
-    };
-    let was_guessed = !guesses.is_empty();
-    let mut wanted = Wanted::default();
-    for of in &of_accounts {
-        if !guesses.contains_key(&of.account) {
-            of.want(&mut wanted);
+    accounts: Vec<OfAccount<'a>>,
+    guesses: BTreeMap<AccountId, Loaded>,
+    book: Book<'a>,
+    /// Whether nothing is left to do but to write.
+    is_settled: bool,
+}
+
+impl<'a> Batch<'a> {
+    /// Does what needs no database: with all books on the shelf that is everything but the writing,
+    /// so that a transaction holds its locks no longer than it writes.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`].
+    pub(crate) fn new(
+        calls: &[&'a Settlement],
+        record: Record,
+        shelf: &Shelf,
+        ids: &'a TxnIds,
+        now: OffsetDateTime,
+        backend: DbBackend,
+    ) -> Result<Self, StoreError> {
+        let mut order: Vec<(AccountId, usize)> = calls.iter().map(|s| s.account).zip(0..).collect();
+        order.sort_unstable();
+        let accounts: Vec<OfAccount<'a>> = order
+            .chunk_by(|one, next| one.0 == next.0)
+            .filter_map(|places| {
+                let of = |(_, place): &(AccountId, usize)| Some((*place, *calls.get(*place)?));
+                let account = places.first()?.0;
+                Some(OfAccount::new(
+                    account,
+                    places.iter().filter_map(of).collect(),
+                ))
+            })
+            .collect();
+        let guesses = match record {
+            Record::Unseen => shelf.take(
+                accounts
+                    .iter()
+                    .filter(|of| of.is_wallet_alone)
+                    .map(|of| (of.account, of.nodes.as_slice())),
+            ),
+            Record::Seen => BTreeMap::new(),
+        };
+        let book = Book {
+            page: Page::new(backend, micros(now)),
+            recorded: HashMap::new(),
+            ids,
+            now,
+            answers: calls.iter().map(|_| None).collect(),
+            lines: Vec::with_capacity(calls.len()),
+            repeated: Vec::new(),
+            left: Left {
+                books: Vec::with_capacity(accounts.len()),
+                was_guessed: !guesses.is_empty(),
+            },
+        };
+        let is_settled = guesses.len() == accounts.len();
+        let mut batch = Self {
+            record,
+            accounts,
+            guesses,
+            book,
+            is_settled,
+        };
+        if is_settled {
+            batch.charge(BTreeMap::new())?;
         }
+        Ok(batch)
     }
-    if !wanted.accounts.is_empty() {
-        // All locks of a batch are taken in one go, in order, or it may wait in a circle.
-        wanted.locked.extend(guesses.keys());
+
+    /// Settles and writes inside a transaction.
+    pub(crate) async fn write<C: ConnectionTrait>(mut self, tx: &C) -> Result<Done, StoreError> {
+        if !self.is_settled {
+            let states = self.look(tx).await?;
+            self.charge(states)?;
+        }
+        self.book.write(tx).await
     }
-    // The books are locked first, so that nobody else records one of the calls after the look.
-    let mut states = load::states(tx, &wanted).await?;
-    let recorded = match record {
-        Record::Unseen => HashMap::new(),
-        Record::Seen => load::recorded(tx, batch.iter().map(|s| (s.account, s.call))).await?,
-    };
-    states.extend(guesses);
-    let mut book = Book {
-        page: Page::new(tx.get_database_backend(), micros(now)),
-        recorded,
-        ids,
-        now,
-        answers: batch.iter().map(|_| None).collect(),
-        lines: Vec::with_capacity(batch.len()),
-        repeated: Vec::new(),
-        left: Left {
-            books: Vec::with_capacity(of_accounts.len()),
-            was_guessed,
-        },
-    };
-    for of in &of_accounts {
-        book.settle(of, states.remove(&of.account))?;
+
+    /// The books that are not guessed, and the calls on record.
+    async fn look<C: ConnectionTrait>(
+        &mut self,
+        tx: &C,
+    ) -> Result<BTreeMap<AccountId, Loaded>, StoreError> {
+        let mut wanted = Wanted::default();
+        for of in &self.accounts {
+            if self.guesses.contains_key(&of.account) {
+                // All locks of a batch are taken in one go, in order, or it may wait in a circle.
+                wanted.locked.insert(of.account);
+            } else {
+                of.want(&mut wanted);
+            }
+        }
+        // Locked first, so that nobody else records one of the calls after the look.
+        let states = load::states(tx, &wanted).await?;
+        if self.record == Record::Seen {
+            let calls = self.accounts.iter().flat_map(|of| &of.calls);
+            let calls = calls.map(|(_, settlement)| (settlement.account, settlement.call));
+            self.book.recorded = load::recorded(tx, calls).await?;
+        }
+        Ok(states)
     }
-    book.write(tx).await
+
+    fn charge(&mut self, mut states: BTreeMap<AccountId, Loaded>) -> Result<(), StoreError> {
+        for of in &self.accounts {
+            let guess = self.guesses.remove(&of.account);
+            let loaded = guess.or_else(|| states.remove(&of.account));
+            self.book.settle(of, loaded)?;
+        }
+        self.book.enter();
+        Ok(())
+    }
 }
 
 /// The calls of one account in a batch.
@@ -173,10 +222,10 @@ struct Line<'a> {
 }
 
 /// A batch, account by account.
-struct Book<'a, 'b> {
+struct Book<'a> {
     page: Page<'a>,
     recorded: HashMap<(AccountId, CallId), (Identity, SettledCall)>,
-    ids: &'b TxnIds,
+    ids: &'a TxnIds,
     now: OffsetDateTime,
     answers: Vec<Option<Result<Settled, BooksError>>>,
     lines: Vec<Line<'a>>,
@@ -185,7 +234,7 @@ struct Book<'a, 'b> {
     left: Left,
 }
 
-impl<'a> Book<'a, '_> {
+impl<'a> Book<'a> {
     /// Asks the rule. An account whose books it refuses writes nothing; the others go on.
     fn settle(&mut self, of: &OfAccount<'a>, loaded: Option<Loaded>) -> Result<(), StoreError> {
         let (fresh, repeated) = self.fresh(of);
@@ -278,14 +327,16 @@ impl<'a> Book<'a, '_> {
         }
     }
 
-    async fn write<C: ConnectionTrait>(mut self, tx: &C) -> Result<Done, StoreError> {
-        if tx.get_database_backend() == DbBackend::Sqlite {
-            // In the order of the table, so that rows are put at its end one after the other.
-            self.lines.sort_unstable_by_key(|line| line.settled.call);
-        }
+    /// Puts the calls on the page, in the order of their table, so that its rows are put at its end
+    /// one after the other.
+    fn enter(&mut self) {
+        self.lines.sort_unstable_by_key(|line| line.settled.call);
         for line in &self.lines {
             self.page.call(line.settlement, &line.settled, line.txn);
         }
+    }
+
+    async fn write<C: ConnectionTrait>(mut self, tx: &C) -> Result<Done, StoreError> {
         self.page.write(tx).await?;
         for line in self.lines {
             if let Some(empty) = self.answers.get_mut(line.place) {

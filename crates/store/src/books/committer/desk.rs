@@ -10,12 +10,13 @@ use billing_core::call::Settlement;
 use billing_core::id::AccountId;
 use billing_core::port::clock::Clock;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
+use time::OffsetDateTime;
 
 use super::Counted;
 use super::op::{self, Answer, Op};
-use crate::books::settle::{Left, Record};
+use crate::books::lease;
+use crate::books::settle::{Batch, Left, Record};
 use crate::books::shelf::Shelf;
-use crate::books::{lease, settle};
 use crate::db;
 use crate::error::StoreError;
 use crate::open::TxnIds;
@@ -78,9 +79,16 @@ impl Desk {
     }
 
     async fn attempt(&self, ops: &[Op], record: Record) -> Result<Vec<Answer>, StoreError> {
+        let now = self.clock.now();
+        let leased = ops.iter().filter_map(Op::leased);
+        let leased: BTreeSet<AccountId> = leased.inspect(|a| self.shelf.forget(*a)).collect();
+        let calls: Vec<&Settlement> = ops.iter().filter_map(Op::settlement).collect();
+        let backend = self.writer.get_database_backend();
+        let batch = Batch::new(&calls, record, &self.shelf, &self.ids, now, backend)?;
         let tx = db::begin(&self.writer).await?;
-        let result = self.write(&tx, ops, record).await;
-        let (answers, left) = db::finish(tx, result).await?;
+        let result = self.write(&tx, ops, batch, now).await;
+        let (answers, mut left) = db::finish(tx, result).await?;
+        left.books.retain(|(account, _)| !leased.contains(account));
         self.shelf.put(left);
         let count = u64::try_from(ops.len()).unwrap_or(u64::MAX);
         self.counted.transactions.fetch_add(1, Ordering::Relaxed);
@@ -93,21 +101,15 @@ impl Desk {
         &self,
         tx: &C,
         ops: &[Op],
-        record: Record,
+        batch: Batch<'_>,
+        now: OffsetDateTime,
     ) -> Result<(Vec<Answer>, Left), StoreError> {
-        let now = self.clock.now();
-        let leased = ops.iter().filter_map(Op::leased);
-        let leased: BTreeSet<AccountId> = leased.inspect(|a| self.shelf.forget(*a)).collect();
         for op in ops {
             if let Op::GiveBack(back, _) = op {
                 lease::give_back(tx, back, now).await?;
             }
         }
-        let settlements: Vec<&Settlement> = ops.iter().filter_map(Op::settlement).collect();
-        let done =
-            settle::settle_all(tx, &settlements, record, &self.shelf, &self.ids, now).await?;
-        let mut left = done.left;
-        left.books.retain(|(account, _)| !leased.contains(account));
+        let done = batch.write(tx).await?;
         let mut settled = done.answers.into_iter();
         let mut answers = Vec::with_capacity(ops.len());
         for op in ops {
@@ -119,7 +121,7 @@ impl Desk {
                 Op::GiveBack(..) => Answer::Returned,
             });
         }
-        Ok((answers, left))
+        Ok((answers, done.left))
     }
 }
 
