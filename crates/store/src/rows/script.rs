@@ -69,16 +69,23 @@ fn reading(parts: &[(&BatchSql, String)], is_postgres: bool) -> String {
 }
 
 fn writing(parts: &[(&BatchSql, String)], is_postgres: bool) -> String {
-    let texts = parts.iter().map(|(_, text)| text.as_str());
+    let mut texts = parts.iter().map(|(_, text)| text.as_str());
     if !is_postgres {
         return texts.collect::<Vec<_>>().join(";\n");
     }
-    // They touch different tables, so it does not matter that all of them see the state before.
+    // They touch different tables, so it does not matter that all of them see the state before. The
+    // first is the statement itself: it is run to its end before the others, which come in no order
+    // that can be relied on. So whoever locks in that order locks what the first changes before all
+    // else, and two that meet there wait for each other only there.
+    let first = texts.next().unwrap_or("SELECT 1");
     let named: Vec<String> = texts
         .enumerate()
         .map(|(i, text)| format!("w{i} AS ({text})"))
         .collect();
-    format!("WITH {} SELECT 1 AS one", named.join(",\n"))
+    if named.is_empty() {
+        return first.to_owned();
+    }
+    format!("WITH {}\n{first}", named.join(",\n"))
 }
 
 fn statement(
