@@ -155,20 +155,26 @@ impl ThisNode {
         self.earlier().push(node);
     }
 
-    /// Leaves under the ids of before, where the last call that began under one is settled.
+    /// Leaves under the ids of before, where the last call that began under one is settled, and
+    /// asks to be waited for where it is not.
     async fn leave_earlier_ids(&self, leases: &Leases) {
         let earlier = self.earlier().clone();
         for node in earlier {
-            if !leases.owe_nothing_under(node) {
-                continue;
-            }
-            match self.nodes.leave(node, self.clock.now()).await {
-                Ok(()) => {
+            let now = self.clock.now();
+            let is_settled = leases.owe_nothing_under(node);
+            let told = if is_settled {
+                self.nodes.leave(node, now).await
+            } else {
+                self.nodes.still_settles(node, now).await
+            };
+            match told {
+                Ok(()) if is_settled => {
                     self.earlier().retain(|id| *id != node);
                     tracing::info!(%node, "all calls that began under an earlier id are settled");
                 }
+                Ok(()) => {}
                 Err(error) => {
-                    tracing::warn!(%node, %error, "leases of an earlier id are not free yet");
+                    tracing::warn!(%node, %error, "the others do not know how far an earlier id is");
                 }
             }
         }

@@ -35,7 +35,7 @@ impl Pulse {
 pub enum NodeState {
     /// It may take leases.
     Alive,
-    /// It was taken for dead then. It may have calls to settle, so its leases are kept for it.
+    /// It was taken for dead then, or said then that it still settles. It may have calls to settle, so its leases are kept for it.
     Fenced(OffsetDateTime),
     /// Since then nothing more is to be settled under its id: it said so, its next life did, or it
     /// was waited for long enough. Its leases are free.

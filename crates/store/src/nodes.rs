@@ -65,6 +65,13 @@ impl Nodes for Store {
         Ok(())
     }
 
+    async fn still_settles(&self, node: NodeId, now: OffsetDateTime) -> Result<(), NodesError> {
+        let text = "UPDATE node SET fenced_at = {now} \
+                    WHERE id = ? AND fenced_at IS NOT NULL AND left_at IS NULL";
+        run(&self.db.signs, text, now, vec![node.get().into()]).await?;
+        Ok(())
+    }
+
     async fn give_up(&self, fenced_for: Duration, now: OffsetDateTime) -> Result<u64, NodesError> {
         let text = "UPDATE node SET left_at = {now} \
                     WHERE left_at IS NULL AND fenced_at <= {now} - ?";

@@ -266,10 +266,7 @@ fn leases(look: &Look) -> Finding {
     let mut detail = String::new();
     for lease in &look.leases {
         let name = look.nodes.iter().find(|node| node.node == lease.node);
-        let name = name.map_or_else(
-            || format!("{} (gone, kept for it)", lease.node),
-            |n| n.name.clone(),
-        );
+        let name = name.map_or_else(|| format!("{} (gone)", lease.node), |n| n.name.clone());
         let (sum, currency, count) = (lease.sum, &lease.currency, lease.count);
         append(
             &mut detail,

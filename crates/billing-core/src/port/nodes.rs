@@ -56,8 +56,15 @@ pub trait Nodes: Send + Sync + Debug {
     /// [`NodesError::Unavailable`].
     async fn leave(&self, node: NodeId, now: OffsetDateTime) -> Result<(), NodesError>;
 
-    /// Gives up the nodes that were taken for dead so long ago and are still not known to have
-    /// left: from now on they have. Says how many.
+    /// Says that calls which began under the id of a node that was fenced are still under way: it is
+    /// waited for anew. Of one that has left it changes nothing.
+    ///
+    /// # Errors
+    /// [`NodesError::Unavailable`].
+    async fn still_settles(&self, node: NodeId, now: OffsetDateTime) -> Result<(), NodesError>;
+
+    /// Gives up the nodes that were taken for dead so long ago, have not said since that they still
+    /// settle, and are not known to have left: from now on they have. Says how many.
     ///
     /// # Errors
     /// [`NodesError::Unavailable`].

@@ -44,6 +44,8 @@ pub(crate) enum Body {
     },
     /// Nothing more will be settled under an id.
     Leave(NodeId),
+    /// Calls that began under an id are still under way.
+    StillSettles(NodeId),
     Fence {
         peer: NodeId,
         pulse: Pulse,
@@ -64,6 +66,7 @@ impl Body {
             Self::Beat { .. } => "beat",
             Self::Join { .. } => "join",
             Self::Leave(_) => "leave",
+            Self::StillSettles(_) => "still settles",
             Self::Fence { .. } => "fence",
             Self::Reclaim { .. } => "reclaim",
         }

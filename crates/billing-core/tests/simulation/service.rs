@@ -83,6 +83,10 @@ impl World {
                 self.store.leave(*id, now);
                 Reply::Done
             }
+            Body::StillSettles(id) => {
+                self.store.still_settles(*id, now);
+                Reply::Done
+            }
             Body::Fence { peer, pulse } => {
                 if let Some(silent) = self.store.fence(*peer, *pulse, now) {
                     self.tally.fences_by_silence += 1;

@@ -237,7 +237,11 @@ impl World {
             Body::Reclaim { peer, account } => {
                 node.reclaiming.remove(&(*peer, *account));
             }
-            Body::Recalls | Body::Beat { .. } | Body::Fence { .. } | Body::Leave(_) => {}
+            Body::Recalls
+            | Body::Beat { .. }
+            | Body::Fence { .. }
+            | Body::Leave(_)
+            | Body::StillSettles(_) => {}
         }
     }
 
@@ -307,7 +311,15 @@ impl World {
         let sight = (request.sent + node.skew, self.now + node.skew);
         let dead = watch::saw(&mut node.watch, sight, peers, flaw);
         let settled = node.settled_ids(flaw);
-        let mut bodies: Vec<Body> = settled.into_iter().map(Body::Leave).collect();
+        let earlier = node.earlier.iter().copied();
+        let told = earlier.map(|id| {
+            if settled.contains(&id) {
+                Body::Leave(id)
+            } else {
+                Body::StillSettles(id)
+            }
+        });
+        let mut bodies: Vec<Body> = told.collect();
         for (peer, pulse) in dead {
             bodies.push(Body::Fence { peer, pulse });
             if flaw == Flaw::ReclaimsWithoutFence {

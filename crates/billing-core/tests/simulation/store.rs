@@ -321,6 +321,13 @@ impl Store {
         free.then(|| self.first_lease(node)).flatten()
     }
 
+    /// A fenced node has calls under way.
+    pub(crate) fn still_settles(&mut self, node: NodeId, now: Micros) {
+        if let Some(row) = self.nodes.get_mut(&node).filter(|row| row.fenced.is_some()) {
+            row.fenced_at = now;
+        }
+    }
+
     /// Nothing more will be settled under an id.
     pub(crate) fn leave(&mut self, node: NodeId, now: Micros) {
         if let Some(row) = self.nodes.get_mut(&node) {

@@ -29,6 +29,7 @@ macro_rules! nodes_contract {
             an_ended_life_has_left_also_if_it_was_fenced_before
             a_life_that_was_only_silent_is_kept_for
             a_node_that_does_not_come_back_is_given_up
+            a_node_that_still_settles_is_waited_for_anew
             what_a_node_that_left_is_granted_all_the_same_is_taken_back
             what_nobody_on_record_has_is_taken_back
             a_node_that_left_frees_its_name_and_its_leases
@@ -258,6 +259,28 @@ pub async fn a_node_that_does_not_come_back_is_given_up(world: World) {
     assert_eq!(world.balance().await, (1000, 100));
     assert_eq!(record(&world, living).await.state, NodeState::Alive);
     world.assert_sound().await;
+}
+
+/// Neither the living nor those that have left are touched by it.
+pub async fn a_node_that_still_settles_is_waited_for_anew(world: World) {
+    let (living, gone) = (world.join("living").await, world.join("gone").await);
+    world.nodes().leave(gone, world.now()).await.unwrap();
+    fence(&world, world.node).await;
+    let fenced = record(&world, world.node).await.state;
+    world.ports.clock.advance(Duration::minutes(1));
+    for node in [world.node, living, gone] {
+        let before = record(&world, node).await.state;
+        world
+            .nodes()
+            .still_settles(node, world.now())
+            .await
+            .unwrap();
+        let after = record(&world, node).await.state;
+        assert_eq!(before == after, node != world.node, "{after:?}");
+    }
+    let renewed = record(&world, world.node).await.state;
+    assert!(matches!((fenced, renewed), (NodeState::Fenced(a), NodeState::Fenced(b)) if b > a));
+    assert_eq!(record(&world, living).await.state, NodeState::Alive);
 }
 
 /// Nobody asks of a node that wants a lease whether it lives: that would not be a matter of one

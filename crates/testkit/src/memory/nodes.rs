@@ -100,6 +100,16 @@ impl Nodes for Memory {
         Ok(())
     }
 
+    async fn still_settles(&self, node: NodeId, _now: OffsetDateTime) -> Result<(), NodesError> {
+        let at = self.clock.now();
+        let mut state = self.state();
+        let record = state.nodes.get_mut(&node);
+        if let Some(record) = record.filter(|r| matches!(r.state, NodeState::Fenced(_))) {
+            record.state = NodeState::Fenced(at);
+        }
+        Ok(())
+    }
+
     async fn give_up(&self, fenced_for: Duration, _now: OffsetDateTime) -> Result<u64, NodesError> {
         let at = self.clock.now();
         let before = at.saturating_sub(fenced_for);
