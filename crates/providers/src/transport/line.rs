@@ -11,6 +11,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::buf::Chain;
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::Method;
 use hyper::header::HeaderMap;
@@ -33,6 +34,8 @@ const LONGEST_HEAD: usize = 64 * 1024;
 /// A connection on which one call at a time is made.
 pub(super) struct Line {
     socket: TokioIo<Socket>,
+    /// What was not written yet of the request, which may be so when the reply has begun already.
+    unsent: Option<Chain<Bytes, Bytes>>,
     /// What was received and not taken yet.
     received: BytesMut,
     /// What is still to come of the reply's body.
@@ -113,6 +116,7 @@ impl Line {
     pub(super) fn open(socket: Socket) -> Box<Self> {
         Box::new(Self {
             socket: TokioIo::new(socket),
+            unsent: None,
             received: BytesMut::new(),
             framing: Framing::Over,
             is_kept: true,
@@ -126,7 +130,7 @@ impl Line {
         preamble: &Preamble,
         body: Bytes,
     ) -> Result<Head, Unanswered> {
-        let mut request = preamble.with(&body).chain(body);
+        self.unsent = Some(preamble.with(&body).chain(body));
         let mut was_heard = false;
         self.is_kept = true;
         poll_fn(|cx| {
@@ -144,8 +148,7 @@ impl Line {
                     }));
                 }
             }
-            let head = self.poll_exchange(cx, &mut request);
-            head.map_err(|error| Unanswered {
+            self.poll_exchange(cx).map_err(|error| Unanswered {
                 error,
                 unsent: false,
             })
@@ -155,22 +158,16 @@ impl Line {
 
     /// Writes what can be written and reads until the head of the reply is there, which may come
     /// before all was written.
-    fn poll_exchange(
-        &mut self,
-        cx: &mut Context<'_>,
-        request: &mut impl Buf,
-    ) -> Poll<Result<Head, LineError>> {
-        let written = self.poll_write(cx, request);
-        if let Poll::Ready(Err(_)) = written {
-            // Why the upstream takes no more it may have said itself; else reading says it.
-            request.advance(request.remaining());
-            self.is_kept = false;
-        }
-        let is_sent = matches!(written, Poll::Ready(Ok(())));
+    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, LineError>> {
+        self.write(cx);
         loop {
             if let Some(head) = head::take(&mut self.received)? {
                 self.framing = head.framing;
-                self.is_kept &= head.is_kept && is_sent;
+                self.is_kept &= head.is_kept;
+                if !head.status.is_success() {
+                    // Who refuses needs no more of the request.
+                    self.is_kept &= self.unsent.take().is_none();
+                }
                 return Poll::Ready(Ok(head));
             }
             if self.received.len() > LONGEST_HEAD {
@@ -182,7 +179,19 @@ impl Line {
         }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, request: &mut impl Buf) -> Poll<io::Result<()>> {
+    /// Writes what can be written of the request.
+    fn write(&mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(Err(_)) = self.poll_write(cx) {
+            // Why the upstream takes no more it may have said itself; else reading says it.
+            self.unsent = None;
+            self.is_kept = false;
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(request) = &mut self.unsent else {
+            return Poll::Ready(Ok(()));
+        };
         while request.has_remaining() {
             let mut slices = [IoSlice::new(&[]); 2];
             let count = request.chunks_vectored(&mut slices);
@@ -193,7 +202,9 @@ impl Line {
             }
             request.advance(written);
         }
-        Pin::new(&mut self.socket).poll_flush(cx)
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        self.unsent = None;
+        Poll::Ready(Ok(()))
     }
 
     /// Receives what is there; zero bytes when the upstream has closed.
@@ -205,11 +216,13 @@ impl Line {
         Poll::Ready(Ok(room.filled().len()))
     }
 
-    /// The next data of the reply's body; nothing when it is over.
+    /// The next data of the reply's body; nothing when it is over. Writes on what is left of the
+    /// request, without which the upstream may have nothing more to say.
     pub(super) fn poll_data(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, LineError>>> {
+        self.write(cx);
         loop {
             match self.framing.take(&mut self.received) {
                 Ok(Found::Data(data)) => return Poll::Ready(Some(Ok(data))),
@@ -240,8 +253,9 @@ impl Line {
         self.framing == Framing::Over
     }
 
-    /// Whether the next call may be made on it: when all of a reply has been read and nothing else.
+    /// Whether the next call may be made on it: when all of the request was written, and all of the
+    /// reply has been read and nothing else.
     pub(super) fn is_free(&self) -> bool {
-        self.is_over() && self.is_kept && self.received.is_empty()
+        self.is_over() && self.is_kept && self.unsent.is_none() && self.received.is_empty()
     }
 }

@@ -152,6 +152,38 @@ async fn a_refusal_is_heard_while_the_request_is_still_being_sent() {
 }
 
 #[tokio::test]
+async fn a_request_is_written_on_when_its_reply_has_begun() {
+    let (http, listener) = stand().await;
+    let mut large = call("m", false);
+    large.body = vec![b' '; 32 << 20].into();
+    let half = large.body.len() / 2;
+    let serve = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await.unwrap());
+        }
+        socket
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n")
+            .await
+            .unwrap();
+        let mut part = vec![0; half];
+        for said in [b"one ", b"two."] {
+            socket.read_exact(&mut part).await.unwrap();
+            socket.write_all(said).await.unwrap();
+        }
+        socket
+    };
+    let read = async {
+        let reply = http.send(large).await.unwrap();
+        collect(reply.body, 9).await
+    };
+    let (body, _socket) = tokio::join!(read, serve);
+    assert_eq!(body.unwrap(), "one two.");
+    assert_eq!(http.pool.waiting(), 1, "all of the request went out");
+}
+
+#[tokio::test]
 async fn large_bodies_go_and_come_whole() {
     let (http, listener) = stand().await;
     let mut large = call("m", false);
