@@ -61,6 +61,7 @@ fn parse(received: &[u8]) -> Result<Option<(usize, Head)>, LineError> {
     let mut fields = Fields {
         length: None,
         is_chunked: None,
+        is_closed: false,
         is_kept: is_modern,
         headers: HeaderMap::new(),
     };
@@ -70,7 +71,7 @@ fn parse(received: &[u8]) -> Result<Option<(usize, Head)>, LineError> {
     let framing = fields.framing(status, is_modern)?;
     let head = Head {
         status,
-        is_kept: fields.is_kept && framing != Framing::UntilClose,
+        is_kept: fields.is_kept && !fields.is_closed && framing != Framing::UntilClose,
         headers: fields.headers,
         framing,
     };
@@ -82,6 +83,8 @@ struct Fields {
     length: Option<u64>,
     /// Whether the only coding of the body is that of chunks; nothing where it has none.
     is_chunked: Option<bool>,
+    /// Whether the connection is closed behind the body, whatever else is said of it.
+    is_closed: bool,
     is_kept: bool,
     headers: HeaderMap,
 }
@@ -101,7 +104,7 @@ impl Fields {
         } else if name.eq_ignore_ascii_case("connection") {
             for word in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                 if word.eq_ignore_ascii_case(b"close") {
-                    self.is_kept = false;
+                    self.is_closed = true;
                 } else if word.eq_ignore_ascii_case(b"keep-alive") {
                     self.is_kept = true;
                 }
@@ -126,16 +129,18 @@ impl Fields {
         if status.is_informational() {
             return Ok(Framing::Over);
         }
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            // Who speaks of a body may send one all the same, which would be the next reply.
+            self.is_closed |= self.is_chunked.is_some() || self.length.is_some_and(|it| it > 0);
+            return Ok(Framing::Over);
+        }
         match (self.is_chunked, self.length) {
             (Some(_), _) if !is_modern => Err(LineError::Length("chunks in HTTP/1.0")),
             (Some(false), _) => Err(LineError::Length("it is encoded in a way not asked for")),
             (Some(true), length) => {
                 // Who says both may be two: one that forwards and one that is forwarded.
-                self.is_kept &= length.is_none();
+                self.is_closed |= length.is_some();
                 Ok(Framing::Chunked(Chunk::Size))
-            }
-            _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => {
-                Ok(Framing::Over)
             }
             (None, Some(length)) => Ok(Framing::Length(length)),
             (None, None) => Ok(Framing::UntilClose),
@@ -191,10 +196,71 @@ mod tests {
         ] {
             assert_eq!(framing(headers), wanted, "{headers}");
         }
-        let old = read("HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n").unwrap();
-        assert!(!old.unwrap().is_kept);
-        let none = read("HTTP/1.1 204 No Content\r\n\r\n").unwrap();
-        assert_eq!(none.unwrap().framing, Framing::Over);
+    }
+
+    #[test]
+    fn what_has_no_body_has_none_whatever_its_head_says_of_one() {
+        for (text, kept) in [
+            ("HTTP/1.1 204 No Content\r\n\r\n", true),
+            ("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n", true),
+            (
+                "HTTP/1.1 204 No Content\r\ncontent-length: 7\r\n\r\n",
+                false,
+            ),
+            (
+                "HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n",
+                false,
+            ),
+            (
+                "HTTP/1.1 204 No Content\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+                false,
+            ),
+            (
+                "HTTP/1.1 304 Not Modified\r\ntransfer-encoding: chunked\r\n\r\n",
+                false,
+            ),
+            (
+                "HTTP/1.0 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n",
+                false,
+            ),
+            (
+                "HTTP/1.0 204 No Content\r\nconnection: keep-alive\r\n\r\n",
+                true,
+            ),
+        ] {
+            let head = read(text).unwrap().unwrap();
+            assert_eq!(
+                (head.framing, head.is_kept),
+                (Framing::Over, kept),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn close_wins_over_keep_alive_wherever_it_stands() {
+        for (headers, modern, old) in [
+            ("", true, false),
+            ("connection: keep-alive\r\n", true, true),
+            ("connection: close, keep-alive\r\n", false, false),
+            ("connection: keep-alive, Close\r\n", false, false),
+            (
+                "connection: close\r\nconnection: keep-alive\r\n",
+                false,
+                false,
+            ),
+            (
+                "connection: keep-alive\r\nconnection: close\r\n",
+                false,
+                false,
+            ),
+        ] {
+            for (version, wanted) in [("1.1", modern), ("1.0", old)] {
+                let text = format!("HTTP/{version} 200 OK\r\ncontent-length: 1\r\n{headers}\r\n");
+                let head = read(&text).unwrap().unwrap();
+                assert_eq!(head.is_kept, wanted, "{text}");
+            }
+        }
     }
 
     #[test]
