@@ -9,7 +9,8 @@ use bytes::Bytes;
 use gateway_core::endpoint::Endpoint;
 use gateway_core::provider::{ModelProvider, SendError, UpstreamCall, UpstreamReply, collect};
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
+    HeaderValue, RETRY_AFTER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{Method, Response, Uri};
 use secrecy::{ExposeSecret, SecretString};
@@ -28,6 +29,19 @@ mod pool;
 
 /// Like `retry-after`, in milliseconds.
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// Headers that say where a request ends and what its connection is for. They are the transport's
+/// own: another one from the configuration would make two requests of one.
+const OWN: [HeaderName; 9] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    HOST,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
 /// A list of models is not larger.
 const MODELS_LIMIT: usize = 8 << 20;
 
@@ -59,7 +73,8 @@ pub struct HttpProviderConfig {
     pub base_url: String,
     /// Sent as a bearer token.
     pub credential: Option<SecretString>,
-    /// Sent with every call. Values may be secrets too.
+    /// Sent with every call. Values may be secrets too. None may be of those that belong to the
+    /// connection, such as `host`, `connection` and `content-length`.
     pub headers: Vec<(String, SecretString)>,
     /// How long to wait.
     pub timeouts: Timeouts,
@@ -74,8 +89,9 @@ pub enum TransportError {
     /// The base URL is none.
     #[error("not a base URL (http:// or https://): {0}")]
     BaseUrl(String),
-    /// A header's name or value has bytes that no header may have.
-    #[error("the header {0} cannot be sent")]
+    /// A header's name or value has bytes that no header may have, or it is one of those that say
+    /// where a request ends and what its connection is for.
+    #[error("the header {0} cannot be sent: it is malformed, or Tollgate's own to say")]
     Header(String),
     /// The authorities are no certificates.
     #[error("the certificates of the authorities cannot be used: {0}")]
@@ -204,7 +220,9 @@ fn headers(config: &HttpProviderConfig, base: &Uri) -> Result<HeaderMap, Transpo
     for (name, value) in &config.headers {
         let key: HeaderName = name
             .parse()
-            .map_err(|_| TransportError::Header(name.clone()))?;
+            .ok()
+            .filter(|key| !OWN.contains(key))
+            .ok_or_else(|| TransportError::Header(name.clone()))?;
         headers.insert(key, hidden(name, value.expose_secret())?);
     }
     Ok(headers)

@@ -140,3 +140,26 @@ fn addresses_that_cannot_work_are_refused() {
     odd.headers = vec![("x y".to_owned(), SecretString::from("v"))];
     assert!(matches!(HttpProvider::new(&odd), Err(TransportError::Header(name)) if name == "x y"));
 }
+
+#[test]
+fn headers_of_the_connection_cannot_be_configured() {
+    let mut config = config("http://127.0.0.1:1/v1".to_owned());
+    for own in [
+        "Content-Length",
+        "content-length",
+        "Transfer-Encoding",
+        "Host",
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Upgrade",
+    ] {
+        config.headers = vec![(own.to_owned(), SecretString::from("0"))];
+        let made = HttpProvider::new(&config);
+        assert!(matches!(made, Err(TransportError::Header(name)) if name == own));
+    }
+    config.headers = vec![("X-Title".to_owned(), SecretString::from("0"))];
+    assert!(HttpProvider::new(&config).is_ok());
+}
