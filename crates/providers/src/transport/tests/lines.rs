@@ -131,24 +131,24 @@ async fn what_is_no_reply_is_said() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_heard_while_the_request_is_still_being_sent() {
-    let (http, listener) = stand().await;
-    let mut large = call("m", false);
-    large.body = vec![b' '; 32 << 20].into();
-    let serve = async {
-        let (mut socket, _) = listener.accept().await.unwrap();
-        socket.read_u8().await.unwrap();
-        socket
-            .write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
-            .await
-            .unwrap();
-        socket
-    };
-    let (reply, _socket) = tokio::join!(http.send(large), serve);
-    let reply = reply.unwrap();
-    assert_eq!(reply.status, 413);
-    assert_eq!(collect(reply.body, 9).await.unwrap(), "no");
-    assert_eq!(http.pool.waiting(), 0, "half a request went out on it");
+async fn an_answer_is_heard_while_the_request_is_still_being_sent() {
+    for status in [413, 200] {
+        let (http, listener) = stand().await;
+        let mut large = call("m", false);
+        large.body = vec![b' '; 32 << 20].into();
+        let serve = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            socket.read_u8().await.unwrap();
+            let answer = format!("HTTP/1.1 {status} Early\r\ncontent-length: 2\r\n\r\nno");
+            socket.write_all(answer.as_bytes()).await.unwrap();
+            socket
+        };
+        let (reply, _socket) = tokio::join!(http.send(large), serve);
+        let reply = reply.unwrap();
+        assert_eq!(reply.status, status);
+        assert_eq!(collect(reply.body, 9).await.unwrap(), "no");
+        assert_eq!(http.pool.waiting(), 0, "half a request went out on it");
+    }
 }
 
 #[tokio::test]
