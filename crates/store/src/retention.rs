@@ -1,5 +1,9 @@
 //! Calls are kept for as long as the operator says. The journal and the roll-ups are kept for ever.
 //!
+//! What was settled long after it began stays until its transaction is proved by the journal alone.
+//! A call that is deleted is no longer known as charged. So none is charged that is older than all
+//! that are kept: see [`kept_from`].
+//!
 //! On SQLite calls lie in order of time, so the oldest are deleted first. On PostgreSQL they lie in
 //! order of accounts: a round goes through all accounts, some at a time, and the next one begins
 //! when the line has moved by an hour. Either way a step reads as many rows as it deletes, and one
@@ -15,6 +19,7 @@ use crate::instant::{get, micros};
 use crate::open::Store;
 use crate::rows::BatchSql;
 use crate::rows::Kind::Int;
+use crate::verify;
 
 /// How many accounts are passed in one step on PostgreSQL.
 const ACCOUNTS: i64 = 1000;
@@ -28,7 +33,12 @@ const ROUND_US: i64 = 3_600_000_000;
 /// long before is surely over the line.
 const MARGIN_MS: i64 = 3_600_000;
 
-const OLDEST: &str = "SELECT account_id, id FROM call WHERE id < ? ORDER BY id LIMIT ?";
+/// How long calls are kept at least: what began later need not be compared with the line. The
+/// setting is a day or more, and a node's clock is never so far off.
+const SURELY_KEPT_MS: i64 = 12 * 3_600_000;
+
+const OLDEST: &str =
+    "SELECT account_id, id FROM call WHERE id < ? AND settled_at < ? ORDER BY id LIMIT ?";
 const VISITED: &str = "SELECT COUNT(*) AS visited, MAX(account_id) AS last FROM \
     (SELECT account_id FROM wallet WHERE account_id > ? ORDER BY account_id LIMIT ?) w";
 /// An account with many calls is not read as one with as many as the others.
@@ -36,7 +46,7 @@ const BY_KEY: &str = "SET LOCAL enable_bitmapscan = off";
 const OLD: &str = "SELECT o.account_id, o.id FROM \
     (SELECT account_id FROM wallet WHERE account_id > ? AND account_id <= ? ORDER BY account_id) w \
     CROSS JOIN LATERAL (SELECT c.account_id, c.id FROM call c \
-    WHERE c.account_id = w.account_id AND c.id < ? ORDER BY c.id LIMIT ?) o \
+    WHERE c.account_id = w.account_id AND c.id < ? AND c.settled_at < ? ORDER BY c.id LIMIT ?) o \
     ORDER BY w.account_id LIMIT ?";
 
 /// What is deleted of each call; the call itself is the last.
@@ -74,6 +84,21 @@ struct Line {
     passed_since: i64,
 }
 
+/// The least id of a call that is surely not deleted, whatever the line is.
+pub(crate) fn surely_kept_from(now: OffsetDateTime) -> i64 {
+    first_id_at((micros(now) / 1000).saturating_sub(SURELY_KEPT_MS))
+}
+
+/// The least id of a call that is not deleted; below everything where none ever was. The line stays
+/// where it is until the transaction ends, so that no call is deleted that it takes for kept.
+pub(crate) async fn kept_from<C: ConnectionTrait>(tx: &C) -> Result<i64, StoreError> {
+    let text = "SELECT r.calls_since FROM retention r WHERE r.id = 1{share}";
+    let row = db::one(tx, text, Vec::new()).await?;
+    row.map_or(Ok(i64::MIN), |row| {
+        Ok(first_deleted_no_more(get(&row, "calls_since")?))
+    })
+}
+
 /// A call to be deleted: its account and its id.
 type Old = (i64, i64);
 
@@ -81,7 +106,8 @@ impl Store {
     /// Deletes calls that began before an instant, with their attempts and keys: a bounded number in
     /// one step. Answers with how many calls are gone and whether nothing is left to do for now;
     /// until then it is to be called again. Any number of nodes may do so. On PostgreSQL a call may
-    /// stay for an hour longer.
+    /// stay for an hour longer. One that was settled more than a day or two after it began stays
+    /// for so much longer.
     ///
     /// The line never goes back: calls are not kept from earlier on again. Proofs of the books
     /// believe the journal about what lies before it.
@@ -118,7 +144,11 @@ impl Store {
     }
 
     async fn expire_oldest(&self, line: Line) -> Result<(u64, bool), StoreError> {
-        let values = vec![line.first_id().into(), CALLS_EMBEDDED.into()];
+        let values = vec![
+            line.first_id().into(),
+            line.settled_before().into(),
+            CALLS_EMBEDDED.into(),
+        ];
         let old = old(&self.db.reader, OLDEST, values).await?;
         let tx = self.db.begin().await?;
         let result = delete(&tx, &old).await;
@@ -144,6 +174,7 @@ impl Store {
                 line.passed_account.into(),
                 last.into(),
                 line.first_id().into(),
+                line.settled_before().into(),
                 CALLS.into(),
                 CALLS.into(),
             ];
@@ -181,10 +212,21 @@ async fn old<C: ConnectionTrait>(
 }
 
 impl Line {
-    /// All calls with smaller ids go.
+    /// Calls with smaller ids go, as far as they were settled soon.
     fn first_id(&self) -> i64 {
-        first_id_at((self.since / 1000).saturating_sub(MARGIN_MS))
+        first_deleted_no_more(self.since)
     }
+
+    /// What was settled later stays: a proof compares its transaction with it.
+    fn settled_before(&self) -> i64 {
+        let compared = self.since.saturating_add(verify::SETTLED_WITHIN_US);
+        compared.saturating_sub(MARGIN_MS.saturating_mul(1000))
+    }
+}
+
+/// The first id that a line spares, in microseconds since the Unix epoch.
+fn first_deleted_no_more(since: i64) -> i64 {
+    first_id_at((since / 1000).saturating_sub(MARGIN_MS))
 }
 
 fn is_fewer(found: usize, most: i64) -> bool {

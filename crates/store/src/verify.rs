@@ -35,8 +35,9 @@ use crate::error::StoreError;
 use crate::instant::get;
 use crate::open::Store;
 
-/// For how long after the first call that is kept a transaction may settle calls that began before.
-const SETTLED_WITHIN_US: i64 = 48 * 3600 * 1_000_000;
+/// For how long after the first call that is kept a transaction may settle calls that began before
+/// and are deleted. What was settled later than that is kept.
+pub(crate) const SETTLED_WITHIN_US: i64 = 48 * 3600 * 1_000_000;
 
 /// Proves the accounts after one from the beginning, each in a snapshot of its own.
 pub(crate) async fn accounts(

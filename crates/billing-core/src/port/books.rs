@@ -41,10 +41,13 @@ pub trait Books: Send + Sync + Debug {
     /// Settles a call. Answers when its charge is durable, together with all that waited.
     ///
     /// The rule is [`crate::settlement::settle`]; a settlement whose lease is gone still posts. A
-    /// call that is already on record answers with what it was charged, and changes nothing.
+    /// call that is already on record answers with what it was charged, and changes nothing. Where
+    /// old calls are deleted, one that is older than all that are kept is refused: nothing is left
+    /// to tell whether it was charged.
     ///
     /// # Errors
-    /// [`BooksError::NoSuchBudget`], [`BooksError::Unavailable`], [`BooksError::Inconsistent`].
+    /// [`BooksError::NoSuchBudget`], [`BooksError::Unavailable`], [`BooksError::Inconsistent`],
+    /// [`BooksError::NoLongerKept`].
     async fn settle(&self, settlement: Settlement) -> Result<Settled, BooksError>;
 
     /// Adds credit to a wallet, once for its key.
@@ -94,6 +97,9 @@ pub enum BooksError {
     /// What is stored contradicts itself.
     #[error("the books contradict themselves: {0}")]
     Inconsistent(String),
+    /// The call is older than all that are kept, so that it may have been charged and deleted.
+    #[error("the call is older than all that are kept: it may have been charged already")]
+    NoLongerKept,
     /// The store cannot be reached or did not commit. Repeating is safe.
     #[error("the store is not available")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),

@@ -19,6 +19,7 @@ use super::shelf::{Shelf, Shelved};
 use crate::error::StoreError;
 use crate::instant::micros;
 use crate::open::TxnIds;
+use crate::retention;
 
 /// One answer for each settlement, in order.
 pub(crate) type Answers = Vec<Result<Settled, BooksError>>;
@@ -28,7 +29,8 @@ pub(crate) type Answers = Vec<Result<Settled, BooksError>>;
 pub(crate) enum Record {
     /// Hardly any call is handed in twice, so none is looked up. When one was, the database refuses
     /// the batch with [`StoreError::is_duplicate`], and it is to be settled again with a look. So it
-    /// is with books from the shelf that have changed: [`StoreError::is_stale`].
+    /// is with books from the shelf that have changed, and with a call that is older than all that
+    /// are kept: [`StoreError::is_stale`].
     Unseen,
     /// They are looked up.
     Seen,
@@ -59,6 +61,8 @@ pub(crate) struct Batch<'a> {
     book: Book<'a>,
     /// Whether nothing is left to do but to write.
     is_settled: bool,
+    /// Whether there is a call that may be older than all that are kept.
+    has_old: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -100,6 +104,7 @@ impl<'a> Batch<'a> {
         let book = Book {
             page: Page::new(backend, micros(now)),
             recorded: HashMap::new(),
+            kept_from: i64::MIN,
             ids,
             now,
             answers: calls.iter().map(|_| None).collect(),
@@ -111,7 +116,9 @@ impl<'a> Batch<'a> {
             },
         };
         let is_settled = guesses.len() == accounts.len();
+        let surely_kept = retention::surely_kept_from(now);
         let mut batch = Self {
+            has_old: calls.iter().any(|s| s.call.get() < surely_kept),
             record,
             accounts,
             guesses,
@@ -126,11 +133,25 @@ impl<'a> Batch<'a> {
 
     /// Settles and writes inside a transaction.
     pub(crate) async fn write<C: ConnectionTrait>(mut self, tx: &C) -> Result<Done, StoreError> {
+        if self.has_old {
+            self.look_how_far_back(tx).await?;
+        }
         if !self.is_settled {
             let states = self.look(tx).await?;
             self.charge(states)?;
         }
         self.book.write(tx).await
+    }
+
+    /// From which call on they are kept. An older one is answered from the record, or not at all.
+    async fn look_how_far_back<C: ConnectionTrait>(&mut self, tx: &C) -> Result<(), StoreError> {
+        self.book.kept_from = retention::kept_from(tx).await?;
+        let mut calls = self.accounts.iter().flat_map(|of| &of.calls);
+        let is_gone = calls.any(|(_, s)| s.call.get() < self.book.kept_from);
+        if is_gone && self.record == Record::Unseen {
+            return Err(StoreError::Stale);
+        }
+        Ok(())
     }
 
     /// The books that are not guessed, and the calls on record.
@@ -225,6 +246,8 @@ struct Line<'a> {
 struct Book<'a> {
     page: Page<'a>,
     recorded: HashMap<(AccountId, CallId), (Identity, SettledCall)>,
+    /// The least id of a call that is surely known if it was charged.
+    kept_from: i64,
     ids: &'a TxnIds,
     now: OffsetDateTime,
     answers: Vec<Option<Result<Settled, BooksError>>>,
@@ -305,6 +328,10 @@ impl<'a> Book<'a> {
                     place,
                     is_same.then_some(settled).ok_or_else(|| collides(call)),
                 );
+                continue;
+            }
+            if call.get() < self.kept_from {
+                self.answer(place, Err(BooksError::NoLongerKept));
                 continue;
             }
             match first.entry(call) {

@@ -5,6 +5,7 @@ mod changed;
 mod open;
 mod postgres;
 mod proofs;
+mod retention;
 mod schema;
 mod spool;
 mod sqlite;

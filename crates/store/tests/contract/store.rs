@@ -18,19 +18,19 @@ use tokio::task::JoinSet;
 const WALLET: BudgetScope = BudgetScope::Wallet;
 
 /// A world on a database, the store under it, and the database's address.
-struct Scene {
-    world: World,
-    store: Store,
-    url: String,
+pub(crate) struct Scene {
+    pub(crate) world: World,
+    pub(crate) store: Store,
+    pub(crate) url: String,
 }
 
-async fn sqlite() -> Scene {
+pub(crate) async fn sqlite() -> Scene {
     let folder = tempfile::tempdir().unwrap();
     let url = crate::open::sqlite_url(&folder);
     scene(url, folder).await
 }
 
-async fn postgres() -> Scene {
+pub(crate) async fn postgres() -> Scene {
     let database = testkit::postgres::database();
     scene(database.url().to_owned(), database).await
 }
@@ -61,6 +61,8 @@ macro_rules! on_both {
     };
 }
 
+pub(crate) use on_both;
+
 on_both! {
     what_was_settled_survives_reopening
     settlements_that_wait_share_a_commit
@@ -68,7 +70,6 @@ on_both! {
     a_call_that_the_database_refuses_fails_alone
     calls_are_found_before_and_after_they_are_listed
     a_purge_deletes_what_nobody_needs
-    calls_beyond_their_retention_are_gone_and_the_books_still_hold
     a_purge_deletes_a_bounded_number
     the_journal_is_proved_page_by_page
     migrating_again_changes_nothing
@@ -115,7 +116,7 @@ async fn settlements_that_wait_share_a_commit(scene: Scene) {
     scene.world.assert_sound().await;
 }
 
-async fn settle_many(scene: &Scene, calls: usize) {
+pub(crate) async fn settle_many(scene: &Scene, calls: usize) {
     let mut tasks = JoinSet::new();
     for _ in 0..calls {
         let (store, call) = (scene.store.clone(), scene.world.call(10, 10));
@@ -238,48 +239,6 @@ async fn a_purge_deletes_what_nobody_needs(scene: Scene) {
     assert_eq!(store.newest_change().await.unwrap(), newest);
     assert_eq!(store.purge(later).await.unwrap(), 0);
     world.assert_sound().await;
-}
-
-/// The journal stands for what was charged; a call that was kept is proved as before.
-async fn calls_beyond_their_retention_are_gone_and_the_books_still_hold(scene: Scene) {
-    let (world, store) = (&scene.world, &scene.store);
-    settle_many(&scene, 1100).await;
-    let mut keyed = world.call(10, 10);
-    keyed.facts.idempotency_key = Some("once".to_owned());
-    let attempt = keyed.facts.attempts[0].clone();
-    keyed.facts.attempts.push(attempt);
-    world.settle(keyed.clone()).await;
-    while store.list_pending_calls(1000).await.unwrap() > 0 {}
-    let list = async || {
-        let all = CallFilter::default();
-        store.calls(world.account, all, None, 2000).await.unwrap()
-    };
-    // Calls of this world have small ids, so only the line's place counts.
-    let long_ago = time::OffsetDateTime::UNIX_EPOCH + time::Duration::days(1);
-    assert_eq!(store.expire_calls(long_ago).await.unwrap(), (0, true));
-    assert_eq!(list().await.len(), 1101);
-    world.assert_sound().await;
-    let balance = world.balance().await;
-    let after = NOON + time::Duration::days(1);
-    let (some, is_over) = store.expire_calls(after).await.unwrap();
-    assert_eq!(is_over, some == 1101, "{some}");
-    world.assert_sound().await;
-    let mut gone = some;
-    // The line does not go back with a clock.
-    let before = NOON - time::Duration::days(1);
-    for _ in 0..9 {
-        gone += store.expire_calls(before).await.unwrap().0;
-    }
-    assert_eq!(gone, 1101);
-    assert_eq!(store.expire_calls(after).await.unwrap(), (0, true));
-    assert_eq!(list().await.len(), 0);
-    let key = store.call_by_idempotency_key(world.account, "once").await;
-    assert_eq!(key.unwrap(), None);
-    assert_eq!(world.balance().await, balance);
-    world.assert_sound().await;
-    settle_many(&scene, 3).await;
-    world.assert_sound().await;
-    assert_eq!(list().await.len(), 3);
 }
 
 async fn a_purge_deletes_a_bounded_number(scene: Scene) {
