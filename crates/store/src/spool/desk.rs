@@ -275,8 +275,12 @@ impl Desk {
 
     /// Forgets all that waits, with the room that is kept for it.
     async fn forget_all(&mut self) -> Result<u64, SpoolError> {
-        // Without a condition SQLite drops the pages as they are.
-        let text = if self.counted.get().parked == 0 {
+        // Without a condition SQLite drops the pages as they are; with one it needs room for each.
+        // So the table is asked first. Nobody else writes to it.
+        let text = "SELECT position FROM entry WHERE parked_at IS NOT NULL LIMIT 1";
+        let writer = self.writer().await?;
+        let apart = db::one(&writer, text, Vec::new()).await;
+        let text = if self.judged(apart)?.is_none() {
             "DELETE FROM entry"
         } else {
             "DELETE FROM entry WHERE parked_at IS NULL"
