@@ -49,6 +49,13 @@ async fn world(store: &Store) -> World {
     World::new(ports).await
 }
 
+/// All parts by which old calls go.
+async fn drop_old(store: &Store, now: &str) {
+    for part in ["line", "drop", "rest"] {
+        run(store, part, now).await;
+    }
+}
+
 /// Runs one part of the page, as if it were another day.
 async fn run(store: &Store, part: &str, now: &str) {
     let sql = sql(part).replace("now()", &format!("timestamptz '{now}'"));
@@ -155,16 +162,24 @@ async fn dropped_parts_are_gone_and_the_books_hold(store: &Store, world: &World)
         crate::instant::get::<i64>(&row.unwrap(), "n").unwrap()
     };
     let before = left().await;
-    run(store, "drop", "2027-02-18 00:00+00").await;
+    drop_old(store, "2027-02-18 00:00+00").await;
     assert_eq!(left().await, before, "90 days are not over");
     let text = sql("watch").replace("now()", "timestamptz '2026-11-22 12:00+00'");
     let watched = Statement::from_string(DbBackend::Postgres, text);
     let watched = store.db.reader.query_one_raw(watched).await.unwrap();
     assert!(watched.unwrap().try_get_by_index::<bool>(0).unwrap());
     // All but the 22nd's, of which half a day is there, and the call of this world.
-    run(store, "drop", "2027-02-20 00:00+00").await;
+    drop_old(store, "2027-02-20 00:00+00").await;
     let now = left().await;
     assert!(now < before && now > 1, "{now} of {before}");
+    for table in ["call_attempt", "call_idempotency"] {
+        let text = format!(
+            "SELECT COUNT(*) AS n FROM {table} WHERE call_id < call_id_at('2026-11-22 00:00+00')"
+        );
+        let row = db::one(&store.db.reader, &text, Vec::new()).await.unwrap();
+        let n = crate::instant::get::<i64>(&row.unwrap(), "n").unwrap();
+        assert_eq!(n, 0, "{table}");
+    }
     let tables = "SELECT COUNT(*) AS n FROM pg_inherits WHERE inhparent = 'call'::regclass";
     let row = db::one(&store.db.reader, tables, Vec::new()).await.unwrap();
     let parts: i64 = crate::instant::get(&row.unwrap(), "n").unwrap();
