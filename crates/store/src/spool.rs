@@ -144,7 +144,7 @@ impl SpoolFile {
         }
         let lock = SpoolLock::take(&path)?;
         file::make(&path)?;
-        let reserve = Reserve::of(&path, max_bytes);
+        let mut reserve = Reserve::of(&path, max_bytes);
         let writer = match file::prepared(&path, max_bytes).await {
             Err(SpoolOpenError::Store(_)) if reserve.give_up() => {
                 file::prepared(&path, max_bytes).await?

@@ -260,7 +260,9 @@ impl Desk {
             self.is_bloated = true;
             self.shrink().await;
         }
-        self.reserve.keep();
+        if is_empty || self.reserve.is_due() {
+            self.reserve.keep();
+        }
         Ok(())
     }
 

@@ -8,12 +8,15 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// How many bytes of a spool's bound there are to one that is kept. To empty a spool takes some
 /// pages for each thousand of its own.
 const SHARE: u64 = 128;
 /// The least that is kept, in bytes: enough to open a spool and to set a call apart.
 const LEAST: u64 = 256 * 1024;
+/// For how long a disk without room is left alone while calls wait in the spool.
+const PAUSE: Duration = Duration::from_secs(10);
 const BLOCK: usize = 64 * 1024;
 
 /// The file that is kept.
@@ -21,6 +24,8 @@ const BLOCK: usize = 64 * 1024;
 pub(super) struct Reserve {
     path: PathBuf,
     bytes: u64,
+    /// When the disk was last found without room for it, if it was the last time.
+    refused: Option<Instant>,
 }
 
 impl Reserve {
@@ -31,16 +36,25 @@ impl Reserve {
         Self {
             path: path.into(),
             bytes: (max_bytes / SHARE).max(LEAST),
+            refused: None,
         }
     }
 
+    /// Whether it is time to try again: at once, and after a pause where the disk had no room.
+    pub(super) fn is_due(&self) -> bool {
+        self.refused.is_none_or(|at| at.elapsed() >= PAUSE)
+    }
+
     /// Takes the room, where it is not taken. A disk that has none is no error: it is tried again.
-    pub(super) fn keep(&self) {
+    pub(super) fn keep(&mut self) {
         let is_kept = fs::metadata(&self.path).is_ok_and(|facts| facts.len() >= self.bytes);
         if is_kept {
+            self.refused = None;
             return;
         }
-        if let Err(error) = self.take() {
+        let taken = self.take();
+        self.refused = taken.is_err().then(Instant::now);
+        if let Err(error) = taken {
             tracing::warn!(%error, "no room can be kept for emptying the spool on a full disk");
             self.give_up();
         }
