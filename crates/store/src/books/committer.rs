@@ -13,7 +13,7 @@ use billing_core::id::AccountId;
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn};
 use billing_core::port::books::{BooksError, Settled};
 use billing_core::port::clock::Clock;
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend};
+use sea_orm::{ConnectOptions, DatabaseConnection, DbBackend};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
@@ -21,11 +21,13 @@ use super::shelf::Shelf;
 use crate::error::StoreError;
 use crate::open::{TxnIds, connect};
 use desk::Desk;
+use log::Log;
 use op::{Op, Reply};
 use pace::{GLANCE, Pace};
 use turns::Turns;
 
 mod desk;
+mod log;
 mod op;
 mod pace;
 mod turns;
@@ -34,8 +36,6 @@ mod turns;
 const QUEUE: usize = 4096;
 /// How many go into one transaction.
 pub(crate) const BATCH: usize = 2048;
-/// How many commits lie between two checkpoints of SQLite's log.
-const CHECKPOINT_EVERY: u32 = 512;
 /// How many batches are committed at once on PostgreSQL: while one waits for the disk, another one
 /// is worked on. SQLite has one writer.
 const LANES: usize = 2;
@@ -196,11 +196,7 @@ async fn run(
         shelf,
         counted,
     });
-    let log = Log {
-        checkpointer,
-        commits: 0,
-        running: JoinSet::new(),
-    };
+    let log = Log::new(checkpointer);
     let bounds = Bounds {
         lanes: if has_lanes { LANES } else { 1 },
         batch: start.batch,
@@ -294,41 +290,4 @@ fn ended(done: Option<Result<(Id, Duration), JoinError>>, turns: &mut Turns) -> 
     };
     turns.end(batch);
     took
-}
-
-/// SQLite's write-ahead log, moved into the file beside the commits rather than within them.
-struct Log {
-    checkpointer: Option<DatabaseConnection>,
-    commits: u32,
-    running: JoinSet<()>,
-}
-
-impl Log {
-    fn note_commit(&mut self) {
-        let Some(connection) = &self.checkpointer else {
-            return;
-        };
-        self.commits = self.commits.saturating_add(1);
-        while self.running.try_join_next().is_some() {}
-        if self.commits < CHECKPOINT_EVERY || !self.running.is_empty() {
-            return;
-        }
-        self.commits = 0;
-        let connection = connection.clone();
-        self.running.spawn(async move {
-            let passive = "PRAGMA wal_checkpoint(PASSIVE)";
-            if let Err(error) = connection.execute_unprepared(passive).await {
-                tracing::warn!(%error, "the log of the database was not checkpointed");
-            }
-        });
-    }
-
-    async fn finish(mut self) {
-        while self.running.join_next().await.is_some() {}
-        if let Some(connection) = self.checkpointer
-            && let Err(error) = connection.close().await
-        {
-            tracing::debug!(%error, "the checkpointer was not closed well");
-        }
-    }
 }
