@@ -254,7 +254,9 @@ impl From<BooksError> for ApiError {
             BooksError::NoSuchBudget => Self::NotFound("account"),
             BooksError::KeyReused => Self::KeyReused,
             BooksError::Money(why) => money(&why, "/amount"),
-            BooksError::Fenced | BooksError::Inconsistent(_) => broken(&error),
+            BooksError::Fenced | BooksError::Inconsistent(_) | BooksError::NoLongerKept => {
+                broken(&error)
+            }
             BooksError::Unavailable(_) => away(&error),
         }
     }
