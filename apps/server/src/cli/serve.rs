@@ -138,8 +138,8 @@ pub(super) async fn serve(
     stop.cancel();
     background.wait().await;
     if house.spool.backlog().entries > 0 {
-        // Its leases cover what waits there: the others keep them until the next start has
-        // charged it.
+        // Its leases cover what waits there: the others keep them for the next start, as they do
+        // for a node that is silent.
         tracing::warn!("the others are not told that this node stops: it has calls to settle");
     } else if let Err(error) = house.node.leave(house.leases.node()).await {
         tracing::warn!(%error, "the others are not told that this node stops");

@@ -168,8 +168,8 @@ async fn replay(args: ReplayArgs) -> Result<(), CliError> {
     let left = replay.empty().await;
     if let Some(life) = spool.ended_life().filter(|_| spool.backlog().entries == 0) {
         // Nothing is left to settle under its id: what it had on lease is free.
-        let left = ports.nodes.leave(life, ports.clock.now()).await;
-        left.map_err(|error| WiringError::from(EnterError::from(error)))?;
+        let told = ports.nodes.leave(life, ports.clock.now()).await;
+        told.map_err(|error| WiringError::from(EnterError::from(error)))?;
     }
     let parked = spool.backlog().parked;
     ports.store.close().await;
