@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use billing_core::id::NodeId;
 use billing_core::node::clock_skew;
-use billing_core::port::clock::Clock;
+use billing_core::port::clock::{Clock, SteadyClock};
 use billing_core::port::nodes::{Nodes, NodesError};
 use billing_core::port::spool::Spool;
+use billing_core::steady::Steady;
 use time::OffsetDateTime;
 
 use crate::config;
@@ -63,6 +64,8 @@ pub(crate) struct ThisNode {
     settings: NodeSettings,
     nodes: Arc<dyn Nodes>,
     clock: Arc<dyn Clock>,
+    /// What its silence and that of others is measured by.
+    steady: Arc<dyn SteadyClock>,
     ids: Arc<Ids>,
     /// Remembers the id on this node's disk, so that the next life knows that this one has ended.
     spool: Arc<dyn Spool>,
@@ -77,9 +80,9 @@ pub(crate) struct ThisNode {
 #[derive(Debug, Default)]
 struct Confirmed {
     /// When the last sign of life was sent that was answered with "alive".
-    alive: Option<OffsetDateTime>,
+    alive: Option<Steady>,
     /// When the news were last asked for that were then read to their end.
-    news: Option<OffsetDateTime>,
+    news: Option<Steady>,
     /// How many others were alive when the store last answered.
     peers: usize,
 }
@@ -101,7 +104,7 @@ impl ThisNode {
     pub(crate) fn new(
         settings: NodeSettings,
         nodes: Arc<dyn Nodes>,
-        clock: Arc<dyn Clock>,
+        (clock, steady): (Arc<dyn Clock>, Arc<dyn SteadyClock>),
         ids: Arc<Ids>,
         spool: Arc<dyn Spool>,
     ) -> Self {
@@ -109,6 +112,7 @@ impl ThisNode {
             settings,
             nodes,
             clock,
+            steady,
             ids,
             spool,
             clock_is_off: AtomicBool::new(false),
@@ -124,9 +128,8 @@ impl ThisNode {
 
     /// How far behind the store it is now.
     pub(crate) fn lag(&self) -> Lag {
-        let now = self.clock.now();
-        // A clock that was set back makes nothing younger than it can be.
-        let ago = |at: OffsetDateTime| (now - at).try_into().unwrap_or(Duration::ZERO);
+        let now = self.steady.steady();
+        let ago = |at: Steady| now.since(at).unsigned_abs();
         let confirmed = self.confirmed();
         Lag {
             beat: confirmed.alive.map(ago),
@@ -185,12 +188,12 @@ impl ThisNode {
     }
 
     /// The store said that this node is alive, in answer to what was sent then.
-    fn is_alive_at(&self, sent: OffsetDateTime, leases: &Arc<Leases>) {
+    fn is_alive_at(&self, sent: Steady, leases: &Arc<Leases>) {
         self.confirm(leases, |confirmed| confirmed.alive = Some(sent));
     }
 
     /// The news were read to their end; they were asked for then.
-    fn heard_all_at(&self, asked: OffsetDateTime, leases: &Arc<Leases>) {
+    fn heard_all_at(&self, asked: Steady, leases: &Arc<Leases>) {
         self.confirm(leases, |confirmed| confirmed.news = Some(asked));
     }
 

@@ -11,7 +11,7 @@ use billing_core::lease_book::LeasePolicy;
 use billing_core::node::number_of_a_guest;
 use billing_core::port::books::Books;
 use billing_core::port::catalogue::{Catalogue, CatalogueError};
-use billing_core::port::clock::Clock;
+use billing_core::port::clock::{Clock, SteadyClock};
 use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::nodes::Nodes;
 use billing_core::port::proofs::Proofs;
@@ -82,6 +82,7 @@ pub(crate) struct Ports {
     pub(crate) reports: Arc<dyn Reports>,
     pub(crate) proofs: Arc<dyn Proofs>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) steady: Arc<dyn SteadyClock>,
     pub(crate) ids: Arc<Ids>,
 }
 
@@ -104,6 +105,7 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
         proofs: shared,
         ids: Arc::new(Ids::new(guest_number()?, Arc::clone(&clock))),
         clock,
+        steady: Arc::new(SystemClock),
     })
 }
 
@@ -241,11 +243,11 @@ pub(crate) async fn open_house(
     let replay = open_replay(config, &ports, &spool, &prices).await?;
     // Before the leases of the earlier life are freed, which cover these calls.
     replay.empty().await;
-    let joined_at = ports.clock.now();
+    let joined_at = ports.steady.steady();
     let this_node = Arc::new(ThisNode::new(
         node_settings(config, &ports),
         Arc::clone(&ports.nodes),
-        Arc::clone(&ports.clock),
+        (Arc::clone(&ports.clock), Arc::clone(&ports.steady)),
         Arc::clone(&ports.ids),
         spool.port(),
     ));
@@ -263,7 +265,7 @@ pub(crate) async fn open_house(
     };
     let leases = Arc::new(Leases::new(
         Arc::clone(&ports.books),
-        Arc::clone(&ports.clock),
+        Arc::clone(&ports.steady),
         orders.clone(),
         node,
         policy,

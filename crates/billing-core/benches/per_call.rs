@@ -20,11 +20,13 @@ use billing_core::meter::{Meter, Usage};
 use billing_core::money::Currency;
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::settlement::{AccountState, Booking, BudgetUse, settle};
+use billing_core::steady::Steady;
 use billing_core::wallet::{AccountStatus, Lot, LotKind, Wallet};
 use divan::Bencher;
 use time::OffsetDateTime;
 
-const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+const NOW: Steady = Steady::ORIGIN;
 const NODE: NodeId = NodeId::new(1);
 const LIMIT: BudgetScope = BudgetScope::KeyLimit {
     key: KeyId::new(1),
@@ -156,7 +158,7 @@ fn price() -> PriceVersion {
         ]
     });
     let (id, model) = (PriceVersionId::new(1), ModelName::new("m"));
-    PriceVersion::new(id, model, Currency::USD, NOW, rates.collect()).unwrap()
+    PriceVersion::new(id, model, Currency::USD, START, rates.collect()).unwrap()
 }
 
 fn usage() -> Usage {
@@ -228,7 +230,7 @@ fn settle_all(batches: Vec<Batch>) {
     let txn = LedgerTxnId::new(1);
     for (state, batch) in batches {
         drop(black_box(
-            settle(state, &batch, Booking { txn, now: NOW }).unwrap(),
+            settle(state, &batch, Booking { txn, now: START }).unwrap(),
         ));
     }
 }
@@ -250,9 +252,9 @@ fn books(account: AccountId) -> AccountState {
         id: LotId::new(n),
         kind,
         priority: 0,
-        effective_at: NOW,
+        effective_at: START,
         expires_at: None,
-        created_at: NOW,
+        created_at: START,
         granted: plenty,
         remaining: plenty,
     };
@@ -304,7 +306,7 @@ fn settlement(account: AccountId, call: u64, price: &Arc<PriceVersion>) -> Settl
             status: 200,
             upstream_id: None,
             finish_reason: None,
-            started_at: NOW,
+            started_at: START,
             first_byte_ms: None,
             latency_ms: 1,
             attempts: Vec::new(),

@@ -24,11 +24,12 @@ mod slice;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 
 use crate::budget::{Amount, BudgetScope};
 use crate::id::{AccountId, CallId, NodeId};
 use crate::lease::{LeaseGrant, LeaseSeq};
+use crate::steady::Steady;
 use account::{Account, Desk};
 pub use decision::{Decision, HoldAsk, Order, Refusal, RefusalCause};
 pub use policy::{LeasePolicy, Sizing, StaleRule, Staleness};
@@ -44,9 +45,9 @@ pub struct LeaseBook {
     node: NodeId,
     accounts: BTreeMap<AccountId, Account>,
     /// When which account is to be looked at; each stands here once.
-    agenda: BTreeSet<(OffsetDateTime, AccountId)>,
+    agenda: BTreeSet<(Steady, AccountId)>,
     seq: LeaseSeq,
-    fresh_until: Option<OffsetDateTime>,
+    fresh_until: Option<Steady>,
     orders: Vec<Order>,
 }
 
@@ -74,7 +75,7 @@ impl LeaseBook {
     /// A call that fits is never refused while the store's confirmation of this node is fresh. One
     /// that does not fit waits where that may help: for a lease that the store may grant, for what
     /// other nodes may give back, or for holds of other calls that may turn out too large.
-    pub fn authorize(&mut self, mut ask: HoldAsk, now: OffsetDateTime) -> Decision {
+    pub fn authorize(&mut self, mut ask: HoldAsk, now: Steady) -> Decision {
         ask.demands.retain(|(_, amount)| !amount.is_zero());
         let id = ask.account;
         let (accounts, mut desk) = self.at_desk(now);
@@ -124,7 +125,7 @@ impl LeaseBook {
         call: CallId,
         held: Held<'_>,
         used: &[(BudgetScope, Amount)],
-        now: OffsetDateTime,
+        now: Steady,
     ) {
         let (policy, node) = (self.policy, self.node);
         let Some(account) = self.accounts.get_mut(&id) else {
@@ -143,7 +144,7 @@ impl LeaseBook {
 
     /// A call is over and was told what it will be charged, at most; its settlement comes later. Of
     /// its hold it keeps so much until then, and the rest is free.
-    pub fn promised(&mut self, id: AccountId, call: CallId, most: Amount, now: OffsetDateTime) {
+    pub fn promised(&mut self, id: AccountId, call: CallId, most: Amount, now: Steady) {
         let node = self.node;
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
@@ -153,7 +154,7 @@ impl LeaseBook {
     }
 
     /// A call ended without a settlement: its hold ends and nothing was taken.
-    pub fn released(&mut self, id: AccountId, call: CallId, now: OffsetDateTime) {
+    pub fn released(&mut self, id: AccountId, call: CallId, now: Steady) {
         let node = self.node;
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
@@ -171,7 +172,7 @@ impl LeaseBook {
         scope: BudgetScope,
         seq: LeaseSeq,
         grant: LeaseGrant,
-        now: OffsetDateTime,
+        now: Steady,
     ) {
         let policy = self.policy;
         let slice = self
@@ -185,13 +186,7 @@ impl LeaseBook {
     }
 
     /// The store answered an [`Order::GiveBack`].
-    pub fn returned(
-        &mut self,
-        id: AccountId,
-        scope: BudgetScope,
-        seq: LeaseSeq,
-        now: OffsetDateTime,
-    ) {
+    pub fn returned(&mut self, id: AccountId, scope: BudgetScope, seq: LeaseSeq, now: Steady) {
         let slice = self
             .accounts
             .get_mut(&id)
@@ -204,13 +199,7 @@ impl LeaseBook {
 
     /// The store did not answer an order, or not in time. Calls that wait for this budget are
     /// refused, and the order will be given again: it may have been carried out.
-    pub fn unanswered(
-        &mut self,
-        id: AccountId,
-        scope: BudgetScope,
-        seq: LeaseSeq,
-        now: OffsetDateTime,
-    ) {
+    pub fn unanswered(&mut self, id: AccountId, scope: BudgetScope, seq: LeaseSeq, now: Steady) {
         let (accounts, mut desk) = self.at_desk(now);
         let Some(account) = accounts.get_mut(&id) else {
             return;
@@ -224,7 +213,7 @@ impl LeaseBook {
     }
 
     /// Something about an account has changed in the store: what was known to be empty may not be.
-    pub fn changed(&mut self, id: AccountId, now: OffsetDateTime) {
+    pub fn changed(&mut self, id: AccountId, now: Steady) {
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
         };
@@ -235,7 +224,7 @@ impl LeaseBook {
     }
 
     /// Something may have changed about every account.
-    pub fn all_changed(&mut self, now: OffsetDateTime) {
+    pub fn all_changed(&mut self, now: Steady) {
         let ids: Vec<AccountId> = self.accounts.keys().copied().collect();
         for id in ids {
             self.changed(id, now);
@@ -243,13 +232,7 @@ impl LeaseBook {
     }
 
     /// Gives back what of a lease is not held, for a node that has more need of it.
-    pub fn recall(
-        &mut self,
-        id: AccountId,
-        scope: BudgetScope,
-        wanted: Amount,
-        now: OffsetDateTime,
-    ) {
+    pub fn recall(&mut self, id: AccountId, scope: BudgetScope, wanted: Amount, now: Steady) {
         let slice = self
             .accounts
             .get_mut(&id)
@@ -261,21 +244,20 @@ impl LeaseBook {
     }
 
     /// The store confirmed, at an instant, that this node is alive and has heard all news.
-    pub fn confirmed(&mut self, at: OffsetDateTime) {
+    pub fn confirmed(&mut self, at: Steady) {
         let until = self
             .policy
             .staleness
             .map(|staleness| at.saturating_add(staleness.fresh_for));
-        // The last word counts, not the latest time: a clock that was ahead for a while must not
-        // keep a node fresh after it was set back.
-        self.fresh_until = until;
+        // Two confirmations may be told in the other order.
+        self.fresh_until = self.fresh_until.max(until);
     }
 
     /// The node was fenced and takes leases under another id from now on. It spends nothing more of
     /// those that it had; they are kept for the calls that hold them, which go on, settle under the
     /// id that they began with, and can have no more. What waiting calls need is asked for again.
     /// Answers to what was asked before no longer count.
-    pub fn fenced(&mut self, node: NodeId, now: OffsetDateTime) {
+    pub fn fenced(&mut self, node: NodeId, now: Steady) {
         self.node = node;
         let (accounts, mut desk) = self.at_desk(now);
         for account in accounts.values_mut() {
@@ -287,7 +269,7 @@ impl LeaseBook {
     /// Lets time pass: refuses calls that waited long enough, repeats what the store did not
     /// answer, ends holds that nobody ended, and gives back the leases of accounts that have gone
     /// quiet. Costs nothing for accounts of which none of this is due.
-    pub fn tick(&mut self, now: OffsetDateTime) {
+    pub fn tick(&mut self, now: Steady) {
         while let Some((at, id)) = self.agenda.first().copied() {
             if at > now {
                 return;
@@ -301,7 +283,7 @@ impl LeaseBook {
     }
 
     /// Gives back every lease that is not held, for a node that stops.
-    pub fn give_all_back(&mut self, now: OffsetDateTime) {
+    pub fn give_all_back(&mut self, now: Steady) {
         let ids: Vec<AccountId> = self.accounts.keys().copied().collect();
         for id in ids {
             if let Some(account) = self.accounts.get_mut(&id) {
@@ -373,7 +355,7 @@ impl LeaseBook {
     }
 
     /// Decides for waiting calls what can be decided now.
-    fn serve(&mut self, id: AccountId, now: OffsetDateTime) {
+    fn serve(&mut self, id: AccountId, now: Steady) {
         let (accounts, mut desk) = self.at_desk(now);
         if let Some(account) = accounts.get_mut(&id) {
             account.serve(&mut desk);
@@ -381,7 +363,7 @@ impl LeaseBook {
     }
 
     /// Does what time has made due for one account.
-    fn attend(&mut self, id: AccountId, now: OffsetDateTime) {
+    fn attend(&mut self, id: AccountId, now: Steady) {
         let (accounts, mut desk) = self.at_desk(now);
         let Some(account) = accounts.get_mut(&id) else {
             return;
@@ -406,10 +388,7 @@ impl LeaseBook {
     }
 
     /// The accounts, and what decisions about one of them are made with.
-    const fn at_desk(
-        &mut self,
-        now: OffsetDateTime,
-    ) -> (&mut BTreeMap<AccountId, Account>, Desk<'_>) {
+    const fn at_desk(&mut self, now: Steady) -> (&mut BTreeMap<AccountId, Account>, Desk<'_>) {
         let desk = Desk {
             now,
             node: self.node,
@@ -422,7 +401,7 @@ impl LeaseBook {
     }
 
     /// Puts an account on the agenda for when time makes a difference to it.
-    fn plan(&mut self, id: AccountId, now: OffsetDateTime) {
+    fn plan(&mut self, id: AccountId, now: Steady) {
         if let Some(account) = self.accounts.get(&id) {
             let due = account.next_due(self.policy, now);
             self.remind(id, due.max(now.saturating_add(BREATH)));
@@ -430,7 +409,7 @@ impl LeaseBook {
     }
 
     /// Puts an account on the agenda, unless it is there for an earlier time.
-    fn remind(&mut self, id: AccountId, at: OffsetDateTime) {
+    fn remind(&mut self, id: AccountId, at: Steady) {
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
         };

@@ -29,4 +29,5 @@ pub mod port;
 pub mod price;
 pub mod price_book;
 pub mod settlement;
+pub mod steady;
 pub mod wallet;

@@ -5,7 +5,8 @@
 //! are never compared, and when the store was away nobody is fenced before everyone has had that
 //! long to come back: a gap in the watcher's own sight begins the watch anew.
 //!
-//! Time is the watcher's monotonic clock, as a duration since any instant that stays the same.
+//! Time is the watcher's steady clock. As it goes on while a machine is suspended, a watcher that
+//! was suspended finds a gap in its sight and begins anew.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use time::Duration;
 
 use crate::id::NodeId;
 use crate::node::Pulse;
+use crate::steady::Steady;
 
 /// How a node judges others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub struct WatchPolicy {
 #[derive(Debug)]
 pub struct NodeWatch {
     policy: WatchPolicy,
-    looked: Option<Duration>,
+    looked: Option<Steady>,
     peers: BTreeMap<NodeId, Sighting>,
 }
 
@@ -36,7 +38,7 @@ pub struct NodeWatch {
 #[derive(Debug, Clone, Copy)]
 struct Sighting {
     pulse: Pulse,
-    since: Duration,
+    since: Steady,
 }
 
 impl NodeWatch {
@@ -54,20 +56,20 @@ impl NodeWatch {
     /// one still.
     pub fn saw(
         &mut self,
-        asked: Duration,
-        answered: Duration,
+        asked: Steady,
+        answered: Steady,
         peers: impl IntoIterator<Item = (NodeId, Pulse)>,
     ) -> Vec<(NodeId, Pulse)> {
         let unbroken = self
             .looked
-            .is_some_and(|before| answered.saturating_sub(before) <= self.policy.gap);
+            .is_some_and(|before| answered.since(before) <= self.policy.gap);
         self.looked = Some(answered);
         let before = std::mem::take(&mut self.peers);
         let mut dead = Vec::new();
         for (node, pulse) in peers {
             let stood_still = before.get(&node).filter(|s| unbroken && s.pulse == pulse);
             let since = stood_still.map_or(answered, |sighting| sighting.since);
-            if asked.saturating_sub(since) >= self.policy.silence {
+            if asked.since(since) >= self.policy.silence {
                 dead.push((node, pulse));
             }
             self.peers.insert(node, Sighting { pulse, since });

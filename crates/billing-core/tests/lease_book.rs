@@ -10,7 +10,8 @@ use billing_core::lease_book::{
     Decision, Held, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause, Sizing,
     StaleRule, Staleness,
 };
-use time::{Duration, OffsetDateTime};
+use billing_core::steady::Steady;
+use time::Duration;
 
 const ACCOUNT: AccountId = AccountId::new(1);
 const WALLET: BudgetScope = BudgetScope::Wallet;
@@ -18,7 +19,7 @@ const LIMIT: BudgetScope = BudgetScope::KeyLimit {
     key: KeyId::new(1),
     window_start: 0,
 };
-const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+const START: Steady = Steady::ORIGIN;
 /// The id under which the node takes leases, and the one after it was fenced.
 const NODE: NodeId = NodeId::new(1);
 const LATER_NODE: NodeId = NodeId::new(2);
@@ -28,7 +29,7 @@ fn ask(call: i64, demands: &[(BudgetScope, u64)], patience_s: i64) -> HoldAsk {
         account: ACCOUNT,
         call: CallId::new(call),
         demands: demands.iter().map(|(s, n)| (*s, Amount::new(*n))).collect(),
-        wait_until: START + Duration::seconds(patience_s),
+        wait_until: START.saturating_add(Duration::seconds(patience_s)),
     }
 }
 
@@ -197,7 +198,7 @@ fn what_other_nodes_have_on_lease_is_worth_waiting_for() {
     book.granted(ACCOUNT, WALLET, seq, grant(3, 0, 7), START);
     assert_eq!(book.take_orders(), []);
     // It is asked for again soon, by a call that still waits.
-    let later = START + Duration::milliseconds(50);
+    let later = START.saturating_add(Duration::milliseconds(50));
     book.tick(later);
     let (seq, needed, _) = asked(&mut book);
     assert_eq!(needed, 5);
@@ -264,7 +265,7 @@ fn what_a_call_waits_with_is_kept_for_a_while_in_the_order_of_budgets() {
     assert_eq!(amount, 2, "the rest is what the call waits with");
     book.returned(ACCOUNT, WALLET, seq, START);
     book.take_orders();
-    let late = START + Duration::milliseconds(500);
+    let late = START.saturating_add(Duration::milliseconds(500));
     book.recall(ACCOUNT, WALLET, Amount::new(9), late);
     let back = |order: &Order| matches!(order, Order::GiveBack { amount, .. } if amount.get() == 8);
     assert!(book.take_orders().iter().any(back), "not for ever");
@@ -284,7 +285,7 @@ fn a_budget_known_to_be_empty_is_asked_again_after_a_while_or_after_news() {
     let wish = || ask(1, &[(WALLET, 1)], 0);
     let decision = book.authorize(wish(), START);
     assert_eq!(decision, refused(RefusalCause::Insufficient, 1, 0));
-    let later = START + Duration::seconds(1);
+    let later = START.saturating_add(Duration::seconds(1));
     assert_eq!(book.authorize(wish(), later), Decision::Waiting);
 
     let mut book = plain(&[(WALLET, 0)], 0);
@@ -316,9 +317,9 @@ fn what_was_not_answered_is_repeated_under_its_number_at_longer_and_longer_pause
     for pause_ms in [100, 200, 400] {
         book.unanswered(ACCOUNT, WALLET, first.0, now);
         book.take_orders();
-        book.tick(now + Duration::milliseconds(pause_ms - 1));
+        book.tick(now.saturating_add(Duration::milliseconds(pause_ms - 1)));
         assert_eq!(book.take_orders(), []);
-        now += Duration::milliseconds(pause_ms);
+        now = now.saturating_add(Duration::milliseconds(pause_ms));
         book.tick(now);
         assert_eq!(asked(&mut book), first);
     }
@@ -358,7 +359,7 @@ fn a_call_without_patience_still_hears_what_the_store_says() {
     let call = ask(1, &[(WALLET, 8)], 0);
     assert_eq!(book.authorize(call, START), Decision::Waiting);
     let (seq, ..) = asked(&mut book);
-    book.tick(START + Duration::seconds(1));
+    book.tick(START.saturating_add(Duration::seconds(1)));
     assert_eq!(book.take_orders(), []);
     book.granted(ACCOUNT, WALLET, seq, grant(8, 0, 0), START);
     assert_eq!(book.take_orders(), [decided(1, Decision::Held)]);
@@ -502,7 +503,7 @@ fn a_node_that_is_cut_off_admits_what_the_rule_of_each_budget_allows() {
         ..LeasePolicy::default()
     };
     let mut book = leased(policy, &[(WALLET, 10), (LIMIT, 10)], 0);
-    let late = START + Duration::seconds(3);
+    let late = START.saturating_add(Duration::seconds(3));
     let small = book.authorize(ask(1, &[(WALLET, 4)], 0), late);
     assert_eq!(small, Decision::Held);
     let more = book.authorize(ask(2, &[(WALLET, 2)], 60), late);
@@ -524,16 +525,16 @@ fn a_node_that_is_cut_off_admits_what_the_rule_of_each_budget_allows() {
 #[test]
 fn a_quiet_account_is_given_back_and_then_forgotten() {
     let mut book = plain(&[(WALLET, 10)], 0);
-    let idle = START + Duration::minutes(10);
+    let idle = START.saturating_add(Duration::minutes(10));
     book.tick(idle);
     let (seq, amount) = given_back(&mut book);
     assert_eq!(amount, 10);
     // Not before the store has it: it may have to be said again.
     book.unanswered(ACCOUNT, WALLET, seq, idle);
-    book.tick(idle + Duration::seconds(1));
+    book.tick(idle.saturating_add(Duration::seconds(1)));
     assert_eq!(given_back(&mut book), (seq, 10));
     book.returned(ACCOUNT, WALLET, seq, idle);
-    book.tick(idle + Duration::seconds(2));
+    book.tick(idle.saturating_add(Duration::seconds(2)));
     assert_eq!(book.size().accounts, 0);
 }
 
@@ -556,7 +557,7 @@ fn an_account_whose_last_call_is_refused_late_is_not_forgotten_with_its_lease() 
     assert_eq!(call, Decision::Waiting);
     let (seq, ..) = asked(&mut book);
     book.granted(ACCOUNT, WALLET, seq, grant(10, 0, 90), START);
-    book.tick(START + Duration::seconds(5));
+    book.tick(START.saturating_add(Duration::seconds(5)));
     let orders = book.take_orders();
     let back =
         |order: &Order| matches!(order, Order::GiveBack { amount, .. } if amount.get() == 10);
@@ -584,6 +585,6 @@ fn a_hold_that_nobody_ends_lapses_and_a_waiting_call_gets_it() {
     assert_eq!(first, Decision::Held);
     let second = book.authorize(ask(2, &[(WALLET, 8)], 9_000), START);
     assert_eq!(second, Decision::Waiting);
-    book.tick(START + Duration::hours(2));
+    book.tick(START.saturating_add(Duration::hours(2)));
     assert_eq!(book.take_orders().last(), Some(&decided(2, Decision::Held)));
 }

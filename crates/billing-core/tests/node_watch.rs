@@ -4,6 +4,7 @@
 use billing_core::id::NodeId;
 use billing_core::node::Pulse;
 use billing_core::node_watch::{NodeWatch, WatchPolicy};
+use billing_core::steady::Steady;
 use proptest::prelude::*;
 use time::Duration;
 
@@ -22,9 +23,13 @@ fn ms(ms: i64) -> Duration {
     Duration::milliseconds(ms)
 }
 
+fn at(millis: i64) -> Steady {
+    Steady::at(ms(millis))
+}
+
 /// One look at the store that took no time.
-fn look(watch: &mut NodeWatch, at: i64, pulse: i64) -> bool {
-    let dead = watch.saw(ms(at), ms(at), [(PEER, Pulse::new(pulse))]);
+fn look(watch: &mut NodeWatch, when: i64, pulse: i64) -> bool {
+    let dead = watch.saw(at(when), at(when), [(PEER, Pulse::new(pulse))]);
     !dead.is_empty()
 }
 
@@ -50,12 +55,12 @@ fn a_slow_answer_does_not_make_silence_longer() {
     let mut watch = watch();
     let peer = || [(PEER, Pulse::new(5))];
     // What the first answer says was true somewhere between 0 and 2.5 s.
-    assert!(watch.saw(ms(0), ms(2500), peer()).is_empty());
+    assert!(watch.saw(at(0), at(2500), peer()).is_empty());
     for s in [4, 6, 8, 10, 12] {
-        let dead = watch.saw(ms(s * 1000), ms(s * 1000 + 500), peer());
+        let dead = watch.saw(at(s * 1000), at(s * 1000 + 500), peer());
         assert!(dead.is_empty(), "after {s} s");
     }
-    assert_eq!(watch.saw(ms(12_500), ms(12_600), peer()).len(), 1);
+    assert_eq!(watch.saw(at(12_500), at(12_600), peer()).len(), 1);
 }
 
 #[test]
@@ -65,7 +70,7 @@ fn the_verdict_names_the_pulse_that_was_seen() {
     let mut said = Vec::new();
     for s in 0..=10 {
         let peers = [(PEER, Pulse::new(5)), (other, Pulse::new(s))];
-        said = watch.saw(ms(s * 1000), ms(s * 1000), peers);
+        said = watch.saw(at(s * 1000), at(s * 1000), peers);
     }
     assert_eq!(said, [(PEER, Pulse::new(5))]);
 }

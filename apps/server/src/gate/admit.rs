@@ -214,7 +214,7 @@ impl Gate {
             account: key.account,
             call: call.incoming.id,
             demands,
-            wait_until: self.clock.now().saturating_add(patience),
+            wait_until: self.leases.now().saturating_add(patience),
         }
     }
 }

@@ -13,8 +13,8 @@ use billing_core::lease_book::{
 };
 use billing_core::money::Nanos;
 use billing_core::port::books::{Books, BooksError};
-use billing_core::port::clock::Clock;
-use time::OffsetDateTime;
+use billing_core::port::clock::SteadyClock;
+use billing_core::steady::Steady;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Leases {
     shards: Vec<Mutex<Shard>>,
     books: Arc<dyn Books>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn SteadyClock>,
     tracker: TaskTracker,
 }
 
@@ -45,7 +45,7 @@ impl Leases {
     /// No lease yet; the node has joined under this id.
     pub(crate) fn new(
         books: Arc<dyn Books>,
-        clock: Arc<dyn Clock>,
+        clock: Arc<dyn SteadyClock>,
         tracker: TaskTracker,
         node: NodeId,
         policy: LeasePolicy,
@@ -67,6 +67,11 @@ impl Leases {
     pub(crate) fn node(&self) -> NodeId {
         let first = self.shards.first();
         first.map_or(NodeId::new(0), |shard| locked(shard).book.node())
+    }
+
+    /// The present instant of the clock that all of it goes by.
+    pub(crate) fn now(&self) -> Steady {
+        self.clock.steady()
     }
 
     /// Holds what a call needs on all its budgets, waiting as long as the ask allows.
@@ -164,7 +169,7 @@ impl Leases {
     }
 
     /// The store confirmed that this node was alive, and had heard all news, at an instant.
-    pub(crate) fn confirmed(self: &Arc<Self>, at: OffsetDateTime) {
+    pub(crate) fn confirmed(self: &Arc<Self>, at: Steady) {
         for shard in &self.shards {
             self.apply(shard, |shard, _| shard.book.confirmed(at));
         }
@@ -230,7 +235,7 @@ impl Leases {
     fn with_shard<T>(
         self: &Arc<Self>,
         account: AccountId,
-        event: impl FnOnce(&mut Shard, OffsetDateTime) -> T,
+        event: impl FnOnce(&mut Shard, Steady) -> T,
     ) -> T {
         self.apply(self.shard_of(account), event)
     }
@@ -239,9 +244,9 @@ impl Leases {
     fn apply<T>(
         self: &Arc<Self>,
         shard: &Mutex<Shard>,
-        event: impl FnOnce(&mut Shard, OffsetDateTime) -> T,
+        event: impl FnOnce(&mut Shard, Steady) -> T,
     ) -> T {
-        let now = self.clock.now();
+        let now = self.now();
         let (answer, orders, node) = {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let answer = event(&mut shard, now);
@@ -321,7 +326,7 @@ impl Leases {
         self: &Arc<Self>,
         node: NodeId,
         account: AccountId,
-        event: impl FnOnce(&mut LeaseBook, OffsetDateTime),
+        event: impl FnOnce(&mut LeaseBook, Steady),
     ) {
         self.with_shard(account, |shard, now| {
             if shard.book.node() == node {

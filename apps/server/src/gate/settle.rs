@@ -95,7 +95,7 @@ impl Gate {
             return;
         }
         let mut ask = self.ask(call, missing.money());
-        ask.wait_until = self.clock.now();
+        ask.wait_until = self.leases.now();
         // The store may have to be asked, and its client waits already.
         let held = tokio::time::timeout(self.replay.patience(), self.leases.hold(ask)).await;
         if !matches!(held, Ok(Ok(()))) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use billing_core::id::NodeId;
 use billing_core::node::Pulse;
@@ -83,8 +83,6 @@ struct Heart {
     node: Arc<ThisNode>,
     leases: Arc<Leases>,
     watch: NodeWatch,
-    /// What the watch's time counts from.
-    since: Instant,
     /// The id to join under, when this node was fenced and has not joined again yet.
     outside: Option<NodeId>,
     /// Whether the last beat went wrong, so that a failure is told once.
@@ -104,7 +102,6 @@ impl Heart {
             node,
             leases,
             watch: NodeWatch::new(policy),
-            since: Instant::now(),
             outside: None,
             failing: false,
         }
@@ -116,16 +113,16 @@ impl Heart {
             return;
         }
         let node = Arc::clone(&self.node);
-        let (asked, asked_at) = (self.monotonic(), node.clock.now());
+        let (asked, asked_at) = (node.steady.steady(), node.clock.now());
         let answer = node.nodes.beat(self.leases.node(), asked_at);
         let failed = match tokio::time::timeout(PATIENCE, answer).await {
             Ok(Ok(Beat::Alive { peers, store_time })) => {
                 self.told(false);
-                node.is_alive_at(asked_at, &self.leases);
+                node.is_alive_at(asked, &self.leases);
                 node.leave_earlier_ids(&self.leases).await;
                 self.check_clock(asked_at, store_time);
                 node.sees(peers.len());
-                let dead = self.watch.saw(asked, self.monotonic(), peers);
+                let dead = self.watch.saw(asked, node.steady.steady(), peers);
                 self.fence(dead).await;
                 return;
             }
@@ -201,10 +198,6 @@ impl Heart {
             None if was_off => tracing::info!("the clock is right again: calls are let in"),
             Some(_) | None => {}
         }
-    }
-
-    fn monotonic(&self) -> time::Duration {
-        span(self.since.elapsed())
     }
 }
 

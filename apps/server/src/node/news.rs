@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use billing_core::port::directory::{ChangeSubject, DirectoryError};
+use billing_core::steady::Steady;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 
@@ -18,9 +19,10 @@ const MISSED_AFTER: Duration = Duration::hours(12);
 /// Forgets what was in memory of an account or the prices when either changes in the store, until
 /// `stop`.
 pub(crate) async fn follow(house: House, ears: Arc<Ears>, stop: CancellationToken) {
+    let ports = &house.ports;
     let mut reader = Reader {
         position: house.news_from,
-        read_at: house.ports.clock.now(),
+        read_at: (ports.steady.steady(), ports.clock.now()),
         stale_prices: false,
         failing: false,
         house,
@@ -37,8 +39,9 @@ struct Reader {
     house: House,
     /// The position of the last change that was heard.
     position: i64,
-    /// When the news were last asked for that were then read to their end.
-    read_at: OffsetDateTime,
+    /// When the news were last asked for that were then read to their end, by both clocks: news are
+    /// deleted by date, and a machine may have stood still with its steady clock.
+    read_at: (Steady, OffsetDateTime),
     stale_prices: bool,
     /// Whether the last attempt failed, so that a failure is told once.
     failing: bool,
@@ -46,8 +49,10 @@ struct Reader {
 
 impl Reader {
     async fn read(&mut self) {
-        let asked = self.house.ports.clock.now();
-        match self.hear(asked).await {
+        let ports = &self.house.ports;
+        let (asked, asked_on) = (ports.steady.steady(), ports.clock.now());
+        let since = asked.since(self.read_at.0).max(asked_on - self.read_at.1);
+        match self.hear(since).await {
             Ok(()) => {
                 if self.failing {
                     tracing::info!("news are heard again");
@@ -69,15 +74,16 @@ impl Reader {
             }
             self.stale_prices = false;
         }
-        self.read_at = asked;
+        self.read_at = (asked, asked_on);
         self.house.node.heard_all_at(asked, &self.house.leases);
     }
 
-    async fn hear(&mut self, asked: OffsetDateTime) -> Result<(), DirectoryError> {
+    /// Hears what has changed; it did so last so long ago.
+    async fn hear(&mut self, since: Duration) -> Result<(), DirectoryError> {
         let directory = &self.house.ports.directory;
         // A store that is behind what it said before was restored from an older copy.
         let newest = directory.newest_change().await?;
-        if newest < self.position || asked - self.read_at > MISSED_AFTER {
+        if newest < self.position || since > MISSED_AFTER {
             tracing::warn!("news may have been missed: everything in memory is forgotten");
             self.position = newest;
             self.stale_prices = true;

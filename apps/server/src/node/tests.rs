@@ -10,6 +10,8 @@ use testkit::memory::MemorySpool;
 use testkit::world::NOON;
 use testkit::{ManualClock, Memory};
 
+mod steps;
+
 use super::enter::EnterError;
 use super::{NodeSettings, ThisNode};
 use crate::ids::Ids;
@@ -41,7 +43,7 @@ impl Scene {
         ThisNode::new(
             self.settings.clone(),
             self.nodes.clone(),
-            clock.clone(),
+            (clock.clone(), clock.clone()),
             Arc::new(Ids::new(700, clock)),
             Arc::new(MemorySpool::new(10)),
         )
@@ -112,7 +114,7 @@ async fn a_node_that_beats_keeps_its_name_and_the_second_is_told_what_to_do() {
 async fn a_clock_that_is_off_keeps_a_node_out_and_says_by_how_much() {
     for (minutes, way) in [(10, "ahead of"), (-10, "behind")] {
         let scene = Scene::new();
-        scene.clock.advance(time::Duration::minutes(minutes));
+        scene.clock.step(time::Duration::minutes(minutes));
         let refused = scene.node().enter(None).await.unwrap_err().to_string();
         for part in ["600.0 s", way, "node.max_clock_skew_s", "NTP"] {
             assert!(refused.contains(part), "no {part} in {refused}");
@@ -124,6 +126,6 @@ async fn a_clock_that_is_off_keeps_a_node_out_and_says_by_how_much() {
 #[tokio::test]
 async fn a_clock_that_is_a_little_off_is_none_of_anybodys_business() {
     let scene = Scene::new();
-    scene.clock.advance(time::Duration::seconds(-4));
+    scene.clock.step(time::Duration::seconds(-4));
     scene.node().enter(None).await.unwrap();
 }

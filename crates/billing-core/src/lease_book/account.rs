@@ -2,25 +2,24 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use time::OffsetDateTime;
-
 use super::decision::{Decision, HoldAsk, Order, Refusal, RefusalCause};
 use super::policy::{LeasePolicy, StaleRule};
 use super::slice::{Shortfall, Slice};
 use crate::budget::{Amount, BudgetScope, BudgetUnit};
 use crate::id::{AccountId, CallId, NodeId};
 use crate::lease::LeaseSeq;
+use crate::steady::Steady;
 
 /// What a decision is made with, beside the account.
 pub(super) struct Desk<'a> {
-    pub(super) now: OffsetDateTime,
+    pub(super) now: Steady,
     /// The id under which the node takes leases.
     pub(super) node: NodeId,
     pub(super) policy: LeasePolicy,
     /// The number of the last ask or return of the book.
     pub(super) seq: &'a mut LeaseSeq,
     /// Until when the store's confirmation of this node holds.
-    pub(super) fresh_until: Option<OffsetDateTime>,
+    pub(super) fresh_until: Option<Steady>,
     pub(super) orders: &'a mut Vec<Order>,
 }
 
@@ -36,9 +35,9 @@ pub(super) struct Account {
     pub(super) slices: BTreeMap<BudgetScope, Slice>,
     pub(super) holds: BTreeMap<CallId, Hold>,
     pub(super) waiting: VecDeque<HoldAsk>,
-    pub(super) used_at: OffsetDateTime,
+    pub(super) used_at: Steady,
     /// When the book looks at it next without being asked.
-    pub(super) due: Option<OffsetDateTime>,
+    pub(super) due: Option<Steady>,
 }
 
 #[derive(Debug)]
@@ -46,11 +45,11 @@ pub(super) struct Hold {
     /// The id under which the node has the leases that cover it.
     pub(super) node: NodeId,
     pub(super) parts: Vec<(BudgetScope, Amount)>,
-    pub(super) expires_at: OffsetDateTime,
+    pub(super) expires_at: Steady,
 }
 
 impl Account {
-    pub(super) const fn new(id: AccountId, now: OffsetDateTime) -> Self {
+    pub(super) const fn new(id: AccountId, now: Steady) -> Self {
         Self {
             id,
             slices: BTreeMap::new(),
@@ -282,7 +281,7 @@ impl Account {
     }
 
     /// Ends the holds that nobody ended in time.
-    pub(super) fn end_lapsed(&mut self, node: NodeId, now: OffsetDateTime) {
+    pub(super) fn end_lapsed(&mut self, node: NodeId, now: Steady) {
         let late = self.holds.iter().filter(|(_, hold)| hold.expires_at <= now);
         let late: Vec<CallId> = late.map(|(call, _)| *call).collect();
         for call in late {
@@ -329,7 +328,7 @@ impl Account {
     }
 
     /// When time alone makes a difference next.
-    pub(super) fn next_due(&self, policy: LeasePolicy, now: OffsetDateTime) -> OffsetDateTime {
+    pub(super) fn next_due(&self, policy: LeasePolicy, now: Steady) -> Steady {
         // What is under way is looked at when it ends; an account that is still, when it was idle.
         let from = if self.is_still() { self.used_at } else { now };
         let idle = from.saturating_add(policy.idle_after);
@@ -340,15 +339,15 @@ impl Account {
     }
 
     /// When time alone makes a difference to the calls that wait.
-    fn waiting_due(&self) -> Option<OffsetDateTime> {
+    fn waiting_due(&self) -> Option<Steady> {
         let late = self.waiting.iter().map(|ask| ask.wait_until).min()?;
         let words = self.slices.values().filter_map(Slice::due);
-        Some(words.fold(late, OffsetDateTime::min))
+        Some(words.fold(late, Steady::min))
     }
 
     /// The same, when one call was the last to wait.
-    pub(super) fn due_for(&self, wait_until: OffsetDateTime) -> OffsetDateTime {
+    pub(super) fn due_for(&self, wait_until: Steady) -> Steady {
         let words = self.slices.values().filter_map(Slice::due);
-        words.fold(wait_until, OffsetDateTime::min)
+        words.fold(wait_until, Steady::min)
     }
 }

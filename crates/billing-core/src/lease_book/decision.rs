@@ -1,10 +1,9 @@
 //! What calls ask of the book, what they are told, and what the shell must do.
 
-use time::OffsetDateTime;
-
 use crate::budget::{Amount, BudgetScope};
 use crate::id::{AccountId, CallId};
 use crate::lease::LeaseSeq;
+use crate::steady::Steady;
 
 /// What a call wants to hold, on all its budgets at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub struct HoldAsk {
     pub demands: Vec<(BudgetScope, Amount)>,
     /// Until when it may wait for funds that other calls hold, or other nodes. An answer of the
     /// store that was asked for is waited for beyond it.
-    pub wait_until: OffsetDateTime,
+    pub wait_until: Steady,
 }
 
 impl HoldAsk {

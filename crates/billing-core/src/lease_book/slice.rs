@@ -1,12 +1,13 @@
 //! One lease of one budget: what is leased, what of it is held, and what the store last said.
 
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 
 use super::decision::{Order, Refusal, RefusalCause};
 use super::policy::{LeasePolicy, Sizing};
 use crate::budget::{Amount, BudgetScope};
 use crate::id::AccountId;
 use crate::lease::{CLAIM_FOR, LeaseGrant, LeaseSeq};
+use crate::steady::Steady;
 
 /// For how long a call may keep from others what it waits with. Long enough for others to give it
 /// the rest; so that nodes that each have a part of what both need do not swap it for ever.
@@ -26,7 +27,7 @@ pub(super) struct Slice {
     /// What other nodes want of it, to be given back as soon as the store has answered.
     recalled: Amount,
     /// Since when others want what a call here waits with.
-    kept_since: Option<OffsetDateTime>,
+    kept_since: Option<Steady>,
     /// What was charged lately.
     spent: Spent,
 }
@@ -36,7 +37,7 @@ pub(super) struct Slice {
 struct Word {
     available: Amount,
     elsewhere: Amount,
-    believed_until: OffsetDateTime,
+    believed_until: Steady,
 }
 
 /// A message to the store that is to be answered.
@@ -47,7 +48,7 @@ pub(super) struct Errand {
     /// How often it went unanswered.
     failures: u32,
     /// When it is to be repeated; `None` while it is under way.
-    repeat_at: Option<OffsetDateTime>,
+    repeat_at: Option<Steady>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +103,7 @@ impl Slice {
     }
 
     /// A part of the lease was charged. What is held is covered first.
-    pub(super) fn spend(&mut self, amount: Amount, policy: LeasePolicy, now: OffsetDateTime) {
+    pub(super) fn spend(&mut self, amount: Amount, policy: LeasePolicy, now: Steady) {
         self.leased = self.leased.less(amount).max(self.held);
         if let Sizing::Demand { horizon } = policy.sizing {
             self.spent.add(amount, horizon, now);
@@ -115,7 +116,7 @@ impl Slice {
         seq: LeaseSeq,
         grant: LeaseGrant,
         policy: LeasePolicy,
-        now: OffsetDateTime,
+        now: Steady,
     ) -> bool {
         let is_lease = |e: &Errand| e.seq == seq && matches!(e.kind, ErrandKind::Lease { .. });
         if !self.errand.as_ref().is_some_and(is_lease) {
@@ -153,8 +154,8 @@ impl Slice {
         &mut self,
         seq: LeaseSeq,
         policy: LeasePolicy,
-        now: OffsetDateTime,
-    ) -> Option<OffsetDateTime> {
+        now: Steady,
+    ) -> Option<Steady> {
         let errand = self.errand.as_mut().filter(|e| e.seq == seq)?;
         let pause = policy
             .repeat_after
@@ -172,7 +173,7 @@ impl Slice {
     }
 
     /// When time alone makes a difference to a call that waits for this budget.
-    pub(super) fn due(&self) -> Option<OffsetDateTime> {
+    pub(super) fn due(&self) -> Option<Steady> {
         match self.errand {
             Some(errand) => errand.repeat_at,
             None => self.word.map(|word| word.believed_until),
@@ -180,12 +181,12 @@ impl Slice {
     }
 
     /// When an errand is to be repeated.
-    pub(super) fn repeat_due(&self) -> Option<OffsetDateTime> {
+    pub(super) fn repeat_due(&self) -> Option<Steady> {
         self.errand.and_then(|errand| errand.repeat_at)
     }
 
     /// The errand again, when its time has come.
-    pub(super) fn repeat(&mut self, now: OffsetDateTime) -> Option<Errand> {
+    pub(super) fn repeat(&mut self, now: Steady) -> Option<Errand> {
         let errand = self.errand.as_mut()?;
         errand.repeat_at.filter(|at| *at <= now)?;
         errand.repeat_at = None;
@@ -202,7 +203,7 @@ impl Slice {
     pub(super) fn give_back(
         &mut self,
         waits_with: Amount,
-        now: OffsetDateTime,
+        now: Steady,
         seq: &mut LeaseSeq,
     ) -> Option<Errand> {
         if waits_with.is_zero() {
@@ -228,7 +229,7 @@ impl Slice {
     }
 
     /// What the store is known to have, while its word is believed.
-    fn believed(&self, now: OffsetDateTime) -> Option<Word> {
+    fn believed(&self, now: Steady) -> Option<Word> {
         self.word.filter(|word| now < word.believed_until)
     }
 
@@ -238,7 +239,7 @@ impl Slice {
         scope: BudgetScope,
         needed: Amount,
         own: Amount,
-        now: OffsetDateTime,
+        now: Steady,
     ) -> Option<Shortfall> {
         if self.free() >= needed {
             return None;
@@ -262,7 +263,7 @@ impl Slice {
         &mut self,
         (demand, under_way): (Amount, bool),
         policy: LeasePolicy,
-        now: OffsetDateTime,
+        now: Steady,
         seq: &mut LeaseSeq,
     ) -> Option<Errand> {
         let needed = demand.less(self.free());
@@ -287,7 +288,7 @@ impl Slice {
 
     /// What should be free so that the store need not be asked again soon: a few calls of this
     /// size, as many as run now, and what a horizon uses.
-    fn target(&self, demand: Amount, horizon: Duration, now: OffsetDateTime) -> Amount {
+    fn target(&self, demand: Amount, horizon: Duration, now: Steady) -> Amount {
         let few = demand.plus(demand).plus(demand).plus(demand);
         few.plus(self.held).plus(self.spent.lately(horizon, now))
     }
@@ -333,20 +334,20 @@ impl Errand {
 }
 
 impl Spent {
-    fn add(&mut self, amount: Amount, horizon: Duration, now: OffsetDateTime) {
+    fn add(&mut self, amount: Amount, horizon: Duration, now: Steady) {
         *self = self.at(horizon, now);
         self.now = self.now.plus(amount);
     }
 
-    fn lately(self, horizon: Duration, now: OffsetDateTime) -> Amount {
+    fn lately(self, horizon: Duration, now: Steady) -> Amount {
         let here = self.at(horizon, now);
         here.now.plus(here.before)
     }
 
     /// The same sums, seen from an instant.
-    fn at(self, horizon: Duration, now: OffsetDateTime) -> Self {
+    fn at(self, horizon: Duration, now: Steady) -> Self {
         let length = horizon.whole_seconds().max(2) >> 1;
-        let half = now.unix_timestamp().div_euclid(length);
+        let half = now.after_origin().whole_seconds().div_euclid(length);
         match half.saturating_sub(self.half) {
             0 => self,
             1 => Self {

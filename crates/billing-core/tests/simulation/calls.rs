@@ -110,7 +110,7 @@ impl World {
             account: call.account,
             call: id,
             demands,
-            wait_until: clock + Duration::microseconds(call.patience),
+            wait_until: clock.saturating_add(Duration::microseconds(call.patience)),
         };
         node.pace(call.account, self.now).reasons += 1;
         let decision = node.book.authorize(ask, clock);

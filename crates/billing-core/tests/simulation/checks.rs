@@ -9,7 +9,7 @@ use time::Duration;
 use super::World;
 use super::node::{Call, Errand, Node, Stage};
 use super::page::{Page, SCOPES};
-use super::setup::{Micros, RECALL, SECOND};
+use super::setup::{FRESH, Micros, RECALL, SECOND};
 use super::store::FencedBy;
 
 impl World {
@@ -135,7 +135,6 @@ impl World {
         refusal: &Refusal,
     ) {
         let node = &self.nodes[who];
-        let clock = node.clock(self.now);
         let now = self.now;
         let waited = now - call.asked;
         self.trace
@@ -185,12 +184,7 @@ impl World {
                 let crowd = node.book.size().waiting >= self.setup.policy.max_waiting;
                 let over = waited >= call.patience;
                 if !over && !crowd {
-                    self.fail(|| {
-                        format!(
-                            "{id} is busy after {waited} of {} µs: {clock}",
-                            call.patience
-                        )
-                    });
+                    self.fail(|| format!("{id} is busy after {waited} of {} µs", call.patience));
                 }
                 let met = now - call.unmet;
                 if self.setup.calm && met > RECALL {
@@ -225,6 +219,11 @@ impl World {
         let Some(call) = node.calls.get(&id) else {
             return;
         };
+        if self.now < node.clocks.stood_until() + FRESH {
+            // It cannot know yet that time has passed; what that may cost is the house's.
+            self.tally.holds_after_standstill += 1;
+            return;
+        }
         let (account, wants) = (call.account, call.wants());
         self.tally.stale_holds_allowed += 1;
         let rule = |staleness: Staleness, scope| match scope {

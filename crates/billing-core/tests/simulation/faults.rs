@@ -18,6 +18,8 @@ impl World {
         let every = match fault {
             Fault::Crash => self.setup.crashes_every,
             Fault::Pause => self.setup.pauses_every,
+            Fault::Standstill => self.setup.standstills_every,
+            Fault::Step => self.setup.steps_every,
             Fault::Cut => self.setup.cuts_every,
             Fault::Outage => self.setup.outages_every,
         };
@@ -39,6 +41,16 @@ impl World {
             Fault::Pause => {
                 self.tally.pauses += 1;
                 self.nodes[who].paused_until = until;
+                if self.setup.flaw == Flaw::SleepsUncounted {
+                    self.nodes[who].clocks.sleep_uncounted(until - self.now);
+                }
+            }
+            Fault::Standstill => self.stand_still(who, until),
+            Fault::Step => {
+                self.tally.clock_steps += 1;
+                let most = self.rng.one_of(&[100 * MS, 1_000 * MS, 600_000 * MS]);
+                let skew = self.rng.span(-most, most);
+                self.nodes[who].clocks.set(skew);
             }
             Fault::Cut => {
                 self.tally.cuts += 1;
@@ -50,6 +62,15 @@ impl World {
             }
         }
         true
+    }
+
+    fn stand_still(&mut self, who: usize, until: Micros) {
+        let node = &mut self.nodes[who];
+        if node.paused_until <= self.now {
+            self.tally.standstills += 1;
+            node.paused_until = until;
+            node.clocks.stand_still(self.now, until);
+        }
     }
 
     /// Kills a process.

@@ -31,6 +31,10 @@ pub(crate) enum Flaw {
     KeepsDeadLeases,
     /// A node goes by the time that a peer wrote down, and by its own clock.
     FencesByWallClock,
+    /// A node goes by its wall clock where it should go by the steady one.
+    GoesByTheWallClock,
+    /// The steady clock does not count the time for which its machine was suspended.
+    SleepsUncounted,
     /// A node is fenced though it was heard of since it was judged.
     FencesUnheard,
     /// A node that is cut off from the store goes on as if it were not.
@@ -67,6 +71,8 @@ impl Flaw {
         Self::LeavesTooEarly,
         Self::KeepsDeadLeases,
         Self::FencesByWallClock,
+        Self::GoesByTheWallClock,
+        Self::SleepsUncounted,
         Self::FencesUnheard,
         Self::IgnoresStaleness,
         Self::ForgetsTheSpooled,

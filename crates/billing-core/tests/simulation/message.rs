@@ -7,6 +7,7 @@ use billing_core::id::{AccountId, NodeId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use billing_core::node::Pulse;
 use billing_core::settlement::SettledCall;
+use billing_core::steady::Steady;
 
 use super::setup::Micros;
 
@@ -19,7 +20,8 @@ pub(crate) struct Request {
     pub(crate) life: u32,
     /// Under which id it spoke.
     pub(crate) node: NodeId,
-    pub(crate) sent: Micros,
+    /// When, by the node's steady clock.
+    pub(crate) sent: Steady,
     pub(crate) body: Body,
 }
 
@@ -32,7 +34,7 @@ pub(crate) enum Body {
         replay: bool,
     },
     Recalls,
-    /// A sign of life, with the node's own time and the news it has heard.
+    /// A sign of life, with what the node's wall clock shows and the news it has heard.
     Beat {
         clock: Micros,
         news: u64,
@@ -108,7 +110,7 @@ pub(crate) enum Reply {
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
     pub(crate) pulse: Pulse,
-    /// By the peer's own clock, when it was last heard of.
+    /// By the peer's own wall clock, when it was last heard of.
     pub(crate) clock: Micros,
     pub(crate) fenced: bool,
     /// The first account of which it still has a lease.

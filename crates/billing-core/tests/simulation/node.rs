@@ -8,12 +8,12 @@ use billing_core::id::{AccountId, CallId, NodeId};
 use billing_core::lease::LeaseSeq;
 use billing_core::lease_book::{LeaseBook, LeasePolicy};
 use billing_core::node_watch::NodeWatch;
-use time::OffsetDateTime;
+use billing_core::steady::Steady;
 
+use super::clocks::Clocks;
 use super::flaw::Flaw;
 use super::message::Handed;
 use super::setup::{Micros, SECOND};
-use super::store::at;
 use super::watch;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +45,7 @@ pub(crate) struct Node {
     pub(crate) earlier: Vec<NodeId>,
     /// The id of its last life, as its disk has it.
     pub(crate) last_id: Option<NodeId>,
-    /// How far its clock is off.
-    pub(crate) skew: Micros,
+    pub(crate) clocks: Clocks,
     pub(crate) paused_until: Micros,
     pub(crate) cut_until: Micros,
     pub(crate) stop_by: Micros,
@@ -127,7 +126,7 @@ pub(crate) struct Call {
 }
 
 impl Node {
-    pub(crate) fn new(skew: Micros, policy: LeasePolicy) -> Self {
+    pub(crate) fn new(clocks: Clocks, policy: LeasePolicy) -> Self {
         let nobody = NodeId::new(0);
         Self {
             mode: Mode::Down,
@@ -138,7 +137,7 @@ impl Node {
             joins_after: None,
             earlier: Vec::new(),
             last_id: None,
-            skew,
+            clocks,
             paused_until: 0,
             cut_until: 0,
             stop_by: 0,
@@ -165,13 +164,13 @@ impl Node {
             cut_until: self.cut_until,
             last_id: self.last_id,
             spool,
-            ..Self::new(self.skew, policy)
+            ..Self::new(self.clocks, policy)
         };
     }
 
-    /// What its clock shows.
-    pub(crate) fn clock(&self, now: Micros) -> OffsetDateTime {
-        at(now + self.skew)
+    /// What the steady clock of its machine shows.
+    pub(crate) fn clock(&self, now: Micros) -> Steady {
+        self.clocks.steady(now)
     }
 
     /// What it does of an account in the present second.

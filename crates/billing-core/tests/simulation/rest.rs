@@ -22,6 +22,7 @@ impl World {
         for node in &mut self.nodes {
             node.cut_until = self.now;
             node.paused_until = self.now;
+            node.clocks.go_on(self.now);
         }
         self.reactivate(Micros::MAX);
         // What was under way arrives, and nodes that were paused find out what they have missed.

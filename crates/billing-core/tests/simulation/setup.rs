@@ -47,9 +47,13 @@ pub(crate) struct Setup {
     pub(crate) recalls_every: Micros,
     pub(crate) crashes_every: Micros,
     pub(crate) pauses_every: Micros,
+    /// A whole machine stands still, its clocks too.
+    pub(crate) standstills_every: Micros,
+    /// A wall clock is set, which harms nobody, in calm neither.
+    pub(crate) steps_every: Micros,
     pub(crate) cuts_every: Micros,
     pub(crate) outages_every: Micros,
-    /// How far the clocks of the nodes are apart.
+    /// How far the wall clocks of the nodes are apart when they start.
     pub(crate) skew: Micros,
     /// The largest worst case of a call.
     pub(crate) largest: u64,
@@ -83,6 +87,8 @@ impl Setup {
             recalls_every: rng.one_of(&[50, 250]) * MS,
             crashes_every: trouble(rng, 600, 300, 3_000),
             pauses_every: trouble(rng, 500, 200, 2_000),
+            standstills_every: trouble(rng, 300, 200, 2_000),
+            steps_every: rng.one_of(&[0, 100, 1_000]) * MS,
             cuts_every: trouble(rng, 500, 200, 2_000),
             outages_every: trouble(rng, 400, 400, 3_000),
             skew: rng.one_of(&[0, 50, 5_000, 600_000]) * MS,

@@ -11,7 +11,6 @@ use super::flaw::Flaw;
 use super::message::{Body, Handed, Peer, Reply, Request};
 use super::node::{Errand, Mode, Stage};
 use super::setup::{MS, Micros};
-use super::store::at;
 use super::{Timer, World, watch};
 
 impl World {
@@ -67,7 +66,7 @@ impl World {
     pub(super) fn beat(&mut self, who: usize) {
         let node = &self.nodes[who];
         if matches!(node.mode, Mode::Up | Mode::Stopping) {
-            let (clock, news) = (self.now + node.skew, node.news);
+            let (clock, news) = (node.clocks.wall(self.now), node.news);
             self.send(who, Body::Beat { clock, news });
         }
     }
@@ -108,7 +107,7 @@ impl World {
         call.stage = Stage::Spooled;
         let account = call.account;
         if let Some(most) = handed.settlement.promised {
-            let clock = at(self.now + node.skew);
+            let clock = node.clock(self.now);
             node.book.promised(account, id, most, clock);
         }
         node.spool.push_back(handed.clone());
@@ -305,11 +304,14 @@ impl World {
         if request.node != node.id || !matches!(node.mode, Mode::Up | Mode::Stopping) {
             return;
         }
-        let clock = node.clock(request.sent);
-        node.book.confirmed(clock);
+        let clock = node.clock(self.now);
+        node.book.confirmed(request.sent);
         node.ready = true;
-        let sight = (request.sent + node.skew, self.now + node.skew);
-        let dead = watch::saw(&mut node.watch, sight, peers, flaw);
+        let dead = if flaw == Flaw::FencesByWallClock {
+            watch::late(node.clocks.wall(self.now), peers)
+        } else {
+            watch::saw(&mut node.watch, (request.sent, clock), peers)
+        };
         let settled = node.settled_ids(flaw);
         let earlier = node.earlier.iter().copied();
         let told = earlier.map(|id| {

@@ -3,9 +3,9 @@
 use billing_core::id::NodeId;
 use billing_core::node::Pulse;
 use billing_core::node_watch::{NodeWatch, WatchPolicy};
+use billing_core::steady::Steady;
 use time::Duration;
 
-use super::flaw::Flaw;
 use super::message::Peer;
 use super::setup::{Micros, SILENCE};
 
@@ -18,19 +18,23 @@ pub(crate) const fn new() -> NodeWatch {
     })
 }
 
-/// The store was asked and answered at these instants of the node's clock. Answers with who is to
-/// be fenced, if the pulse is that one still.
+/// The store was asked and answered at these instants of the node's steady clock. Answers with who
+/// is to be fenced, if the pulse is that one still.
 pub(crate) fn saw(
     watch: &mut NodeWatch,
-    (asked, answered): (Micros, Micros),
+    (asked, answered): (Steady, Steady),
     peers: &[Peer],
-    flaw: Flaw,
 ) -> Vec<(NodeId, Pulse)> {
-    let alive = peers.iter().filter(|peer| !peer.fenced);
-    if flaw == Flaw::FencesByWallClock {
-        let silent = alive.filter(|peer| answered - peer.clock >= SILENCE);
-        return silent.map(|peer| (peer.node, peer.pulse)).collect();
-    }
-    let [asked, answered] = [asked, answered].map(Duration::microseconds);
-    watch.saw(asked, answered, alive.map(|peer| (peer.node, peer.pulse)))
+    watch.saw(asked, answered, living(peers))
+}
+
+/// Whose last sign of life is too old by what two wall clocks show: the rule that is wrong.
+pub(crate) fn late(wall: Micros, peers: &[Peer]) -> Vec<(NodeId, Pulse)> {
+    let late = peers.iter().filter(|peer| wall - peer.clock >= SILENCE);
+    living(late).collect()
+}
+
+fn living<'a>(peers: impl IntoIterator<Item = &'a Peer>) -> impl Iterator<Item = (NodeId, Pulse)> {
+    let living = peers.into_iter().filter(|peer| !peer.fenced);
+    living.map(|peer| (peer.node, peer.pulse))
 }

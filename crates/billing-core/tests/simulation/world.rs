@@ -7,6 +7,7 @@
 
 mod calls;
 mod checks;
+mod clocks;
 mod faults;
 pub(crate) mod flaw;
 mod message;
@@ -31,11 +32,12 @@ use billing_core::meter::Meter;
 use billing_core::money::Currency;
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
 
+use clocks::Clocks;
 use flaw::Flaw;
 use message::{Body, Handed, Reply, Request};
 use node::{Mode, Node};
 use rng::Rng;
-use setup::{BEAT, LONGEST, MS, Micros, Setup, TIMEOUT};
+use setup::{BEAT, LONGEST, MS, Micros, SECOND, Setup, TIMEOUT};
 use store::Store;
 use tally::{Tally, Trace};
 
@@ -102,6 +104,8 @@ enum Timer {
 enum Fault {
     Crash,
     Pause,
+    Standstill,
+    Step,
     Cut,
     Outage,
 }
@@ -193,7 +197,9 @@ impl World {
         self.trace.note(|| format!("{setup:?}"));
         for who in 0..setup.nodes {
             let skew = self.rng.span(-setup.skew, setup.skew);
-            self.nodes.push(Node::new(skew, setup.policy));
+            let origin = self.rng.span(0, 5_000) * SECOND;
+            let clocks = Clocks::new(skew, origin, setup.flaw == Flaw::GoesByTheWallClock);
+            self.nodes.push(Node::new(clocks, setup.policy));
             self.timer(who, 0, Timer::Start);
         }
         let accounts: Vec<AccountId> = self.store.pages.keys().copied().collect();
@@ -206,6 +212,8 @@ impl World {
         for (every, fault) in [
             (setup.crashes_every, Fault::Crash),
             (setup.pauses_every, Fault::Pause),
+            (setup.standstills_every, Fault::Standstill),
+            (setup.steps_every, Fault::Step),
             (setup.cuts_every, Fault::Cut),
             (setup.outages_every, Fault::Outage),
         ] {
@@ -305,7 +313,7 @@ impl World {
             } else {
                 node.id
             },
-            sent: self.now,
+            sent: node.clocks.steady(self.now),
             body,
         });
         node.pending.insert(request.id);

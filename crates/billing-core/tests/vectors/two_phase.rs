@@ -20,6 +20,7 @@ use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Nanos};
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::settlement::{AccountState, Booking, Changes, settle};
+use billing_core::steady::Steady;
 use billing_core::wallet::{AccountStatus, Lot, LotKind, Wallet};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -30,6 +31,7 @@ const ACCOUNT: AccountId = AccountId::new(1);
 const NODE: NodeId = NodeId::new(1);
 const WALLET: BudgetScope = BudgetScope::Wallet;
 const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+const NOW: Steady = Steady::ORIGIN;
 /// The accounts of the cases have no limit; a wallet has, and this one is far.
 const FUNDS: Amount = Amount::new(1_000_000);
 
@@ -117,9 +119,9 @@ impl Ledger {
             account: ACCOUNT,
             call,
             demands: vec![(WALLET, units)],
-            wait_until: START,
+            wait_until: NOW,
         };
-        match self.book.authorize(ask, START) {
+        match self.book.authorize(ask, NOW) {
             Decision::Held => "ok",
             Decision::Waiting | Decision::Refused(_) => "exceeds_credits",
         }
@@ -143,7 +145,7 @@ impl Ledger {
                 node: post.node,
                 parts: &post.held,
             };
-            self.book.settled(ACCOUNT, call, held, &settled.used, START);
+            self.book.settled(ACCOUNT, call, held, &settled.used, NOW);
         }
         result
     }
@@ -152,7 +154,7 @@ impl Ledger {
         if self.book.held_by(ACCOUNT, call).is_none() {
             return self.resolved(call);
         }
-        self.book.released(ACCOUNT, call, START);
+        self.book.released(ACCOUNT, call, NOW);
         self.voided.insert(call);
         "ok"
     }
@@ -249,19 +251,19 @@ fn book_of_all() -> LeaseBook {
         account: ACCOUNT,
         call,
         demands: vec![(WALLET, FUNDS)],
-        wait_until: START,
+        wait_until: NOW,
     };
-    assert_eq!(book.authorize(ask, START), Decision::Waiting);
+    assert_eq!(book.authorize(ask, NOW), Decision::Waiting);
     let grant = LeaseGrant {
         granted: FUNDS,
         ..LeaseGrant::default()
     };
     for order in book.take_orders() {
         if let Order::Lease { scope, seq, .. } = order {
-            book.granted(ACCOUNT, scope, seq, grant, START);
+            book.granted(ACCOUNT, scope, seq, grant, NOW);
         }
     }
-    book.released(ACCOUNT, call, START);
+    book.released(ACCOUNT, call, NOW);
     book.take_orders();
     book
 }

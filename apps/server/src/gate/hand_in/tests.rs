@@ -9,7 +9,6 @@ use billing_core::id::{AccountId, NodeId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use billing_core::lease_book::{HoldAsk, LeasePolicy};
 use billing_core::port::books::{AccountProof, Books, Credited, Settled};
-use billing_core::port::clock::Clock;
 use billing_core::wallet::{Credit, Wallet};
 use testkit::world::NOON;
 use testkit::{ManualClock, Memory, MemorySpool, Ports, World};
@@ -139,18 +138,17 @@ impl Scene {
             mood: Mutex::new(mood),
         });
         let books: Arc<dyn Books> = moody.clone();
-        let clock: Arc<dyn Clock> = Arc::new(clock);
         let spool = Arc::new(MemorySpool::new(1000));
         let leases = Arc::new(Leases::new(
             Arc::clone(&books),
-            Arc::clone(&clock),
+            Arc::new(clock.clone()),
             TaskTracker::new(),
             world.node,
             LeasePolicy::default(),
         ));
         let prices = Arc::new(Prices::load(memory).await.unwrap());
         let port: Arc<dyn billing_core::port::spool::Spool> = spool.clone();
-        let replay = Arc::new(Replay::new(port, books, prices, clock, PATIENCE));
+        let replay = Arc::new(Replay::new(port, books, prices, Arc::new(clock), PATIENCE));
         Self {
             world,
             moody,
@@ -171,7 +169,7 @@ impl Scene {
             account: settlement.account,
             call: settlement.call,
             demands: settlement.held.clone(),
-            wait_until: NOON,
+            wait_until: self.leases.now(),
         };
         self.leases.hold(ask).await.unwrap();
         settlement
@@ -271,7 +269,7 @@ async fn what_spooled_calls_cost_stays_reserved_until_the_books_have_them() {
         account: call.account,
         call: call.call,
         demands: call.held.clone(),
-        wait_until: NOON,
+        wait_until: scene.leases.now(),
     };
     let rest = scene.world.call(20 * (HELD - DUE), DUE);
     scene.leases.hold(ask(&rest)).await.unwrap();
