@@ -42,6 +42,7 @@ mod retention;
 mod rows;
 mod schema;
 mod spool;
+mod store_time;
 mod verify;
 
 pub use books::committer::Committed;

@@ -8,6 +8,7 @@ use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, instant};
 use crate::open::Store;
+use crate::store_time::store_time;
 
 /// How many calls that wait to be listed are counted.
 const MOST_UNLISTED: u32 = 100_000;
@@ -134,9 +135,7 @@ impl Store {
         if self.is_embedded() {
             return Ok(None);
         }
-        let text = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS at";
-        let row = db::one(&self.db.reader, text, Vec::new()).await?;
-        row.map(|row| instant("clock", get(&row, "at")?))
-            .transpose()
+        let at = store_time(&self.db.reader, OffsetDateTime::UNIX_EPOCH).await?;
+        Ok(Some(instant("clock", at)?))
     }
 }

@@ -9,8 +9,9 @@ use time::{Duration, OffsetDateTime};
 
 use crate::db;
 use crate::error::StoreError;
-use crate::instant::{get, instant, micros};
+use crate::instant::{get, instant};
 use crate::open::Store;
+use crate::store_time::{dated, store_time};
 
 /// How often joining begins anew when others join at the same moment.
 const TRIES: u32 = 20;
@@ -165,20 +166,6 @@ async fn beat<C: ConnectionTrait>(
     Ok(Beat::Alive { peers, store_time })
 }
 
-/// A statement in which `{now}` is the store's time in microseconds: the database's own where it
-/// may be on another machine. `{most}` is the greater of two numbers.
-fn dated(backend: DbBackend, text: &str, now: OffsetDateTime) -> String {
-    if backend == DbBackend::Sqlite {
-        let now = micros(now).to_string();
-        return text.replace("{now}", &now).replace("{most}", "MAX");
-    }
-    text.replace(
-        "{now}",
-        "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
-    )
-    .replace("{most}", "GREATEST")
-}
-
 async fn run<C: ConnectionTrait>(
     db: &C,
     text: &str,
@@ -187,12 +174,6 @@ async fn run<C: ConnectionTrait>(
 ) -> Result<u64, StoreError> {
     let text = dated(db.get_database_backend(), text, now);
     db::run(db, &text, values).await
-}
-
-async fn store_time<C: ConnectionTrait>(db: &C, now: OffsetDateTime) -> Result<i64, StoreError> {
-    let text = dated(db.get_database_backend(), "SELECT {now} AS at", now);
-    let row = db::one(db, &text, Vec::new()).await?;
-    row.map_or(Ok(micros(now)), |row| get(&row, "at"))
 }
 
 async fn records<C: ConnectionTrait>(db: &C) -> Result<Vec<NodeRecord>, StoreError> {

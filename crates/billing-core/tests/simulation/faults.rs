@@ -40,9 +40,12 @@ impl World {
             Fault::Crash => self.crash(who),
             Fault::Pause => {
                 self.tally.pauses += 1;
-                self.nodes[who].paused_until = until;
-                if self.setup.flaw == Flaw::SleepsUncounted {
-                    self.nodes[who].clocks.sleep_uncounted(until - self.now);
+                let flaw = self.setup.flaw;
+                let node = &mut self.nodes[who];
+                // A machine that stands still is not woken by it.
+                node.paused_until = until.max(node.clocks.stood_until());
+                if flaw == Flaw::SleepsUncounted {
+                    node.clocks.sleep_uncounted(until - self.now);
                 }
             }
             Fault::Standstill => self.stand_still(who, until),

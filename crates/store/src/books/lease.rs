@@ -15,6 +15,7 @@ use super::load;
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{amount, get, instant, micros, stored};
+use crate::store_time::row_of_time;
 
 /// The most that can be stored of a budget.
 const LARGEST: u64 = i64::MAX.unsigned_abs();
@@ -22,7 +23,7 @@ const LARGEST: u64 = i64::MAX.unsigned_abs();
 const OF_BUDGET: &str =
     "account_id = ? AND kind = ? AND subject = ? AND unit = ? AND window_start = ?";
 
-/// Reserves a slice of a budget inside a transaction.
+/// Reserves a slice of a budget inside a transaction; `now` is this process's time.
 pub(crate) async fn lease<C: ConnectionTrait>(
     tx: &C,
     ask: &LeaseAsk,
@@ -35,11 +36,12 @@ pub(crate) async fn lease<C: ConnectionTrait>(
         return Ok(Err(BooksError::NoSuchBudget));
     };
     let room = Amount::new(LARGEST).less(leased);
+    let (claims, now) = claims(tx, ask.account, ask.scope, now).await?;
     let budget = LeasedBudget {
         stopped: wallet.status != AccountStatus::Active,
         available: available.min(room),
         leases: leases(tx, ask.account, ask.scope).await?,
-        claims: claims(tx, ask.account, ask.scope).await?,
+        claims,
     };
     let granting = grant(&budget, ask, now);
     if let Some(lease) = granting.lease {
@@ -90,16 +92,30 @@ fn lease_of(row: &QueryResult) -> Result<Lease, StoreError> {
     })
 }
 
+/// The claims to a budget, and the store's time: nodes compare claims that others have dated, and
+/// their own clocks may differ by more than a claim lasts.
 async fn claims<C: ConnectionTrait>(
     tx: &C,
     account: AccountId,
     scope: BudgetScope,
-) -> Result<Vec<Claim>, StoreError> {
+    now: OffsetDateTime,
+) -> Result<(Vec<Claim>, OffsetDateTime), StoreError> {
+    let (time, bound) = row_of_time(tx.get_database_backend(), now);
     let text = format!(
-        "SELECT node_id AS claimant, since, wanted, expires_at FROM lease_claim WHERE {OF_BUDGET}"
+        "SELECT t.at, c.node_id AS claimant, c.since, c.wanted, c.expires_at \
+         FROM {time} LEFT JOIN lease_claim c ON {OF_BUDGET}"
     );
-    let rows = db::all(tx, &text, key(account, None, scope)).await?;
-    rows.iter().map(claim_of).collect()
+    let values = bound.into_iter().chain(key(account, None, scope)).collect();
+    let rows = db::all(tx, &text, values).await?;
+    let at = rows.first().map(|row| get(row, "at")).transpose()?;
+    let at = at.map_or(Ok(now), |at| instant("lease_claim", at))?;
+    let mut claims = Vec::new();
+    for row in &rows {
+        if get::<Option<i64>>(row, "claimant")?.is_some() {
+            claims.push(claim_of(row)?);
+        }
+    }
+    Ok((claims, at))
 }
 
 fn claim_of(row: &QueryResult) -> Result<Claim, StoreError> {
@@ -217,7 +233,7 @@ pub(crate) async fn claim_for_house<C: ConnectionTrait>(
     wanted: Amount,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let standing = claims(tx, account, BudgetScope::Wallet).await?;
+    let (standing, now) = claims(tx, account, BudgetScope::Wallet, now).await?;
     let standing = standing
         .iter()
         .find(|claim| claim.node == HOUSE && claim.expires_at > now);
@@ -251,16 +267,26 @@ pub(crate) async fn recalls<C: ConnectionTrait>(
     node: NodeId,
     now: OffsetDateTime,
 ) -> Result<Vec<Recall>, StoreError> {
-    let text = "SELECT l.account_id, l.kind, l.subject, l.unit, l.window_start, l.node_id, \
+    let (time, bound) = row_of_time(db.get_database_backend(), now);
+    let text = format!(
+        "SELECT t.at, \
+                l.account_id, l.kind, l.subject, l.unit, l.window_start, l.node_id, \
                 l.amount, l.seq, l.granted, c.node_id AS claimant, c.since, c.wanted, c.expires_at \
-                FROM lease_claim c JOIN lease l ON l.account_id = c.account_id \
+                FROM {time} JOIN lease_claim c ON c.expires_at > t.at \
+                JOIN lease l ON l.account_id = c.account_id \
                 AND l.kind = c.kind AND l.subject = c.subject AND l.unit = c.unit \
                 AND l.window_start = c.window_start \
-                WHERE l.node_id = ? AND l.amount > 0 AND c.expires_at > ? \
-                ORDER BY l.account_id, l.kind, l.subject, l.unit, l.window_start";
-    let values = vec![node.get().into(), micros(now).into()];
+                WHERE l.node_id = ? AND l.amount > 0 \
+                ORDER BY l.account_id, l.kind, l.subject, l.unit, l.window_start"
+    );
+    let values = bound.into_iter().chain([node.get().into()]).collect();
+    let rows = db::all(db, &text, values).await?;
+    let Some(first) = rows.first() else {
+        return Ok(Vec::new());
+    };
+    let now = instant("lease_claim", get(first, "at")?)?;
     let mut budgets: Vec<(AccountId, BudgetScope, Lease, Vec<Claim>)> = Vec::new();
-    for row in db::all(db, text, values).await? {
+    for row in rows {
         let account = AccountId::new(get(&row, "account_id")?);
         let scope = load::scope(&row)?;
         let claim = claim_of(&row)?;

@@ -110,8 +110,12 @@ pub async fn the_oldest_claim_goes_first(mut world: World) {
     let behind = world.lease(WALLET, 100).await.unwrap();
     assert_eq!((behind.granted.get(), behind.elsewhere.get()), (50, 950));
     world.ports.clock.advance(billing_core::lease::CLAIM_FOR);
-    let lapsed = world.lease(WALLET, 100).await.unwrap();
-    assert_eq!(lapsed.granted.get(), 100);
+    // A database of its own goes by its own clock, which takes as long as it takes.
+    let mut granted = 0;
+    while granted == 0 {
+        granted = world.lease(WALLET, 100).await.unwrap().granted.get();
+    }
+    assert_eq!(granted, 100);
     world.assert_sound().await;
 }
 
