@@ -11,14 +11,14 @@ use crate::instant::{get, micros};
 /// What PostgreSQL's clock shows now, not when the transaction began: microseconds.
 const DATABASE_TIME: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
 
-/// The store's time as a column `at` of one row `t`, to select from first, and what is to be bound
+/// The store's time as a column `at` of one row `v`, to select from first, and what is to be bound
 /// for it before all else.
 pub(crate) fn row_of_time(backend: DbBackend, now: OffsetDateTime) -> (String, Option<Value>) {
     if backend == DbBackend::Sqlite {
-        let text = "(SELECT CAST(? AS INTEGER) AS at) t".to_owned();
+        let text = "(SELECT CAST(? AS INTEGER) AS at) v".to_owned();
         return (text, Some(micros(now).into()));
     }
-    (format!("(SELECT {DATABASE_TIME} AS at) t"), None)
+    (format!("(SELECT {DATABASE_TIME} AS at) v"), None)
 }
 
 /// A statement in which `{now}` is the store's time in microseconds. `{most}` is the greater of two

@@ -102,8 +102,8 @@ async fn claims<C: ConnectionTrait>(
 ) -> Result<(Vec<Claim>, OffsetDateTime), StoreError> {
     let (time, bound) = row_of_time(tx.get_database_backend(), now);
     let text = format!(
-        "SELECT t.at, c.node_id AS claimant, c.since, c.wanted, c.expires_at \
-         FROM {time} LEFT JOIN lease_claim c ON {OF_BUDGET}"
+        "SELECT v.at, node_id AS claimant, since, wanted, expires_at \
+         FROM {time} LEFT JOIN lease_claim ON {OF_BUDGET}"
     );
     let values = bound.into_iter().chain(key(account, None, scope)).collect();
     let rows = db::all(tx, &text, values).await?;
@@ -269,10 +269,10 @@ pub(crate) async fn recalls<C: ConnectionTrait>(
 ) -> Result<Vec<Recall>, StoreError> {
     let (time, bound) = row_of_time(db.get_database_backend(), now);
     let text = format!(
-        "SELECT t.at, \
+        "SELECT v.at, \
                 l.account_id, l.kind, l.subject, l.unit, l.window_start, l.node_id, \
                 l.amount, l.seq, l.granted, c.node_id AS claimant, c.since, c.wanted, c.expires_at \
-                FROM {time} JOIN lease_claim c ON c.expires_at > t.at \
+                FROM {time} JOIN lease_claim c ON c.expires_at > v.at \
                 JOIN lease l ON l.account_id = c.account_id \
                 AND l.kind = c.kind AND l.subject = c.subject AND l.unit = c.unit \
                 AND l.window_start = c.window_start \
