@@ -72,8 +72,7 @@ pub(crate) struct ThisNode {
     /// Whether the clock was too far off when it was last compared.
     clock_is_off: AtomicBool,
     confirmed: Mutex<Confirmed>,
-    /// The ids under which it was fenced and may have calls to settle, and those of ended lives that
-    /// the store does not know to have left.
+    /// The ids under which it was fenced and may have calls to settle.
     earlier: Mutex<Vec<NodeId>>,
 }
 
@@ -154,7 +153,7 @@ impl ThisNode {
         Ok(())
     }
 
-    /// It has, or had, leases under that id, and has not left under it.
+    /// This node was fenced under that id.
     fn had_id(&self, node: NodeId) {
         self.earlier().push(node);
     }

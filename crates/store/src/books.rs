@@ -108,7 +108,7 @@ impl Store {
     }
 }
 
-async fn list(tx: &sea_orm::DatabaseTransaction, limit: i64) -> Result<u64, StoreError> {
+async fn list(tx: &crate::writer::Tx, limit: i64) -> Result<u64, StoreError> {
     let text = "SELECT max(position) AS last FROM \
                     (SELECT position FROM call_unlisted ORDER BY position LIMIT ?)";
     let row = db::one(tx, text, vec![limit.into()]).await?;

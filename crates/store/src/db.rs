@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait, Value,
+    AccessMode, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, IsolationLevel, QueryResult,
+    Statement, TransactionOptions, TransactionTrait, Value,
 };
 
 use crate::error::StoreError;
+use crate::writer::{Tx, Writer};
 
 /// How long PostgreSQL may be silent about a statement. The connection to a server that is gone
 /// without a word looks like one to a server that thinks, and nothing else would end the wait.
@@ -63,10 +63,10 @@ pub(crate) fn was_silent() -> bool {
 #[derive(Debug, Clone)]
 pub(crate) struct Db {
     pub(crate) reader: DatabaseConnection,
-    pub(crate) writer: DatabaseConnection,
+    pub(crate) writer: Writer,
     /// For signs of life and news, which must not wait behind other work. On SQLite it is the
     /// writer.
-    pub(crate) signs: DatabaseConnection,
+    pub(crate) signs: Writer,
 }
 
 impl Db {
@@ -75,35 +75,24 @@ impl Db {
     }
 
     /// A transaction that writes.
-    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
-        begin(&self.writer).await
+    pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
+        self.writer.begin().await
     }
 
     /// A transaction in which all reads see one state.
-    pub(crate) async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
+    pub(crate) async fn snapshot(&self) -> Result<Tx, StoreError> {
         let mut options = TransactionOptions::default();
         if self.backend() == DbBackend::Postgres {
             options.isolation_level = Some(IsolationLevel::RepeatableRead);
             options.access_mode = Some(AccessMode::ReadOnly);
         }
-        answered(self.backend(), self.reader.begin_with_options(options)).await
+        let begun = answered(self.backend(), self.reader.begin_with_options(options)).await;
+        begun.map(Tx::reading)
     }
-}
-
-pub(crate) async fn begin(writer: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
-    let mut options = TransactionOptions::default();
-    let backend = writer.get_database_backend();
-    if backend == DbBackend::Sqlite {
-        options.sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
-    }
-    answered(backend, writer.begin_with_options(options)).await
 }
 
 /// Commits what went well; else rolls back at once, because the one writer is waited for.
-pub(crate) async fn finish<T, E: From<StoreError>>(
-    tx: DatabaseTransaction,
-    result: Result<T, E>,
-) -> Result<T, E> {
+pub(crate) async fn finish<T, E: From<StoreError>>(tx: Tx, result: Result<T, E>) -> Result<T, E> {
     let backend = tx.get_database_backend();
     match result {
         Ok(done) => {

@@ -19,6 +19,9 @@ pub enum StoreError {
     /// The database refused, or cannot be reached.
     #[error("database: {0}")]
     Database(#[from] DbErr),
+    /// SQLite refused on the connection that settles.
+    #[error("database: {0}")]
+    Embedded(#[from] rusqlite::Error),
     /// The database has a statement and says nothing.
     #[error("the database does not answer")]
     Silent,
@@ -70,6 +73,9 @@ impl StoreError {
 
     /// Whether a row with the same key is there already.
     pub(crate) fn is_duplicate(&self) -> bool {
+        if let Self::Embedded(error) = self {
+            return is_taken(error);
+        }
         let Self::Database(error) = self else {
             return matches!(self, Self::Shared(e) if e.is_duplicate());
         };
@@ -79,6 +85,9 @@ impl StoreError {
 
     /// Whether the books of an account were not as the batch began with them.
     pub(crate) fn is_stale(&self) -> bool {
+        if let Self::Embedded(error) = self {
+            return lacks_a_version(error);
+        }
         let Self::Database(DbErr::Exec(RuntimeErr::SqlxError(error))) = self else {
             return matches!(self, Self::Stale);
         };
@@ -96,6 +105,7 @@ impl StoreError {
             Self::Database(DbErr::Type(_) | DbErr::TryIntoErr { .. }) | Self::Unreadable { .. } => {
                 true
             }
+            Self::Embedded(e) => matches!(embedded_code(e), Some(19 | 20)),
             Self::Shared(e) => e.is_poison(),
             Self::Database(_)
             | Self::Silent
@@ -116,6 +126,7 @@ impl StoreError {
         let error = match self {
             Self::Database(DbErr::ConnectionAcquire(_)) | Self::Silent => return true,
             Self::Database(DbErr::Conn(error) | DbErr::Exec(error) | DbErr::Query(error)) => error,
+            Self::Embedded(error) => return matches!(embedded_code(error), Some(5 | 6)),
             Self::Shared(error) => return error.is_away(),
             Self::Database(_)
             | Self::Unreadable { .. }
@@ -151,6 +162,26 @@ impl StoreError {
         };
         sqlite_code(error) == Some(13)
     }
+}
+
+/// SQLite's primary result code, on the connection that settles.
+fn embedded_code(error: &rusqlite::Error) -> Option<i32> {
+    let code = error.sqlite_error()?.extended_code;
+    Some(code & 0xff)
+}
+
+/// Whether a key is taken: SQLite's result 19 for a primary key, a unique one or a row id.
+fn is_taken(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|e| e.extended_code);
+    matches!(code, Some(1555 | 2067 | 2579))
+}
+
+/// Whether a version would have been null: SQLite's result 19 for a column that is not.
+fn lacks_a_version(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(code, Some(said)) = error else {
+        return false;
+    };
+    code.extended_code == 1299 && said.contains("version")
 }
 
 /// SQLite's primary result code.

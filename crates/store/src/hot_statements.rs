@@ -10,15 +10,14 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use billing_core::budget::BudgetScope;
 use billing_core::lease::LeaseReturn;
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use testkit::world::{NOON, credit};
 use testkit::{ManualClock, Ports, World};
 
 use crate::books::settle::{Batch, Record};
 use crate::books::shelf::Shelf;
 use crate::books::{credit, lease};
+use crate::writer::Tx;
 use crate::{Store, StoreConfig};
 
 /// Tables that are the same for all accounts, so that every place has a copy; they are only read.
@@ -45,7 +44,7 @@ const TOUCHED: [&str; 12] = [
 
 /// Passes statements on, and keeps them.
 struct Recorder {
-    tx: DatabaseTransaction,
+    tx: Tx,
     sent: Mutex<Vec<Statement>>,
 }
 
@@ -188,7 +187,7 @@ pub(crate) async fn play(store: &Store, world: &mut World) -> Vec<Statement> {
     for record in [Record::Unseen, Record::Seen] {
         let (other, backend) = (world.call(100, 50), tx.get_database_backend());
         let calls = [&call, &other];
-        let batch = Batch::new(&calls, record, &shelf, &store.ids, NOON, backend).unwrap();
+        let batch = Batch::new(&calls, record, &shelf, &store.ids, NOON, backend.into()).unwrap();
         let done = batch.write(tx).await.unwrap();
         assert!(done.answers.iter().all(Result::is_ok), "{done:?}");
         shelf.put(done.left);
@@ -325,7 +324,7 @@ async fn primary_key(store: &Store, table: &str) -> BTreeSet<String> {
 }
 
 /// The tables that a statement would read from one end to the other.
-async fn scans(tx: &DatabaseTransaction, statement: &Statement) -> Vec<String> {
+async fn scans(tx: &Tx, statement: &Statement) -> Vec<String> {
     let is_sqlite = tx.get_database_backend() == DbBackend::Sqlite;
     let mut found = Vec::new();
     let explain = if is_sqlite {

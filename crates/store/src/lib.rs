@@ -6,11 +6,14 @@
 //!
 //! # Where things are
 //! - One file a port: `books`, `nodes`, `directory`, `catalogue`, `reports`.
-//! - The hot path is constant SQL over arrays (`jsonb_each` on SQLite, `unnest` on PostgreSQL);
-//!   `rows` alone knows the difference. Control-plane rows are SeaORM entities.
+//! - The hot path is constant SQL over arrays (`jsonb_each` on SQLite, `unnest` on PostgreSQL), and
+//!   row by row where SQLite settles; `rows` alone knows the difference. Control-plane rows are
+//!   SeaORM entities.
 //! - The row of a wallet is the lock on an account's books: whoever changes them takes it first.
 //! - `spool` is the one part that has a file of its own, on the node's disk, beside the database.
 //! - Settlements and leases go to one committer, which puts all that waits into one transaction.
+//!   On SQLite it has a connection of its own for settlements (`embedded`), beside SeaORM's.
+//! - Whoever else writes on SQLite waits for a turn (`writer`).
 //!
 //! # Adding a table
 //! A step in `migrations`, what reads and writes it here, then `TOLLGATE_BLESS=1 cargo nextest run
@@ -23,6 +26,7 @@ mod catalogue;
 mod db;
 mod deployment;
 mod directory;
+mod embedded;
 mod entity;
 mod error;
 #[cfg(test)]
@@ -44,6 +48,7 @@ mod schema;
 mod spool;
 mod store_time;
 mod verify;
+mod writer;
 
 pub use books::committer::Committed;
 pub use deployment::DeploymentId;

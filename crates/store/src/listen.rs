@@ -44,7 +44,7 @@ impl Store {
         if self.is_embedded() {
             return Ok(None);
         }
-        let options = self.db.signs.get_postgres_connection_pool();
+        let options = self.db.signs.connection().get_postgres_connection_pool();
         let options = (*options.connect_options()).clone();
         // A pool of its own: a connection that died without a word blocks nobody else's.
         let pool = PgPoolOptions::new()

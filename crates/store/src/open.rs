@@ -15,6 +15,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbB
 use crate::books::committer::{self, Committer};
 use crate::db::{self, Db};
 use crate::error::StoreError;
+use crate::writer::Writer;
 
 /// How long a connection may take to be had. While the server is away it is tried again after a
 /// fifth of this at most, so that is what its return goes unnoticed.
@@ -86,6 +87,7 @@ impl Store {
         let start = committer::Start {
             writer: target.writer(),
             checkpointer: target.checkpointer(),
+            embedded: target.file().map(str::to_owned),
             clock: Arc::clone(&config.clock),
             ids: ids.clone(),
             linger: config.linger,
@@ -97,7 +99,7 @@ impl Store {
             (hot.clone(), hot)
         } else {
             let signs = Database::connect(target.signs()).await?;
-            (general.clone(), signs)
+            (Writer::new(general.clone()), Writer::new(signs))
         };
         Ok(Self {
             db: Db {
@@ -162,7 +164,7 @@ impl Store {
             let pending = Migrator::pending(&tx).await?;
             for (done, step) in pending.iter().enumerate() {
                 progress(step, done, pending.len());
-                Migrator::step(&tx).await?;
+                Migrator::step(tx.as_transaction()).await?;
             }
             Ok::<_, StoreError>(pending.len())
         };
@@ -173,8 +175,13 @@ impl Store {
     /// Commits what waits and closes all connections.
     pub async fn close(self) {
         self.committer.stop().await;
-        for connection in [self.db.signs, self.db.writer, self.db.reader] {
-            if let Err(error) = connection.close().await {
+        let Db {
+            reader,
+            writer,
+            signs,
+        } = self.db;
+        for connection in [signs.connection(), writer.connection(), &reader] {
+            if let Err(error) = connection.clone().close().await {
                 tracing::debug!(%error, "a connection was not closed well");
             }
         }
@@ -258,6 +265,14 @@ impl Target {
         Err(StoreError::UnknownUrl(scheme.to_owned()))
     }
 
+    /// The file of a database that has one.
+    fn file(&self) -> Option<&str> {
+        match self {
+            Self::Sqlite { file } => Some(file),
+            Self::Postgres { .. } => None,
+        }
+    }
+
     fn make_folder(&self) -> Result<(), StoreError> {
         let Self::Sqlite { file } = self else {
             return Ok(());
@@ -322,11 +337,7 @@ impl Target {
         match self {
             Self::Sqlite { .. } => self.sqlite(
                 1,
-                &[
-                    ("wal_autocheckpoint", "20000"),
-                    ("cache_size", "-16000"),
-                    ("temp_store", "memory"),
-                ],
+                &[("wal_autocheckpoint", "20000"), ("temp_store", "memory")],
             ),
             Self::Postgres { .. } => {
                 let mut options = self.options(committer::CONNECTIONS);

@@ -4,11 +4,16 @@
 //! parsing again; PostgreSQL gets an array a column and unfolds them with `unnest`. The text of a
 //! statement does not depend on how many rows there are, so it is prepared once. What is read and
 //! written together goes in one round trip: see [`read`] and [`write()`].
+//!
+//! On a connection of its own SQLite gets them row by row: see [`one_by_one`].
 
 use std::io::Write as _;
+use std::sync::OnceLock;
 
+pub(crate) mod one_by_one;
 mod script;
 
+use self::one_by_one::Cells;
 pub(crate) use self::script::{Table, null, read, write};
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
@@ -22,6 +27,27 @@ pub(crate) enum Kind {
     Int,
     Text,
     Bool,
+}
+
+/// How rows reach the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As one JSON text, for SQLite.
+    Json,
+    /// As an array a column, for PostgreSQL.
+    Arrays,
+    /// Each by itself, for SQLite: see [`one_by_one`].
+    OneByOne,
+}
+
+impl From<DbBackend> for Form {
+    fn from(backend: DbBackend) -> Self {
+        if backend == DbBackend::Postgres {
+            Self::Arrays
+        } else {
+            Self::Json
+        }
+    }
 }
 
 /// The columns of a batch, in order.
@@ -75,16 +101,14 @@ pub(crate) struct BatchSql {
     shape: Shape,
     template: &'static str,
     yields: Shape,
+    /// Its texts for a connection of SQLite's own, rendered once.
+    of_json: OnceLock<String>,
+    of_one_row: OnceLock<String>,
 }
 
 impl BatchSql {
     pub(crate) const fn new(shape: Shape, template: &'static str) -> Self {
-        let yields = &[];
-        Self {
-            shape,
-            template,
-            yields,
-        }
+        Self::query(shape, &[], template)
     }
 
     /// A query for [`read`], with the columns that it yields.
@@ -93,15 +117,17 @@ impl BatchSql {
             shape,
             template,
             yields,
+            of_json: OnceLock::new(),
+            of_one_row: OnceLock::new(),
         }
     }
 
     /// An empty batch for this statement.
-    pub(crate) fn rows(&'static self, backend: DbBackend) -> Rows {
-        let sink = if backend == DbBackend::Postgres {
-            Sink::Arrays(self.shape.iter().map(|c| Array::of(c.1)).collect())
-        } else {
-            Sink::Json(Vec::new())
+    pub(crate) fn rows(&'static self, form: impl Into<Form>) -> Rows {
+        let sink = match form.into() {
+            Form::Json => Sink::Json(Vec::new()),
+            Form::Arrays => Sink::Arrays(self.shape.iter().map(|c| Array::of(c.1)).collect()),
+            Form::OneByOne => Sink::Cells(Cells::default()),
         };
         Rows {
             sql: self,
@@ -124,6 +150,11 @@ impl BatchSql {
             .replace("{columns}", &names.join(", "))
             .replace("{lock}", lock)
             .replace("{fail}", fail)
+    }
+
+    /// Rows of a form in which the database that was asked does not take them.
+    fn misplaced(&self) -> StoreError {
+        StoreError::Start(format!("rows in the wrong form: {}", self.template))
     }
 
     /// How many parameters the statement has.
@@ -189,6 +220,7 @@ pub(crate) struct Rows {
 enum Sink {
     Json(Vec<u8>),
     Arrays(Vec<Array>),
+    Cells(Cells),
 }
 
 #[derive(Debug)]
@@ -242,18 +274,24 @@ impl Rows {
                     array.push(cell);
                 }
             }
+            Sink::Cells(cells) => cells.extend(&row),
         }
+    }
+
+    fn into_json(self) -> Result<String, StoreError> {
+        let Sink::Json(mut json) = self.sink else {
+            return Err(self.sql.misplaced());
+        };
+        json.push(if json.is_empty() { b'[' } else { b' ' });
+        json.push(b']');
+        String::from_utf8(json).map_err(|e| StoreError::Start(e.to_string()))
     }
 
     fn into_values(self, values: &mut Vec<Value>) -> Result<(), StoreError> {
         match self.sink {
-            Sink::Json(mut json) => {
-                json.push(if json.is_empty() { b'[' } else { b' ' });
-                json.push(b']');
-                let json = String::from_utf8(json).map_err(|e| StoreError::Start(e.to_string()))?;
-                values.push(json.into());
-            }
+            Sink::Json(_) => values.push(self.into_json()?.into()),
             Sink::Arrays(arrays) => values.extend(arrays.into_iter().map(Array::into_value)),
+            Sink::Cells(_) => return Err(self.sql.misplaced()),
         }
         Ok(())
     }

@@ -122,8 +122,6 @@ pub struct Opened {
 pub struct EarlierLife {
     /// Under which id it took leases.
     pub node: NodeId,
-    /// Under which ids it had done so before, or lives before it, and may still have had some.
-    pub earlier: Vec<NodeId>,
     /// What the node was called.
     pub name: Option<String>,
     /// Whether it has certainly ended: it held the very lock that is held now. A copy of a spool,
@@ -169,7 +167,6 @@ impl SpoolFile {
         })?;
         let earlier_life = header.life.map(|node| EarlierLife {
             node,
-            earlier: header.earlier_lives.clone(),
             name: header.node_name.clone(),
             is_over: header.life_lock.as_deref() == Some(lock.identity()),
         });
@@ -290,14 +287,9 @@ impl Spool for SpoolFile {
         self.ask(Op::Unpark).await
     }
 
-    async fn set_life(&self, node: NodeId, earlier: &[NodeId]) -> Result<(), SpoolError> {
+    async fn set_life(&self, node: NodeId) -> Result<(), SpoolError> {
         let lock = self.lock.identity().to_owned();
-        let earlier: Vec<String> = earlier.iter().map(NodeId::to_string).collect();
-        let lines = vec![
-            ("life", node.to_string()),
-            ("earlier_lives", earlier.join(" ")),
-            ("life_lock", lock),
-        ];
+        let lines = vec![("life", node.to_string()), ("life_lock", lock)];
         self.ask(|reply| Op::Head(lines, reply)).await
     }
 

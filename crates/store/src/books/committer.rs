@@ -4,8 +4,8 @@
 //! is queued is still committed. A full queue makes its senders wait; nothing is dropped. An answer
 //! is sent after the commit, never before.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use billing_core::call::Settlement;
@@ -13,13 +13,15 @@ use billing_core::id::AccountId;
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn};
 use billing_core::port::books::{BooksError, Settled};
 use billing_core::port::clock::Clock;
-use sea_orm::{ConnectOptions, DatabaseConnection, DbBackend};
+use sea_orm::ConnectOptions;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::shelf::Shelf;
+use crate::embedded::Embedded;
 use crate::error::StoreError;
 use crate::open::{TxnIds, connect};
+use crate::writer::Writer;
 use desk::Desk;
 use log::Log;
 use op::{Op, Reply};
@@ -36,8 +38,8 @@ mod turns;
 const QUEUE: usize = 4096;
 /// How many go into one transaction.
 pub(crate) const BATCH: usize = 2048;
-/// How many batches are committed at once on PostgreSQL: while one waits for the disk, another one
-/// is worked on. SQLite has one writer.
+/// How many batches are worked on at once: while one waits for the disk, another one is charged. On
+/// SQLite only one of them is written at a time.
 const LANES: usize = 2;
 /// A connection for each lane.
 pub(crate) const CONNECTIONS: u32 = 2;
@@ -122,6 +124,8 @@ impl Committer {
 pub(crate) struct Start {
     pub(crate) writer: ConnectOptions,
     pub(crate) checkpointer: Option<ConnectOptions>,
+    /// The file, where SQLite is settled on its own connection.
+    pub(crate) embedded: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: TxnIds,
     pub(crate) linger: Duration,
@@ -130,7 +134,7 @@ pub(crate) struct Start {
 }
 
 /// Starts a committer on its own thread; answers with the way to it and its connection.
-pub(crate) async fn start(start: Start) -> Result<(Committer, DatabaseConnection), StoreError> {
+pub(crate) async fn start(start: Start) -> Result<(Committer, Writer), StoreError> {
     let (queue, receiver) = mpsc::channel(QUEUE);
     let counted = Arc::new(Counted::default());
     let counts = Arc::clone(&counted);
@@ -168,17 +172,18 @@ async fn run(
     shelf: Arc<Shelf>,
     counted: Arc<Counted>,
     receiver: mpsc::Receiver<Message>,
-    ready: oneshot::Sender<Result<DatabaseConnection, StoreError>>,
+    ready: oneshot::Sender<Result<Writer, StoreError>>,
 ) {
     let opened = async {
-        let writer = connect(start.writer).await?;
+        let writer = Writer::new(connect(start.writer).await?);
+        let embedded = start.embedded.as_deref().map(Embedded::open).transpose()?;
         let checkpointer = match start.checkpointer {
             Some(options) => Some(connect(options).await?),
             None => None,
         };
-        Ok((writer, checkpointer))
+        Ok((writer, embedded, checkpointer))
     };
-    let (writer, checkpointer) = match opened.await {
+    let (writer, embedded, checkpointer) = match opened.await {
         Ok(opened) => opened,
         Err(error) => {
             drop(ready.send(Err(error)));
@@ -188,35 +193,24 @@ async fn run(
     if ready.send(Ok(writer.clone())).is_err() {
         return;
     }
-    let has_lanes = writer.get_database_backend() == DbBackend::Postgres;
     let desk = Arc::new(Desk {
         writer,
+        embedded: embedded.map(|e| Arc::new(Mutex::new(e))),
         clock: start.clock,
         ids: start.ids,
         shelf,
         counted,
     });
     let log = Log::new(checkpointer);
-    let bounds = Bounds {
-        lanes: if has_lanes { LANES } else { 1 },
-        batch: start.batch,
-    };
     let pace = Pace::new(start.linger);
-    serve(desk, log, receiver, bounds, pace).await;
-}
-
-/// How many batches there may be, and how large.
-struct Bounds {
-    /// How many are committed at once.
-    lanes: usize,
-    batch: usize,
+    serve(desk, log, receiver, start.batch, pace).await;
 }
 
 async fn serve(
     desk: Arc<Desk>,
     mut log: Log,
     mut receiver: mpsc::Receiver<Message>,
-    bounds: Bounds,
+    largest: usize,
     mut pace: Pace,
 ) {
     let mut messages = Vec::new();
@@ -224,26 +218,26 @@ async fn serve(
     let mut turns = Turns::default();
     loop {
         let waiting = receiver.len().saturating_add(turns.waiting());
-        if running.len() == bounds.lanes || (!running.is_empty() && waiting < SPLIT) {
+        if running.len() == LANES || (!running.is_empty() && waiting < SPLIT) {
             tokio::select! {
                 done = running.join_next_with_id() => {
                     pace.note_commit(ended(done, &mut turns), receiver.len());
                     log.note_commit();
                 }
-                () = tokio::time::sleep(GLANCE), if running.len() < bounds.lanes => {}
+                () = tokio::time::sleep(GLANCE), if running.len() < LANES => {}
             }
             continue;
         }
         let found_nobody = running.is_empty() && waiting == 0;
         pace.linger(&receiver).await;
-        if turns.waiting() == 0 && receiver.recv_many(&mut messages, bounds.batch).await == 0 {
+        if turns.waiting() == 0 && receiver.recv_many(&mut messages, largest).await == 0 {
             break;
         }
         if found_nobody {
             // Timers of the runtime are too coarse for it, and nothing else is to be done here.
             std::thread::sleep(pace.company());
         }
-        let room = bounds.batch.saturating_sub(turns.waiting());
+        let room = largest.saturating_sub(turns.waiting());
         while messages.len() < room
             && let Ok(message) = receiver.try_recv()
         {
@@ -260,7 +254,7 @@ async fn serve(
                 Message::Stop => receiver.close(),
             }
         }
-        let ops = turns.next(ops, bounds.batch);
+        let ops = turns.next(ops, largest);
         pace.note_batch(ops.len());
         if !ops.is_empty() {
             let accounts = ops.iter().map(Op::account).collect();

@@ -14,97 +14,11 @@ use crate::call_row;
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{amount, get, instant, micros};
-use crate::rows::Kind::{Int, Text};
-use crate::rows::{BatchSql, Rows, Table, null, read};
+use crate::rows::{Form, Rows, Table, null, read};
 
-pub(crate) static WALLETS: BatchSql = BatchSql::query(
-    &[("account_id", Int)],
-    &[
-        ("account_id", Int),
-        ("posted", Int),
-        ("leased", Int),
-        ("credit_limit", Int),
-        ("version", Int),
-        ("currency", Text),
-        ("status", Text),
-    ],
-    "SELECT w.account_id, w.posted, w.leased, w.credit_limit, w.version, w.currency, w.status \
-     FROM wallet w WHERE w.account_id IN (SELECT v.account_id FROM {rows} v) \
-     ORDER BY w.account_id{lock}",
-);
+mod statements;
 
-pub(crate) static RECORDED: BatchSql = BatchSql::new(
-    &[("account_id", Int), ("id", Int)],
-    "SELECT c.id, c.account_id, c.key_id, c.started_at, c.charge, c.overrun, c.quarantined, \
-     c.on_credit, c.draws, c.uses, c.balance_after FROM {rows} v CROSS JOIN call c \
-     WHERE c.id = v.id AND c.account_id = v.account_id",
-);
-
-pub(crate) static LOTS: BatchSql = BatchSql::query(
-    &[("account_id", Int)],
-    &[
-        ("account_id", Int),
-        ("id", Int),
-        ("priority", Int),
-        ("effective_at", Int),
-        ("expires_at", Int),
-        ("created_at", Int),
-        ("granted", Int),
-        ("remaining", Int),
-        ("kind", Text),
-    ],
-    "SELECT l.account_id, l.id, l.priority, l.effective_at, l.expires_at, l.created_at, \
-     l.granted, l.remaining, l.kind FROM {rows} v CROSS JOIN lot l \
-     WHERE l.account_id = v.account_id AND l.remaining > 0",
-);
-
-pub(crate) static LEASES: BatchSql = BatchSql::query(
-    &[("account_id", Int), ("node_id", Int)],
-    &[
-        ("account_id", Int),
-        ("node_id", Int),
-        ("kind", Int),
-        ("subject", Int),
-        ("unit", Int),
-        ("window_start", Int),
-        ("amount", Int),
-    ],
-    "SELECT l.account_id, l.node_id, l.kind, l.subject, l.unit, l.window_start, l.amount \
-     FROM {rows} v CROSS JOIN lease l \
-     WHERE l.account_id = v.account_id AND l.node_id = v.node_id",
-);
-
-pub(crate) static USES: BatchSql = BatchSql::query(
-    &[
-        ("account_id", Int),
-        ("kind", Int),
-        ("subject", Int),
-        ("unit", Int),
-        ("window_start", Int),
-    ],
-    &[
-        ("account_id", Int),
-        ("kind", Int),
-        ("subject", Int),
-        ("unit", Int),
-        ("window_start", Int),
-        ("used", Int),
-        ("leased", Int),
-        ("amount", Int),
-        ("known", Int),
-    ],
-    "SELECT v.account_id, v.kind, v.subject, v.unit, v.window_start, \
-     COALESCE(q.used, 0) AS used, COALESCE(q.leased, 0) AS leased, \
-     COALESCE(k.limit_amount, m.limit_amount, p.amount) AS amount, \
-     CASE WHEN k.id IS NULL AND m.user_id IS NULL AND p.id IS NULL THEN 0 ELSE 1 END AS known \
-     FROM {rows} v \
-     LEFT JOIN quota_usage q ON q.account_id = v.account_id AND q.kind = v.kind \
-       AND q.subject = v.subject AND q.unit = v.unit AND q.window_start = v.window_start \
-     LEFT JOIN api_key k ON v.kind = 1 AND k.id = v.subject AND k.account_id = v.account_id \
-     LEFT JOIN membership m ON v.kind = 2 AND m.account_id = v.account_id \
-       AND m.user_id = v.subject \
-     LEFT JOIN plan_quota p ON v.kind = 3 AND p.id = v.subject",
-);
+use self::statements::{LEASES, LOTS, RECORDED, USES, WALLETS};
 
 /// The wallets of accounts, locked in order of id. One that does not exist is left out.
 pub(crate) async fn wallets<C: ConnectionTrait>(
@@ -231,34 +145,48 @@ pub(crate) struct Wanted {
     pub(crate) scopes: BTreeSet<(AccountId, BudgetScope)>,
 }
 
+impl Wanted {
+    /// As queries: for wallets, lots, leases and uses.
+    pub(crate) fn rows(&self, form: impl Into<Form>) -> [Rows; 4] {
+        let form = form.into();
+        let [mut wallets, mut lots] = [WALLETS.rows(form), LOTS.rows(form)];
+        for account in self.accounts.union(&self.locked) {
+            wallets.push([account.get().into()]);
+        }
+        for account in &self.accounts {
+            lots.push([account.get().into()]);
+        }
+        let mut leases = LEASES.rows(form);
+        for (account, node) in &self.nodes {
+            leases.push([account.get().into(), node.get().into()]);
+        }
+        [wallets, lots, leases, wanted_uses(form, &self.scopes)]
+    }
+}
+
 /// The books of accounts, their wallets locked. One that does not exist is left out.
 pub(crate) async fn states<C: ConnectionTrait>(
     tx: &C,
     wanted: &Wanted,
 ) -> Result<BTreeMap<AccountId, Loaded>, StoreError> {
     let backend = tx.get_database_backend();
-    let [mut wallets, mut lots] = [WALLETS.rows(backend), LOTS.rows(backend)];
-    for account in wanted.accounts.union(&wanted.locked) {
-        wallets.push([account.get().into()]);
+    let parts = wanted.rows(backend);
+    if backend != DbBackend::Postgres {
+        return states_of(&read(tx, parts).await?);
     }
-    for account in &wanted.accounts {
-        lots.push([account.get().into()]);
-    }
-    let mut leases = LEASES.rows(backend);
-    for (account, node) in &wanted.nodes {
-        leases.push([account.get().into(), node.get().into()]);
-    }
-    let uses = wanted_uses(backend, &wanted.scopes);
-    let (wallets, [lots, leases, uses]) = if backend == DbBackend::Postgres {
-        // A statement sees what was committed before it began. So the books are looked at by one
-        // that begins when the wallets are locked.
-        let [wallets] = read(tx, [wallets]).await?;
-        (wallets, read(tx, [lots, leases, uses]).await?)
-    } else {
-        let [wallets, lots, leases, uses] = read(tx, [wallets, lots, leases, uses]).await?;
-        (wallets, [lots, leases, uses])
-    };
-    let books = read_wallets(&wallets).map(|found| {
+    // A statement sees what was committed before it began. So the books are looked at by one that
+    // begins when the wallets are locked.
+    let [wallets, lots, leases, uses] = parts;
+    let [wallets] = read(tx, [wallets]).await?;
+    let [lots, leases, uses] = read(tx, [lots, leases, uses]).await?;
+    states_of(&[wallets, lots, leases, uses])
+}
+
+/// The books that the queries of [`Wanted::rows`] found.
+pub(crate) fn states_of(
+    [wallets, lots, leases, uses]: &[Table; 4],
+) -> Result<BTreeMap<AccountId, Loaded>, StoreError> {
+    let books = read_wallets(wallets).map(|found| {
         let (account, wallet, version) = found?;
         let state = AccountState {
             account,
@@ -278,9 +206,9 @@ pub(crate) async fn states<C: ConnectionTrait>(
         ))
     });
     let mut states: BTreeMap<AccountId, Loaded> = books.collect::<Result<_, _>>()?;
-    read_lots(&lots, &mut states)?;
-    read_leases(&leases, &mut states)?;
-    for used in read_uses(&uses) {
+    read_lots(lots, &mut states)?;
+    read_leases(leases, &mut states)?;
+    for used in read_uses(uses) {
         let (account, scope, budget) = used?;
         if let Some(Loaded { state, .. }) = states.get_mut(&account) {
             state.uses.insert(scope, budget.in_use);
@@ -354,10 +282,10 @@ pub(crate) async fn uses<C: ConnectionTrait>(
 }
 
 fn wanted_uses<'a>(
-    backend: DbBackend,
+    form: impl Into<Form>,
     scopes: impl IntoIterator<Item = &'a (AccountId, BudgetScope)>,
 ) -> Rows {
-    let mut rows = USES.rows(backend);
+    let mut rows = USES.rows(form);
     for (account, scope) in scopes {
         let row = scope.row();
         rows.push([

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::load::Loaded;
+use crate::call_row;
+use crate::instant::{micros, stored};
+use crate::rows::{Cell, Form, Rows};
 use billing_core::call::{Basis, Settlement};
 use billing_core::id::{AccountId, LedgerTxnId, LotId};
 use billing_core::ledger::{Entry, LedgerCode, LedgerKind, LedgerTxn};
 use billing_core::meter::{Meter, Usage};
 use billing_core::settlement::{AccountState, SettledCall};
-use sea_orm::{ConnectionTrait, DbBackend};
-
-use super::load::Loaded;
-use crate::call_row;
-use crate::error::StoreError;
-use crate::instant::{micros, stored};
-use crate::rows::{Cell, Rows, write};
 
 mod statements;
 
@@ -56,23 +53,23 @@ struct Bucket {
 }
 
 impl<'a> Page<'a> {
-    pub(crate) fn new(backend: DbBackend, settled_at: i64) -> Self {
+    pub(crate) fn new(form: Form, settled_at: i64) -> Self {
         Self {
             settled_at,
-            is_queued: backend == DbBackend::Sqlite,
-            calls: call_row::INSERT.rows(backend),
-            attempts: ATTEMPTS.rows(backend),
-            keys: KEYS.rows(backend),
-            unlisted: UNLISTED.rows(backend),
-            wallets: WALLETS.rows(backend),
-            lots: LOTS.rows(backend),
-            uses: USES.rows(backend),
-            leases: LEASES.rows(backend),
-            charges: CHARGES.rows(backend),
-            txns: TXNS.rows(backend),
-            entries: ENTRIES.rows(backend),
+            is_queued: form != Form::Arrays,
+            calls: call_row::INSERT.rows(form),
+            attempts: ATTEMPTS.rows(form),
+            keys: KEYS.rows(form),
+            unlisted: UNLISTED.rows(form),
+            wallets: WALLETS.rows(form),
+            lots: LOTS.rows(form),
+            uses: USES.rows(form),
+            leases: LEASES.rows(form),
+            charges: CHARGES.rows(form),
+            txns: TXNS.rows(form),
+            entries: ENTRIES.rows(form),
             rollup: BTreeMap::new(),
-            rollup_rows: ROLLUP.rows(backend),
+            rollup_rows: ROLLUP.rows(form),
         }
     }
 
@@ -198,8 +195,8 @@ impl<'a> Page<'a> {
         push_entries(&mut self.entries, txn);
     }
 
-    /// Writes everything in one round trip.
-    pub(crate) async fn write<C: ConnectionTrait>(mut self, tx: &C) -> Result<(), StoreError> {
+    /// Everything that is to be written, each table's rows together.
+    pub(crate) fn into_rows(mut self) -> Vec<Rows> {
         for ((account, bucket, key, model), sum) in &self.rollup {
             self.rollup_rows.push([
                 account.get().into(),
@@ -215,7 +212,7 @@ impl<'a> Page<'a> {
                 sum.overrun.into(),
             ]);
         }
-        let parts = vec![
+        vec![
             self.wallets,
             self.lots,
             self.uses,
@@ -228,8 +225,7 @@ impl<'a> Page<'a> {
             self.keys,
             self.unlisted,
             self.rollup_rows,
-        ];
-        write(tx, parts).await
+        ]
     }
 }
 

@@ -1,25 +1,25 @@
 //! Settles a batch of calls of any accounts inside a transaction.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use billing_core::budget::BudgetScope;
 use billing_core::call::Settlement;
-use billing_core::id::{AccountId, CallId, LedgerTxnId, NodeId};
-use billing_core::ledger::LedgerTxn;
+use billing_core::id::{AccountId, NodeId};
 use billing_core::port::books::{BooksError, Settled};
-use billing_core::settlement::{Booking, SettleError, SettledCall, settle};
-use billing_core::wallet::Lot;
-use sea_orm::{ConnectionTrait, DbBackend};
+use rusqlite::Connection;
+use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
-use super::load::{self, Identity, Loaded, Wanted};
-use super::save::Page;
+use super::load::{self, Loaded, Wanted};
 use super::shelf::{Shelf, Shelved};
 use crate::error::StoreError;
-use crate::instant::micros;
 use crate::open::TxnIds;
 use crate::retention;
+use crate::rows::{Form, Rows, one_by_one, write};
+
+mod book;
+
+use self::book::Book;
 
 /// One answer for each settlement, in order.
 pub(crate) type Answers = Vec<Result<Settled, BooksError>>;
@@ -77,7 +77,7 @@ impl<'a> Batch<'a> {
         shelf: &Shelf,
         ids: &'a TxnIds,
         now: OffsetDateTime,
-        backend: DbBackend,
+        form: Form,
     ) -> Result<Self, StoreError> {
         let mut order: Vec<(AccountId, usize)> = calls.iter().map(|s| s.account).zip(0..).collect();
         order.sort_unstable();
@@ -101,24 +101,13 @@ impl<'a> Batch<'a> {
             ),
             Record::Seen => BTreeMap::new(),
         };
-        let book = Book {
-            page: Page::new(backend, micros(now)),
-            recorded: HashMap::new(),
-            kept_from: i64::MIN,
-            ids,
-            now,
-            answers: calls.iter().map(|_| None).collect(),
-            lines: Vec::with_capacity(calls.len()),
-            repeated: Vec::new(),
-            left: Left {
-                books: Vec::with_capacity(accounts.len()),
-                was_guessed: !guesses.is_empty(),
-            },
-        };
+        let mut book = Book::new(form, ids, now, calls.len());
+        if !guesses.is_empty() {
+            book.note_guess();
+        }
         let is_settled = guesses.len() == accounts.len();
-        let surely_kept = retention::surely_kept_from(now);
         let mut batch = Self {
-            has_old: calls.iter().any(|s| s.call.get() < surely_kept),
+            has_old: has_old(calls, now),
             record,
             accounts,
             guesses,
@@ -140,7 +129,31 @@ impl<'a> Batch<'a> {
             let states = self.look(tx).await?;
             self.charge(states)?;
         }
-        self.book.write(tx).await
+        let (rows, done) = self.book.close();
+        write(tx, rows).await?;
+        Ok(done)
+    }
+
+    /// Whether nothing is to be looked at before it is written.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_settled && !self.has_old
+    }
+
+    /// What is to be written of a batch that is [ready](Batch::is_ready), and what it comes to.
+    pub(crate) fn into_rows(self) -> (Vec<Rows>, Done) {
+        self.book.close()
+    }
+
+    /// Settles and writes inside a transaction of SQLite's own connection. Only for what is
+    /// [`Record::Unseen`] and not [old](has_old).
+    pub(crate) fn write_one_by_one(mut self, tx: &Connection) -> Result<Done, StoreError> {
+        if !self.is_settled {
+            let looked = one_by_one::read(tx, self.wanted().rows(Form::Json))?;
+            self.charge(load::states_of(&looked)?)?;
+        }
+        let (rows, done) = self.book.close();
+        one_by_one::write(tx, &rows)?;
+        Ok(done)
     }
 
     /// From which call on they are kept. An older one is answered from the record, or not at all.
@@ -154,11 +167,8 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The books that are not guessed, and the calls on record.
-    async fn look<C: ConnectionTrait>(
-        &mut self,
-        tx: &C,
-    ) -> Result<BTreeMap<AccountId, Loaded>, StoreError> {
+    /// What is to be looked at: the books that are not guessed.
+    fn wanted(&self) -> Wanted {
         let mut wanted = Wanted::default();
         for of in &self.accounts {
             if self.guesses.contains_key(&of.account) {
@@ -168,8 +178,16 @@ impl<'a> Batch<'a> {
                 of.want(&mut wanted);
             }
         }
+        wanted
+    }
+
+    /// The books that are not guessed, and the calls on record.
+    async fn look<C: ConnectionTrait>(
+        &mut self,
+        tx: &C,
+    ) -> Result<BTreeMap<AccountId, Loaded>, StoreError> {
         // Locked first, so that nobody else records one of the calls after the look.
-        let states = load::states(tx, &wanted).await?;
+        let states = load::states(tx, &self.wanted()).await?;
         if self.record == Record::Seen {
             let calls = self.accounts.iter().flat_map(|of| &of.calls);
             let calls = calls.map(|(_, settlement)| (settlement.account, settlement.call));
@@ -187,6 +205,12 @@ impl<'a> Batch<'a> {
         self.book.enter();
         Ok(())
     }
+}
+
+/// Whether there is a call that may be older than all that are kept.
+pub(crate) fn has_old(calls: &[&Settlement], now: OffsetDateTime) -> bool {
+    let surely_kept = retention::surely_kept_from(now);
+    calls.iter().any(|s| s.call.get() < surely_kept)
 }
 
 /// The calls of one account in a batch.
@@ -232,172 +256,4 @@ impl<'a> OfAccount<'a> {
 fn limits(settlement: &Settlement) -> impl Iterator<Item = BudgetScope> {
     let scopes = settlement.held.iter().map(|(scope, _)| *scope);
     scopes.filter(|scope| *scope != BudgetScope::Wallet)
-}
-
-/// A call, what it was charged, and where that is booked.
-struct Line<'a> {
-    place: usize,
-    settlement: &'a Settlement,
-    settled: SettledCall,
-    txn: Option<LedgerTxnId>,
-}
-
-/// A batch, account by account.
-struct Book<'a> {
-    page: Page<'a>,
-    recorded: HashMap<(AccountId, CallId), (Identity, SettledCall)>,
-    /// The least id of a call that is surely known if it was charged.
-    kept_from: i64,
-    ids: &'a TxnIds,
-    now: OffsetDateTime,
-    answers: Vec<Option<Result<Settled, BooksError>>>,
-    lines: Vec<Line<'a>>,
-    /// Calls that stand in the batch before, by both places.
-    repeated: Vec<(usize, usize)>,
-    left: Left,
-}
-
-impl<'a> Book<'a> {
-    /// Asks the rule. An account whose books it refuses writes nothing; the others go on.
-    fn settle(&mut self, of: &OfAccount<'a>, loaded: Option<Loaded>) -> Result<(), StoreError> {
-        let (fresh, repeated) = self.fresh(of);
-        let refuse = |book: &mut Self, error: &dyn Fn() -> BooksError| {
-            let places = fresh.iter().map(|(place, _)| *place);
-            for place in places.chain(repeated.iter().map(|(place, _)| *place)) {
-                book.answer(place, Err(error()));
-            }
-        };
-        let Some(mut loaded) = loaded else {
-            refuse(self, &|| BooksError::NoSuchBudget);
-            return Ok(());
-        };
-        if fresh.is_empty() {
-            return Ok(());
-        }
-        // As the rule leaves them.
-        loaded.state.lots.sort_by_key(Lot::draw_order);
-        let booking = Booking {
-            txn: self.ids.next(self.now),
-            now: self.now,
-        };
-        let calls: Vec<&Settlement> = fresh.iter().map(|(_, settlement)| *settlement).collect();
-        let changes = match settle(loaded.state.clone(), &calls, booking) {
-            Ok(changes) => changes,
-            Err(_) if loaded.is_guess => return Err(StoreError::Stale),
-            Err(error) => {
-                refuse(self, &|| refused(&error));
-                return Ok(());
-            }
-        };
-        let version = self.page.books(&loaded, &changes.state);
-        if let Some(txn) = &changes.txn {
-            self.page.txn(txn, changes.state.wallet.posted.get());
-        }
-        let txn = changes.txn.as_ref().map(LedgerTxn::id);
-        let lines = fresh.into_iter().zip(changes.calls);
-        self.lines
-            .extend(lines.map(|((place, settlement), settled)| Line {
-                place,
-                settlement,
-                settled,
-                txn,
-            }));
-        self.repeated.extend(repeated);
-        let shelved = Shelved::of(changes.state, version, &of.nodes);
-        self.left.books.push((of.account, shelved));
-        Ok(())
-    }
-
-    /// The calls that are not on record, and those that come again after one of them. The others are
-    /// answered.
-    #[expect(clippy::type_complexity, reason = "two lists of places, used once")]
-    fn fresh(&mut self, of: &OfAccount<'a>) -> (Vec<(usize, &'a Settlement)>, Vec<(usize, usize)>) {
-        let mut fresh = Vec::with_capacity(of.calls.len());
-        let mut repeated = Vec::new();
-        let mut first: HashMap<CallId, (usize, Identity)> = HashMap::new();
-        for (place, settlement) in &of.calls {
-            let (place, call) = (*place, settlement.call);
-            let identity = Identity::of(settlement);
-            if let Some((of_id, settled)) = self.recorded.get(&(of.account, call)) {
-                let settled = Settled {
-                    call: settled.clone(),
-                    replayed: true,
-                };
-                let is_same = *of_id == identity;
-                self.answer(
-                    place,
-                    is_same.then_some(settled).ok_or_else(|| collides(call)),
-                );
-                continue;
-            }
-            if call.get() < self.kept_from {
-                self.answer(place, Err(BooksError::NoLongerKept));
-                continue;
-            }
-            match first.entry(call) {
-                Entry::Vacant(entry) => {
-                    entry.insert((place, identity));
-                    fresh.push((place, *settlement));
-                }
-                Entry::Occupied(entry) if entry.get().1 == identity => {
-                    repeated.push((place, entry.get().0));
-                }
-                Entry::Occupied(_) => self.answer(place, Err(collides(call))),
-            }
-        }
-        (fresh, repeated)
-    }
-
-    fn answer(&mut self, place: usize, answer: Result<Settled, BooksError>) {
-        if let Some(empty) = self.answers.get_mut(place) {
-            *empty = Some(answer);
-        }
-    }
-
-    /// Puts the calls on the page, in the order of their table, so that its rows are put at its end
-    /// one after the other.
-    fn enter(&mut self) {
-        self.lines.sort_unstable_by_key(|line| line.settled.call);
-        for line in &self.lines {
-            self.page.call(line.settlement, &line.settled, line.txn);
-        }
-    }
-
-    async fn write<C: ConnectionTrait>(mut self, tx: &C) -> Result<Done, StoreError> {
-        self.page.write(tx).await?;
-        for line in self.lines {
-            if let Some(empty) = self.answers.get_mut(line.place) {
-                let (call, replayed) = (line.settled, false);
-                *empty = Some(Ok(Settled { call, replayed }));
-            }
-        }
-        for (place, earlier) in self.repeated {
-            let Some(Some(Ok(Settled { call, .. }))) = self.answers.get(earlier) else {
-                continue;
-            };
-            let (call, replayed) = (call.clone(), true);
-            if let Some(empty) = self.answers.get_mut(place) {
-                *empty = Some(Ok(Settled { call, replayed }));
-            }
-        }
-        let lost = || BooksError::Inconsistent("a batch lost a call".to_owned());
-        let answers = self.answers.into_iter();
-        Ok(Done {
-            answers: answers.map(|a| a.unwrap_or_else(|| Err(lost()))).collect(),
-            left: self.left,
-        })
-    }
-}
-
-fn refused(error: &SettleError) -> BooksError {
-    match error {
-        SettleError::Money(error) => BooksError::Money(error.clone()),
-        SettleError::ForeignCall(_) | SettleError::Ledger(_) => {
-            BooksError::Inconsistent(error.to_string())
-        }
-    }
-}
-
-fn collides(call: CallId) -> BooksError {
-    BooksError::Inconsistent(format!("{call} stands for another call already"))
 }

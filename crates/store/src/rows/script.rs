@@ -149,12 +149,25 @@ pub(crate) async fn read<const N: usize, C: ConnectionTrait>(
 pub(crate) struct Table(Vec<Column>);
 
 #[derive(Debug)]
-enum Column {
+pub(super) enum Column {
     Int(Vec<i64>),
     Text(Vec<String>),
 }
 
 impl Table {
+    /// One without rows.
+    pub(super) fn empty(yields: super::Shape) -> Self {
+        let columns = yields.iter().map(|(_, kind)| match kind {
+            Kind::Text => Column::Text(Vec::new()),
+            Kind::Int | Kind::Bool => Column::Int(Vec::new()),
+        });
+        Self(columns.collect())
+    }
+
+    pub(super) fn columns_mut(&mut self) -> impl Iterator<Item = &mut Column> {
+        self.0.iter_mut()
+    }
+
     fn of(
         row: &QueryResult,
         backend: DbBackend,

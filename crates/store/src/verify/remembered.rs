@@ -5,7 +5,7 @@ use billing_core::id::AccountId;
 use billing_core::port::books::{AccountProof, BooksError};
 use billing_core::port::proofs::{Depth, Parked, Proofs, Standing, ToProve};
 use billing_core::wallet::AccountStatus;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult};
+use sea_orm::{ConnectionTrait, QueryResult};
 use time::OffsetDateTime;
 
 use super::calls::Prices;
@@ -18,6 +18,7 @@ use crate::instant::{get, instant, micros};
 use crate::open::Store;
 use crate::rows::BatchSql;
 use crate::rows::Kind::{Int, Text};
+use crate::writer::Tx;
 
 static REMEMBER: BatchSql = BatchSql::new(
     &[
@@ -196,7 +197,7 @@ async fn recall<C: ConnectionTrait>(
 }
 
 async fn park(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     account: AccountId,
     why: &[String],
     now: OffsetDateTime,
@@ -223,11 +224,7 @@ async fn park(
     Ok(true)
 }
 
-async fn unpark(
-    tx: &DatabaseTransaction,
-    account: AccountId,
-    now: OffsetDateTime,
-) -> Result<bool, StoreError> {
+async fn unpark(tx: &Tx, account: AccountId, now: OffsetDateTime) -> Result<bool, StoreError> {
     if load::locked_wallet(tx, account).await?.is_none() {
         return Ok(false);
     }
@@ -253,7 +250,7 @@ const WALLET: &str = "UPDATE wallet SET status = ?, version = version + 1 WHERE 
 const ACCOUNT: &str = "UPDATE account SET status = ? WHERE id = ?";
 
 async fn set_status(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     text: &str,
     account: i64,
     status: AccountStatus,

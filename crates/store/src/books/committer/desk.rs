@@ -2,31 +2,39 @@
 //! apart where the database refuses it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use billing_core::call::Settlement;
 use billing_core::id::AccountId;
 use billing_core::port::clock::Clock;
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
 use super::Counted;
 use super::op::{self, Answer, Op};
 use crate::books::lease;
-use crate::books::settle::{Batch, Left, Record};
+use crate::books::settle::{self, Batch, Done, Left, Record};
 use crate::books::shelf::Shelf;
 use crate::db;
+use crate::embedded::Embedded;
 use crate::error::StoreError;
 use crate::open::TxnIds;
+use crate::rows::{Form, one_by_one};
+use crate::writer::Writer;
 
 /// How often a batch is tried while the database fails.
 const TRIES: u32 = 4;
+/// From how many settlements on it is worth writing them on a thread of their own, so that the next
+/// batch is charged meanwhile.
+const WORTH_A_THREAD: usize = 256;
 
 /// Where batches are committed.
 pub(super) struct Desk {
-    pub(super) writer: DatabaseConnection,
+    pub(super) writer: Writer,
+    /// Where settlements are written on SQLite.
+    pub(super) embedded: Option<Arc<Mutex<Embedded>>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: TxnIds,
     pub(super) shelf: Arc<Shelf>,
@@ -83,17 +91,53 @@ impl Desk {
         let leased = ops.iter().filter_map(Op::leased);
         let leased: BTreeSet<AccountId> = leased.inspect(|a| self.shelf.forget(*a)).collect();
         let calls: Vec<&Settlement> = ops.iter().filter_map(Op::settlement).collect();
-        let backend = self.writer.get_database_backend();
-        let batch = Batch::new(&calls, record, &self.shelf, &self.ids, now, backend)?;
-        let tx = db::begin(&self.writer).await?;
-        let result = self.write(&tx, ops, batch, now).await;
-        let (answers, mut left) = db::finish(tx, result).await?;
+        let is_plain =
+            calls.len() == ops.len() && record == Record::Unseen && !settle::has_old(&calls, now);
+        let embedded = self.embedded.as_ref().filter(|_| is_plain);
+        let form = match embedded {
+            Some(_) => Form::OneByOne,
+            None => self.writer.get_database_backend().into(),
+        };
+        let batch = Batch::new(&calls, record, &self.shelf, &self.ids, now, form)?;
+        let (answers, mut left) = if let Some(embedded) = embedded {
+            let done = self.write_one_by_one(embedded, batch, calls.len()).await?;
+            let answers = done.answers.into_iter().map(Answer::Settled);
+            (answers.collect(), done.left)
+        } else {
+            let tx = self.writer.begin().await?;
+            let result = self.write(&tx, ops, batch, now).await;
+            db::finish(tx, result).await?
+        };
         left.books.retain(|(account, _)| !leased.contains(account));
         self.shelf.put(left);
         let count = u64::try_from(ops.len()).unwrap_or(u64::MAX);
         self.counted.transactions.fetch_add(1, Ordering::Relaxed);
         self.counted.operations.fetch_add(count, Ordering::Relaxed);
         Ok(answers)
+    }
+
+    /// Settlements alone, on SQLite's own connection.
+    async fn write_one_by_one(
+        &self,
+        embedded: &Arc<Mutex<Embedded>>,
+        batch: Batch<'_>,
+        calls: usize,
+    ) -> Result<Done, StoreError> {
+        if calls < WORTH_A_THREAD || !batch.is_ready() {
+            let _turn = self.writer.turn().await;
+            let embedded = embedded.lock().unwrap_or_else(PoisonError::into_inner);
+            return embedded.transaction(|tx| batch.write_one_by_one(tx));
+        }
+        let (rows, done) = batch.into_rows();
+        let turn = self.writer.turn().await;
+        let embedded = Arc::clone(embedded);
+        let writing = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let embedded = embedded.lock().unwrap_or_else(PoisonError::into_inner);
+            embedded.transaction(|tx| one_by_one::write(tx, &rows))
+        });
+        writing.await.map_err(|_| StoreError::Closed)??;
+        Ok(done)
     }
 
     /// What is given back first, then settlements, then leases, which see what became free.

@@ -172,3 +172,64 @@ pub(in crate::books) static ENTRIES: BatchSql = BatchSql::new(
     ],
     "INSERT{fail} INTO ledger_entry ({columns}) SELECT {columns} FROM {rows} v",
 );
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rusqlite::Connection;
+    use testkit::ManualClock;
+    use testkit::world::NOON;
+
+    use super::*;
+    use crate::{Store, StoreConfig};
+
+    /// What is scanned by a statement.
+    fn scans(connection: &Connection, text: &str) -> Vec<String> {
+        let mut plan = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {text}"))
+            .unwrap();
+        let nulls = vec![rusqlite::types::Null; plan.parameter_count()];
+        let lines = plan
+            .query_map(rusqlite::params_from_iter(nulls), |row| row.get(3))
+            .unwrap();
+        let lines: Vec<String> = lines.map(Result::unwrap).collect();
+        lines
+            .into_iter()
+            .filter(|l| l.starts_with("SCAN"))
+            .collect()
+    }
+
+    #[test]
+    fn a_statement_for_one_row_finds_it_by_a_key() {
+        testkit::contract::run(async {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("books.db");
+            let url = format!("sqlite://{}", file.display());
+            let config = StoreConfig::new(url, Arc::new(ManualClock::at(NOON)));
+            let store = Store::open(config).await.unwrap();
+            store.migrate(|_, _, _| ()).await.unwrap();
+            let connection = Connection::open(&file).unwrap();
+            for sql in [
+                &crate::call_row::INSERT,
+                &ATTEMPTS,
+                &KEYS,
+                &UNLISTED,
+                &ROLLUP,
+                &WALLETS,
+                &LOTS,
+                &USES,
+                &LEASES,
+                &TXNS,
+                &CHARGES,
+                &ENTRIES,
+            ] {
+                let text = sql.text_for_one_row();
+                assert_eq!(scans(&connection, text), Vec::<String>::new(), "{text}");
+            }
+            let by_no_key = "UPDATE lot SET remaining = ?1 WHERE granted = ?2";
+            assert_eq!(scans(&connection, by_no_key), ["SCAN lot"]);
+            store.close().await;
+        });
+    }
+}
