@@ -72,7 +72,8 @@ pub(crate) struct ThisNode {
     /// Whether the clock was too far off when it was last compared.
     clock_is_off: AtomicBool,
     confirmed: Mutex<Confirmed>,
-    /// The ids under which it was fenced and may have calls to settle.
+    /// The ids under which it was fenced and may have calls to settle, and those of ended lives that
+    /// the store does not know to have left.
     earlier: Mutex<Vec<NodeId>>,
 }
 
@@ -153,7 +154,7 @@ impl ThisNode {
         Ok(())
     }
 
-    /// This node was fenced under that id.
+    /// It has, or had, leases under that id, and has not left under it.
     fn had_id(&self, node: NodeId) {
         self.earlier().push(node);
     }

@@ -130,10 +130,13 @@ pub(crate) struct OwnSpool {
 }
 
 impl OwnSpool {
-    /// The id of the node that had it before, if its process has certainly ended.
-    pub(crate) fn ended_life(&self) -> Option<NodeId> {
-        let ended = self.earlier_life.as_ref().filter(|life| life.is_over);
-        ended.map(|life| life.node)
+    /// The ids under which whoever had it before may have leases, the last one first, if its
+    /// process has certainly ended. Their calls are in this spool or nowhere.
+    pub(crate) fn ended_ids(&self) -> Vec<NodeId> {
+        let ended = self.earlier_life.iter().filter(|life| life.is_over);
+        let ids =
+            ended.flat_map(|life| [life.node].into_iter().chain(life.earlier.iter().copied()));
+        ids.collect()
     }
 
     /// What is in it.
@@ -167,7 +170,7 @@ pub(crate) async fn open_spool(config: &Config) -> Result<OwnSpool, WiringError>
         );
     }
     let own = OwnSpool { file, earlier_life };
-    if let Some(node) = own.ended_life() {
+    if let Some(node) = own.ended_ids().first() {
         tracing::debug!(%node, "the process that had this spool before has ended");
     }
     Ok(own)
@@ -251,7 +254,7 @@ pub(crate) async fn open_house(
         Arc::clone(&ports.ids),
         spool.port(),
     ));
-    let node = this_node.enter(spool.ended_life()).await?;
+    let node = this_node.enter(&spool.ended_ids()).await?;
     // Funds that an earlier life had on lease are there for the first call, as far as they are few.
     let stop = CancellationToken::new();
     let sweep = sweep_once(&this_node, &stop);

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 
 use crate::books::{lease, load};
 use crate::db;
-use crate::entity::{account, api_key, change_feed, membership, session, user, wallet};
+use crate::entity::{account, api_key, change_feed, membership, session, user};
 use crate::error::StoreError;
 use crate::instant::{amount, instant, micros, stored};
 use crate::open::Store;
@@ -70,18 +70,16 @@ impl Directory for Store {
                 .exec_without_returning(&tx)
                 .await
                 .map_err(db_error)?;
-            let wallet = wallet::ActiveModel {
-                account_id: Set(made.id.get()),
-                currency: Set(made.currency.code().to_owned()),
-                posted: Set(0),
-                leased: Set(0),
-                credit_limit: Set(stored(made.credit_limit)),
-                status: Set(made.status.name().to_owned()),
-            };
-            wallet::Entity::insert(wallet)
-                .exec_without_returning(&tx)
-                .await
-                .map_err(db_error)?;
+            let text = "INSERT INTO wallet \
+                (account_id, currency, posted, leased, credit_limit, status) \
+                VALUES (?, ?, 0, 0, ?, ?)";
+            let values = vec![
+                made.id.get().into(),
+                made.currency.code().into(),
+                stored(made.credit_limit).into(),
+                made.status.name().into(),
+            ];
+            db::run(&tx, text, values).await?;
             Ok(())
         };
         let result = result.await;

@@ -1,4 +1,6 @@
 //! Rows of the control plane as SeaORM entities. They stay in this crate.
+//!
+//! Wallets are none: whatever changes one counts its version up, which an entity would not.
 #![expect(
     unreachable_pub,
     reason = "SeaORM's derive makes public items beside each model"
@@ -10,4 +12,3 @@ pub(crate) mod change_feed;
 pub(crate) mod membership;
 pub(crate) mod session;
 pub(crate) mod user;
-pub(crate) mod wallet;

@@ -122,6 +122,8 @@ pub struct Opened {
 pub struct EarlierLife {
     /// Under which id it took leases.
     pub node: NodeId,
+    /// Under which ids it had done so before, or lives before it, and may still have had some.
+    pub earlier: Vec<NodeId>,
     /// What the node was called.
     pub name: Option<String>,
     /// Whether it has certainly ended: it held the very lock that is held now. A copy of a spool,
@@ -167,6 +169,7 @@ impl SpoolFile {
         })?;
         let earlier_life = header.life.map(|node| EarlierLife {
             node,
+            earlier: header.earlier_lives.clone(),
             name: header.node_name.clone(),
             is_over: header.life_lock.as_deref() == Some(lock.identity()),
         });
@@ -287,9 +290,14 @@ impl Spool for SpoolFile {
         self.ask(Op::Unpark).await
     }
 
-    async fn set_life(&self, node: NodeId) -> Result<(), SpoolError> {
+    async fn set_life(&self, node: NodeId, earlier: &[NodeId]) -> Result<(), SpoolError> {
         let lock = self.lock.identity().to_owned();
-        let lines = vec![("life", node.to_string()), ("life_lock", lock)];
+        let earlier: Vec<String> = earlier.iter().map(NodeId::to_string).collect();
+        let lines = vec![
+            ("life", node.to_string()),
+            ("earlier_lives", earlier.join(" ")),
+            ("life_lock", lock),
+        ];
         self.ask(|reply| Op::Head(lines, reply)).await
     }
 

@@ -166,10 +166,12 @@ async fn replay(args: ReplayArgs) -> Result<(), CliError> {
         spool.port().unpark().await?;
     }
     let left = replay.empty().await;
-    if let Some(life) = spool.ended_life().filter(|_| spool.backlog().entries == 0) {
-        // Nothing is left to settle under its id: what it had on lease is free.
-        let told = ports.nodes.leave(life, ports.clock.now()).await;
-        told.map_err(|error| WiringError::from(EnterError::from(error)))?;
+    if spool.backlog().entries == 0 {
+        // Nothing is left to settle under these ids: what they had on lease is free.
+        for id in spool.ended_ids() {
+            let told = ports.nodes.leave(id, ports.clock.now()).await;
+            told.map_err(|error| WiringError::from(EnterError::from(error)))?;
+        }
     }
     let parked = spool.backlog().parked;
     ports.store.close().await;

@@ -65,21 +65,28 @@ impl EnterError {
 }
 
 impl ThisNode {
-    /// Joins. Whoever has the name already is replaced if it is `earlier_life`, which is known to
-    /// have ended, or if its pulse stands still for more than two beats; else this node may not
-    /// start.
-    pub(crate) async fn enter(&self, earlier_life: Option<NodeId>) -> Result<NodeId, EnterError> {
+    /// Joins. Whoever has the name already is replaced if its id is the first of `ended`, or if its
+    /// pulse stands still for more than two beats; else this node may not start.
+    ///
+    /// The lives under all these ids are known to have ended, and what they had to settle is settled:
+    /// they leave.
+    pub(crate) async fn enter(&self, ended: &[NodeId]) -> Result<NodeId, EnterError> {
         let asked = self.clock.now();
         let store = self.nodes.store_time().await?;
         if let Some(skew) = self.skew(asked, self.clock.now(), store) {
             return Err(EnterError::Clock(skew));
         }
-        let mut replaces = earlier_life.map_or(Replaces::Nobody, Replaces::Ended);
+        let last = ended.first().copied();
+        let mut replaces = last.map_or(Replaces::Nobody, Replaces::Ended);
         for _ in 0..TRIES {
             let node = self.new_id();
             let started = tokio::time::Instant::now();
             match self.join(node, replaces).await {
-                Ok(()) => return Ok(node),
+                Ok(()) => {
+                    self.leave_ended(ended).await;
+                    self.note_life(node).await;
+                    return Ok(node);
+                }
                 Err(NodesError::NameTaken(holder)) => {
                     let watched = matches!(replaces, Replaces::Silent(..));
                     if watched {
@@ -116,10 +123,26 @@ impl ThisNode {
         };
         let number = self.nodes.join(join).await?;
         self.ids.renumber(number);
-        if let Err(error) = self.spool.set_life(node).await {
+        Ok(())
+    }
+
+    /// Leaves under the ids of lives that have ended. One that the store does not hear of now is told
+    /// it with a sign of life.
+    async fn leave_ended(&self, ended: &[NodeId]) {
+        for id in ended {
+            if let Err(error) = self.nodes.leave(*id, self.clock.now()).await {
+                tracing::warn!(node = %id, %error, "what an ended life had on lease is not free yet");
+                self.had_id(*id);
+            }
+        }
+    }
+
+    /// Has the disk remember under which ids this node has leases, or may have.
+    pub(super) async fn note_life(&self, node: NodeId) {
+        let earlier = self.earlier().clone();
+        if let Err(error) = self.spool.set_life(node, &earlier).await {
             tracing::warn!(%error, "the spool does not know under which id this node joined; after \
                 a crash the next start takes some seconds longer");
         }
-        Ok(())
     }
 }

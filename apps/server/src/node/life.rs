@@ -158,6 +158,7 @@ impl Heart {
                 // Until here nothing was spent: the leases were stale long before.
                 self.node.had_id(self.leases.node());
                 self.leases.rejoined(id);
+                self.node.note_life(id).await;
                 self.outside = None;
             }
             Err(NodesError::IdUsed) => {

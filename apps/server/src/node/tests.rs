@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use billing_core::id::NodeId;
-use billing_core::node::NodeState;
+use billing_core::node::{NodeRecord, NodeState};
 use billing_core::port::nodes::{NodeJoin, Nodes, Replaces};
 use testkit::memory::MemorySpool;
 use testkit::world::NOON;
@@ -61,10 +61,32 @@ impl Scene {
         NodeId::new(5)
     }
 
-    async fn is_alive(&self, node: NodeId) -> bool {
+    /// Somebody who was taken for dead.
+    async fn fenced(&self, id: i64, name: &str) -> NodeId {
+        let node = NodeId::new(id);
+        let join = NodeJoin {
+            node,
+            name: name.to_owned(),
+            replaces: Replaces::Nobody,
+            now: NOON,
+        };
+        self.nodes.join(join).await.unwrap();
+        let record = self.record(node).await;
+        assert!(self.nodes.fence(node, record.pulse, NOON).await.unwrap());
+        node
+    }
+
+    async fn record(&self, node: NodeId) -> NodeRecord {
         let all = self.nodes.nodes().await.unwrap();
-        let record = all.iter().find(|r| r.node == node);
-        record.is_some_and(|r| r.state == NodeState::Alive)
+        all.into_iter().find(|r| r.node == node).unwrap()
+    }
+
+    async fn state(&self, node: NodeId) -> NodeState {
+        self.record(node).await.state
+    }
+
+    async fn is_alive(&self, node: NodeId) -> bool {
+        self.state(node).await == NodeState::Alive
     }
 }
 
@@ -73,16 +95,34 @@ async fn a_life_that_has_certainly_ended_is_replaced_at_once() {
     let mut scene = Scene::new();
     scene.settings.beat = Duration::from_hours(1);
     let before = scene.holder().await;
-    let node = scene.node().enter(Some(before)).await.unwrap();
+    let node = scene.node().enter(&[before]).await.unwrap();
     assert!(scene.is_alive(node).await);
     assert!(!scene.is_alive(before).await);
+}
+
+/// The last life was fenced twice and had calls under each id, which its spool held.
+#[tokio::test]
+async fn a_life_that_has_certainly_ended_leaves_under_all_its_ids() {
+    let mut scene = Scene::new();
+    scene.settings.beat = Duration::from_hours(1);
+    let last = scene.holder().await;
+    let mut ended = vec![last];
+    for (id, name) in [(6, "b"), (7, "c"), (8, "another node")] {
+        ended.push(scene.fenced(id, name).await);
+    }
+    let another = ended.pop().unwrap();
+    scene.node().enter(&ended).await.unwrap();
+    for id in ended {
+        assert!(matches!(scene.state(id).await, NodeState::Left(_)), "{id}");
+    }
+    assert!(matches!(scene.state(another).await, NodeState::Fenced(_)));
 }
 
 #[tokio::test]
 async fn a_node_that_is_silent_is_replaced_after_a_look() {
     let scene = Scene::new();
     let before = scene.holder().await;
-    let node = scene.node().enter(None).await.unwrap();
+    let node = scene.node().enter(&[]).await.unwrap();
     assert!(scene.is_alive(node).await);
     assert!(!scene.is_alive(before).await);
 }
@@ -99,7 +139,7 @@ async fn a_node_that_beats_keeps_its_name_and_the_second_is_told_what_to_do() {
     };
     let node = scene.node();
     let refused = tokio::select! {
-        joined = node.enter(None) => joined.unwrap_err(),
+        joined = node.enter(&[]) => joined.unwrap_err(),
         () = beating => return,
     };
     assert!(matches!(refused, EnterError::NameInUse { .. }));
@@ -115,7 +155,7 @@ async fn a_clock_that_is_off_keeps_a_node_out_and_says_by_how_much() {
     for (minutes, way) in [(10, "ahead of"), (-10, "behind")] {
         let scene = Scene::new();
         scene.clock.step(time::Duration::minutes(minutes));
-        let refused = scene.node().enter(None).await.unwrap_err().to_string();
+        let refused = scene.node().enter(&[]).await.unwrap_err().to_string();
         for part in ["600.0 s", way, "node.max_clock_skew_s", "NTP"] {
             assert!(refused.contains(part), "no {part} in {refused}");
         }
@@ -127,5 +167,5 @@ async fn a_clock_that_is_off_keeps_a_node_out_and_says_by_how_much() {
 async fn a_clock_that_is_a_little_off_is_none_of_anybodys_business() {
     let scene = Scene::new();
     scene.clock.step(time::Duration::seconds(-4));
-    scene.node().enter(None).await.unwrap();
+    scene.node().enter(&[]).await.unwrap();
 }

@@ -60,11 +60,12 @@ pub trait Spool: Send + Sync + Debug {
     /// [`SpoolError`].
     async fn unpark(&self) -> Result<u64, SpoolError>;
 
-    /// Notes under which id the node takes leases from now on.
+    /// Notes under which id the node takes leases from now on, and under which it did so earlier and
+    /// may still have some.
     ///
     /// # Errors
     /// [`SpoolError`].
-    async fn set_life(&self, node: NodeId) -> Result<(), SpoolError>;
+    async fn set_life(&self, node: NodeId, earlier: &[NodeId]) -> Result<(), SpoolError>;
 
     /// What is in it, from memory.
     fn backlog(&self) -> Backlog;

@@ -41,10 +41,12 @@ pub(crate) struct Node {
     pub(crate) joins_as: NodeId,
     /// The life of its process that has ended before it joins.
     pub(crate) joins_after: Option<NodeId>,
-    /// The ids under which it was fenced and has calls to settle.
+    /// The ids under which it was fenced and has calls to settle, or under which a life before it
+    /// had and has not left.
     pub(crate) earlier: Vec<NodeId>,
-    /// The id of its last life, as its disk has it.
+    /// The id of its last life, as its disk has it, and the earlier ones.
     pub(crate) last_id: Option<NodeId>,
+    pub(crate) noted: Vec<NodeId>,
     pub(crate) clocks: Clocks,
     pub(crate) paused_until: Micros,
     pub(crate) cut_until: Micros,
@@ -137,6 +139,7 @@ impl Node {
             joins_after: None,
             earlier: Vec::new(),
             last_id: None,
+            noted: Vec::new(),
             clocks,
             paused_until: 0,
             cut_until: 0,
@@ -159,10 +162,12 @@ impl Node {
     /// Ends the process: only the disk is left.
     pub(crate) fn die(&mut self, policy: LeasePolicy) {
         let spool = std::mem::take(&mut self.spool);
+        let noted = std::mem::take(&mut self.noted);
         *self = Self {
             life: self.life + 1,
             cut_until: self.cut_until,
             last_id: self.last_id,
+            noted,
             spool,
             ..Self::new(self.clocks, policy)
         };
@@ -198,9 +203,13 @@ impl Node {
     /// Takes another id. What the calls hold that it has is under the one of before.
     pub(crate) fn rejoined(&mut self, now: Micros) {
         let before = std::mem::replace(&mut self.id, self.joins_as);
-        if before != NodeId::new(0) {
+        if before == NodeId::new(0) {
+            // What the lives before had to settle is settled.
+            self.earlier = std::mem::take(&mut self.noted);
+        } else {
             self.earlier.push(before);
         }
+        self.noted.clone_from(&self.earlier);
         self.last_id = Some(self.id);
         self.errands.clear();
         self.drawn.clear();

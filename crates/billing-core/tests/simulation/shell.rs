@@ -349,6 +349,9 @@ impl World {
             return;
         }
         self.tally.rejoins += u64::from(!node.calls.is_empty());
+        if node.id == NodeId::new(0) {
+            self.tally.earlier_ids_of_ended_lives += node.noted.len() as u64;
+        }
         node.rejoined(self.now);
         node.mode = if node.stop_by > 0 {
             Mode::Stopping

@@ -37,7 +37,7 @@ tally! {
     asks asks_repeated returns recalls_heard claims_told news top_ups suspensions
     messages messages_lost messages_twice messages_late answers_ignored
     outages carried_out_unheard crashes crashes_with_spool crashes_while_joining restarts stops
-    stops_overrun pauses standstills clock_steps cuts fences_by_silence zombies rejoins nodes_overtaken reclaimed_leases
+    stops_overrun pauses standstills clock_steps cuts fences_by_silence zombies rejoins earlier_ids_of_ended_lives nodes_overtaken reclaimed_leases
     rows_swept spooled stale_holds_allowed holds_after_standstill probes probes_of_all probes_of_last_cents
     probes_of_two_budgets
 }

@@ -45,6 +45,8 @@ pub struct SpoolHeader {
     pub node_name: Option<String>,
     /// Under which id that node took leases last.
     pub life: Option<NodeId>,
+    /// Under which it did so before and may still have some.
+    pub earlier_lives: Vec<NodeId>,
     /// The lock under which that was noted.
     pub(super) life_lock: Option<String>,
 }
@@ -164,6 +166,10 @@ pub(super) async fn header(db: &DatabaseConnection) -> Result<SpoolHeader, Store
             "deployment" => header.deployment = Some(value.parse()?),
             "node_name" => header.node_name = Some(value),
             "life" => header.life = Some(value.parse().map_err(unreadable)?),
+            "earlier_lives" => {
+                let ids = value.split_whitespace().map(str::parse);
+                header.earlier_lives = ids.collect::<Result<_, _>>().map_err(unreadable)?;
+            }
             "life_lock" => header.life_lock = Some(value),
             _ => {}
         }

@@ -171,10 +171,13 @@ async fn the_lock_proves_that_the_life_before_is_over_and_a_copy_does_not() {
     let first = reopened(&folder).await;
     assert_eq!(first.earlier_life, None);
     first.spool.take_for(deployment('1'), "a").await.unwrap();
-    first.spool.set_life(NodeId::new(5)).await.unwrap();
+    let earlier = [NodeId::new(3), NodeId::new(4)];
+    let spool = &first.spool;
+    spool.set_life(NodeId::new(5), &earlier).await.unwrap();
     drop(first);
     let mut before = EarlierLife {
         node: NodeId::new(5),
+        earlier: earlier.to_vec(),
         name: Some("a".to_owned()),
         is_over: true,
     };

@@ -162,7 +162,7 @@ impl Spool for MemorySpool {
         Ok(parked.map(|e| u64::from(e.parked.take().is_some())).sum())
     }
 
-    async fn set_life(&self, _node: NodeId) -> Result<(), SpoolError> {
+    async fn set_life(&self, _node: NodeId, _earlier: &[NodeId]) -> Result<(), SpoolError> {
         let mut state = self.state();
         state.check()
     }

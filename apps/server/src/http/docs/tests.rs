@@ -31,10 +31,10 @@ fn every_operation_says_who_may_call_it_and_how_it_refuses() {
                 operation["security"].is_array(),
                 "{method} {path} does not say who"
             );
-            assert!(
-                operation["summary"].is_string(),
-                "{method} {path} does not say what"
-            );
+            let summary = operation["summary"].as_str();
+            let summary = summary.unwrap_or_else(|| panic!("{method} {path} does not say what"));
+            // Swagger UI shows a summary as it stands; only descriptions are Markdown.
+            assert!(!summary.contains('`'), "{method} {path}: {summary}");
             let responses = operation["responses"].as_object().unwrap();
             if path.starts_with("/api/") {
                 assert!(responses.contains_key("401"), "{method} {path}");

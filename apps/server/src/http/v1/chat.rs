@@ -26,10 +26,11 @@ use crate::metrics;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
-/// Creates a chat completion; streams it when `stream` is true.
+/// Creates a chat completion, streamed or in one piece.
 ///
-/// The body is OpenAI's, passed on as it is. The answer is the upstream's, with `usage.cost` and
-/// `usage.cost_nanos` added; it ends when its charge is durable.
+/// The body is OpenAI's, passed on as it is: with `stream` true the answer comes as events. The
+/// answer is the upstream's, with `usage.cost` and `usage.cost_nanos` added; it ends when its charge
+/// is durable.
 #[utoipa::path(
     post,
     path = "/v1/chat/completions",

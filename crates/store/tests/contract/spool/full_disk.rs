@@ -59,7 +59,7 @@ async fn open(disk: &Path) -> SpoolFile {
     };
     let spool = SpoolFile::open(config).await.unwrap().spool;
     spool.take_for(deployment('1'), "a").await.unwrap();
-    spool.set_life(NodeId::new(5)).await.unwrap();
+    spool.set_life(NodeId::new(5), &[]).await.unwrap();
     spool
 }
 
