@@ -112,7 +112,12 @@ const WORDS_OF_MONEY: &[&str] = &[
 ];
 
 /// Files of the server that may name an adapter crate.
-const NAMES_ADAPTERS: &[&str] = &["apps/server/src/main.rs", "apps/server/src/wiring.rs"];
+const NAMES_ADAPTERS: &[&str] = &[
+    "apps/server/src/main.rs",
+    "apps/server/src/wiring.rs",
+    "apps/server/src/wiring/channels.rs",
+    "apps/server/src/wiring/own_spool.rs",
+];
 
 const ADAPTERS: &[&str] = &["providers", "store"];
 

@@ -1,4 +1,7 @@
 //! The one place that knows every adapter: which database, which upstreams, which clock.
+//!
+//! The ports and the house are put together here; [`own_spool`] opens this process's spool and
+//! [`channels`] the upstreams.
 
 use std::num::NonZeroU16;
 use std::path::Path;
@@ -6,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
-use billing_core::id::NodeId;
 use billing_core::lease_book::LeasePolicy;
 use billing_core::node::number_of_a_guest;
 use billing_core::port::books::Books;
@@ -16,25 +18,31 @@ use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::nodes::Nodes;
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
-use billing_core::port::spool::{Backlog, Spool};
-use gateway_core::route::{Channel as Route, Router};
-use providers::{HttpProviderConfig, OpenError, ProviderConfig, Timeouts};
-use store::{EarlierLife, SpoolConfig, SpoolFile, StoreConfig};
+use gateway_core::route::Router;
+use providers::OpenError;
+use store::StoreConfig;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SystemClock;
-use crate::config::{Channel, Config, ConfigError, Protocol};
+use crate::config::{Config, ConfigError};
 use crate::gate::idempotency::InFlight;
 use crate::gate::places::Places;
-use crate::gate::{Callers, Gate, Leases, Prices, Replay, Routes, Upstream, Upstreams};
+use crate::gate::{Callers, Gate, Leases, Prices, Replay, Routes, Upstreams};
 use crate::http::v1::models::ServedModels;
 use crate::ids::Ids;
 use crate::node::enter::EnterError;
 use crate::node::life::sweep_once;
 use crate::node::{NodeSettings, ThisNode};
 
+mod channels;
+mod own_spool;
+
+use channels::{Channels, routes_of};
+
+pub(crate) use channels::serve_simulated;
+pub(crate) use own_spool::{OwnSpool, look_at_spool, open_spool};
 pub(crate) use store::{Listener, Look, NEWS, SpoolOpenError, SpoolView, Store, StoreError};
 
 /// How long a start waits for the leases of nodes that are gone.
@@ -122,72 +130,6 @@ impl WiringError {
     }
 }
 
-/// This node's spool, which no other process has, and what was left in it.
-#[derive(Debug, Clone)]
-pub(crate) struct OwnSpool {
-    file: Arc<SpoolFile>,
-    earlier_life: Option<EarlierLife>,
-}
-
-impl OwnSpool {
-    /// The ids under which whoever had it before may have leases, the last one first, if its
-    /// process has certainly ended. Their calls are in this spool or nowhere.
-    pub(crate) fn ended_ids(&self) -> Vec<NodeId> {
-        let ended = self.earlier_life.iter().filter(|life| life.is_over);
-        let ids =
-            ended.flat_map(|life| [life.node].into_iter().chain(life.earlier.iter().copied()));
-        ids.collect()
-    }
-
-    /// What is in it.
-    pub(crate) fn backlog(&self) -> Backlog {
-        self.file.backlog()
-    }
-
-    /// The port.
-    pub(crate) fn port(&self) -> Arc<dyn Spool> {
-        self.file.clone()
-    }
-
-    /// Writes what waits and closes the file.
-    pub(crate) async fn close(&self) {
-        self.file.close().await;
-    }
-}
-
-/// Takes the spool for this process.
-pub(crate) async fn open_spool(config: &Config) -> Result<OwnSpool, WiringError> {
-    let opened = SpoolFile::open(spool_config(config)).await?;
-    let earlier_life = opened.earlier_life;
-    let file = Arc::new(opened.spool);
-    let backlog = file.backlog();
-    if backlog.entries > 0 || backlog.parked > 0 {
-        tracing::info!(
-            waiting = backlog.entries,
-            set_apart = backlog.parked,
-            spool = %file.path().display(),
-            "calls of an earlier life are in the spool"
-        );
-    }
-    let own = OwnSpool { file, earlier_life };
-    if let Some(node) = own.ended_ids().first() {
-        tracing::debug!(%node, "the process that had this spool before has ended");
-    }
-    Ok(own)
-}
-
-/// Looks at the spool, whoever has it; `None` where there is none.
-pub(crate) async fn look_at_spool(config: &Config) -> Result<Option<SpoolView>, SpoolOpenError> {
-    SpoolView::of(&spool_config(config)).await
-}
-
-fn spool_config(config: &Config) -> SpoolConfig {
-    SpoolConfig {
-        path: config.spool_file(),
-        max_bytes: config.spool.max_mb.saturating_mul(1 << 20),
-    }
-}
-
 /// The way of settlements through a spool that is of this deployment.
 pub(crate) async fn open_replay(
     config: &Config,
@@ -196,7 +138,7 @@ pub(crate) async fn open_replay(
     prices: &Arc<Prices>,
 ) -> Result<Arc<Replay>, WiringError> {
     let deployment = ports.store.deployment(ports.clock.now()).await?;
-    spool.file.take_for(deployment, &config.node.name).await?;
+    spool.take_for(deployment, &config.node.name).await?;
     Ok(Arc::new(Replay::new(
         spool.port(),
         Arc::clone(&ports.books),
@@ -232,7 +174,7 @@ pub(crate) struct House {
     pub(crate) spool: OwnSpool,
     /// The position in the news up to which nothing is in memory that could be stale.
     pub(crate) news_from: i64,
-    channels: Vec<ProviderConfig>,
+    channels: Channels,
 }
 
 /// Charges what the spool holds, joins the other nodes, and puts everything together.
@@ -295,8 +237,6 @@ pub(crate) async fn open_house(
         closing: CancellationToken::new(),
         cut: CancellationToken::new(),
     };
-    let channels = config.channel.iter().enumerate();
-    let channels = channels.map(|(number, channel)| provider_of(config, number, channel));
     Ok(House {
         callers: Arc::new(Callers::new(Arc::clone(&ports.directory))),
         ports,
@@ -309,7 +249,7 @@ pub(crate) async fn open_house(
         orders,
         spool,
         news_from,
-        channels: channels.collect::<Result<_, _>>()?,
+        channels: Channels::of(config)?,
     })
 }
 
@@ -317,19 +257,7 @@ impl House {
     /// The connections of one worker thread. Each worker has its own, so that none is handed from
     /// thread to thread.
     pub(crate) fn upstreams(&self) -> Result<Upstreams, WiringError> {
-        let open = |config: &ProviderConfig| {
-            let provider = providers::open(config)?;
-            Ok(Upstream {
-                provider,
-                dialect: providers::dialect(config.protocol()),
-            })
-        };
-        let channels = self
-            .channels
-            .iter()
-            .map(open)
-            .collect::<Result<_, OpenError>>()?;
-        Ok(Upstreams { channels })
+        self.channels.open()
     }
 
     /// Enters settled calls into the lists of their accounts; says how many.
@@ -369,49 +297,6 @@ impl ServedModels for Routes {
 /// The database address of a SQLite file.
 pub(crate) fn sqlite_url(file: &Path) -> String {
     format!("sqlite://{}", file.display())
-}
-
-/// Serves the simulated models over HTTP until the process ends.
-pub(crate) async fn serve_simulated(listener: tokio::net::TcpListener) -> std::io::Result<()> {
-    providers::simulated::http::serve(listener, std::future::pending()).await
-}
-
-fn routes_of(config: &Config) -> Vec<Route> {
-    let route = |(number, channel): (usize, &Channel)| Route {
-        name: channel.label(number),
-        models: channel.models.clone(),
-        rename: Vec::new(),
-        strip_prefix: channel.strip_prefix.clone(),
-        priority: channel.priority,
-        weight: channel.weight,
-    };
-    config.channel.iter().enumerate().map(route).collect()
-}
-
-fn provider_of(
-    config: &Config,
-    number: usize,
-    channel: &Channel,
-) -> Result<ProviderConfig, WiringError> {
-    Ok(match channel.protocol {
-        Protocol::Simulated => ProviderConfig::Simulated {
-            patience: Duration::from_millis(config.limits.upstream_head_ms),
-        },
-        Protocol::Openai => ProviderConfig::Http {
-            protocol: providers::Protocol::OpenAi,
-            http: HttpProviderConfig {
-                base_url: channel.base_url.clone().unwrap_or_default(),
-                credential: channel.credential(number)?,
-                headers: Vec::new(),
-                authorities: channel.authorities(number)?,
-                timeouts: Timeouts {
-                    connect: Duration::from_secs(10),
-                    head: Duration::from_millis(config.limits.upstream_head_ms),
-                    idle: Duration::from_millis(config.limits.upstream_idle_ms),
-                },
-            },
-        },
-    })
 }
 
 /// The number of this process in the ids that it makes before it joins, if it ever does: drawn anew
