@@ -347,8 +347,7 @@ pub(crate) async fn free<C: ConnectionTrait>(
     }
     let mut values = vec![freed];
     values.extend(key(account, None, scope));
-    let text = "UPDATE quota_usage SET leased = leased - ? WHERE account_id = ? AND kind = ? \
-        AND subject = ? AND unit = ? AND window_start = ?";
-    db::run(tx, text, values).await?;
+    let text = format!("UPDATE quota_usage SET leased = leased - ? WHERE {OF_BUDGET}");
+    db::run(tx, &text, values).await?;
     Ok(())
 }

@@ -7,6 +7,8 @@ use billing_core::wallet::LotKind;
 use testkit::World;
 use testkit::world::{NOON, credit};
 
+use crate::open::on_both;
+
 async fn settlements_see_what_others_did_to_the_books(world: World, url: String) {
     world.top_up(1000).await;
     world.lease(BudgetScope::Wallet, 500).await.unwrap();
@@ -60,29 +62,6 @@ async fn settlements_see_that_a_lease_is_gone(world: World, url: String) {
     let late = world.settle(world.call(100, 40)).await;
     assert_eq!((late.call.charge.get(), late.call.overrun.get()), (0, 40));
     world.assert_sound().await;
-}
-
-macro_rules! on_both {
-    ($($rule:ident)*) => {
-        mod on_sqlite {
-            $(#[test] fn $rule() {
-                testkit::contract::run(async {
-                    let folder = tempfile::tempdir().unwrap();
-                    let url = crate::open::sqlite_url(&folder);
-                    super::$rule(super::world(&url, folder).await, url).await;
-                });
-            })*
-        }
-        mod on_postgres {
-            $(#[test] fn $rule() {
-                testkit::contract::run(async {
-                    let database = testkit::postgres::database();
-                    let url = database.url().to_owned();
-                    super::$rule(super::world(&url, database).await, url).await;
-                });
-            })*
-        }
-    };
 }
 
 on_both! {

@@ -53,3 +53,29 @@ pub(crate) fn ports(stores: &[Store], clock: ManualClock, keep: impl Any + Send 
         keep: Box::new(keep),
     }
 }
+
+/// Each rule on both databases, over the `world` of its file and with the address of the database.
+macro_rules! on_both {
+    ($($rule:ident)*) => {
+        mod on_sqlite {
+            $(#[test] fn $rule() {
+                testkit::contract::run(async {
+                    let folder = tempfile::tempdir().unwrap();
+                    let url = crate::open::sqlite_url(&folder);
+                    super::$rule(super::world(&url, folder).await, url).await;
+                });
+            })*
+        }
+        mod on_postgres {
+            $(#[test] fn $rule() {
+                testkit::contract::run(async {
+                    let database = testkit::postgres::database();
+                    let url = database.url().to_owned();
+                    super::$rule(super::world(&url, database).await, url).await;
+                });
+            })*
+        }
+    };
+}
+
+pub(crate) use on_both;

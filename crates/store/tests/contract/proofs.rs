@@ -8,31 +8,9 @@ use testkit::World;
 use testkit::world::NOON;
 use time::Duration;
 
-const WALLET: BudgetScope = BudgetScope::Wallet;
+use crate::open::on_both;
 
-/// Each rule on both databases, with the address of the database.
-macro_rules! on_both {
-    ($($rule:ident)*) => {
-        mod on_sqlite {
-            $(#[test] fn $rule() {
-                testkit::contract::run(async {
-                    let folder = tempfile::tempdir().unwrap();
-                    let url = crate::open::sqlite_url(&folder);
-                    super::$rule(super::world(&url, folder).await, url).await;
-                });
-            })*
-        }
-        mod on_postgres {
-            $(#[test] fn $rule() {
-                testkit::contract::run(async {
-                    let database = testkit::postgres::database();
-                    let url = database.url().to_owned();
-                    super::$rule(super::world(&url, database).await, url).await;
-                });
-            })*
-        }
-    };
-}
+const WALLET: BudgetScope = BudgetScope::Wallet;
 
 on_both! {
     a_proof_goes_on_where_the_last_one_ended
