@@ -15,7 +15,7 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{amount, get, instant, micros, stored};
-use crate::rows::Kind::{Bool, Int, Text};
+use crate::rows::Kind::{Bool, Int, OptInt, OptText, Text};
 use crate::rows::{BatchSql, Cell, Rows, Shape};
 
 const TABLE: &str = "call";
@@ -30,7 +30,7 @@ const SHAPE: Shape = &[
     ("streamed", Bool),
     ("status", Int),
     ("usage", Text),
-    ("usage_source", Text),
+    ("usage_source", OptText),
     ("tier", Text),
     ("price_version_id", Int),
     ("held", Int),
@@ -38,21 +38,21 @@ const SHAPE: Shape = &[
     ("overrun", Int),
     ("quarantined", Bool),
     ("on_credit", Int),
-    ("draws", Text),
-    ("uses", Text),
+    ("draws", OptText),
+    ("uses", OptText),
     ("balance_after", Int),
-    ("ledger_txn_id", Int),
+    ("ledger_txn_id", OptInt),
     ("started_at", Int),
     ("settled_at", Int),
-    ("first_byte_ms", Int),
+    ("first_byte_ms", OptInt),
     ("latency_ms", Int),
-    ("upstream_id", Text),
-    ("finish_reason", Text),
+    ("upstream_id", OptText),
+    ("finish_reason", OptText),
     ("attempts", Int),
-    ("channel", Text),
-    ("attempt_status", Int),
-    ("attempt_outcome", Text),
-    ("attempt_ms", Int),
+    ("channel", OptText),
+    ("attempt_status", OptInt),
+    ("attempt_outcome", OptText),
+    ("attempt_ms", OptInt),
 ];
 
 pub(crate) static INSERT: BatchSql = BatchSql::new(

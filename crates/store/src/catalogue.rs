@@ -18,7 +18,7 @@ use crate::error::StoreError;
 use crate::instant::{get, instant, micros};
 use crate::open::Store;
 use crate::rows::BatchSql;
-use crate::rows::Kind::{Bool, Int, Text};
+use crate::rows::Kind::{Bool, Int, OptInt, Text};
 
 /// How many rows one statement takes.
 const CHUNK: usize = 4096;
@@ -30,8 +30,8 @@ static MODELS: BatchSql = BatchSql::new(
         ("name", Text),
         ("provider", Text),
         ("mode", Text),
-        ("max_input_tokens", Int),
-        ("max_output_tokens", Int),
+        ("max_input_tokens", OptInt),
+        ("max_output_tokens", OptInt),
     ],
     "INSERT INTO model ({columns}) SELECT {columns} FROM {rows} v WHERE true \
      ON CONFLICT (name) DO UPDATE SET provider = excluded.provider, mode = excluded.mode, \

@@ -10,11 +10,13 @@
 use std::io::Write as _;
 use std::sync::OnceLock;
 
+mod array;
 pub(crate) mod one_by_one;
 mod script;
 
+use self::array::Array;
 use self::one_by_one::Cells;
-pub(crate) use self::script::{Table, null, read, write};
+pub(crate) use self::script::{Table, null, read, write, write_alone};
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
@@ -25,7 +27,11 @@ use crate::error::StoreError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Int,
+    /// One that may be null.
+    OptInt,
     Text,
+    /// One that may be null.
+    OptText,
     Bool,
 }
 
@@ -133,6 +139,7 @@ impl BatchSql {
             sql: self,
             sink,
             count: 0,
+            is_unfit: false,
         }
     }
 
@@ -152,9 +159,19 @@ impl BatchSql {
             .replace("{fail}", fail)
     }
 
-    /// Rows of a form in which the database that was asked does not take them.
+    fn takes(&self, row: &[Cell<'_>]) -> bool {
+        let fits = |((_, kind), cell): (&(_, Kind), &Cell<'_>)| match cell {
+            Cell::Int(_) => matches!(kind, Kind::Int | Kind::OptInt),
+            Cell::Text(_) => matches!(kind, Kind::Text | Kind::OptText),
+            Cell::Bool(_) => *kind == Kind::Bool,
+            Cell::Null => matches!(kind, Kind::OptInt | Kind::OptText),
+        };
+        row.len() == self.shape.len() && self.shape.iter().zip(row).all(fits)
+    }
+
+    /// Rows that do not fit, or in a form in which the database that was asked does not take them.
     fn misplaced(&self) -> StoreError {
-        StoreError::Start(format!("rows in the wrong form: {}", self.template))
+        StoreError::unreadable("batch", format!("its rows do not fit: {}", self.template))
     }
 
     /// How many parameters the statement has.
@@ -187,19 +204,16 @@ fn from_arrays(shape: Shape, after: usize) -> String {
     for (i, (name, kind)) in shape.iter().enumerate() {
         let place = after.saturating_add(i).saturating_add(1);
         match kind {
-            Kind::Int => {
-                columns.push(format!("NULLIF({name}, '{NULL_INT}'::bigint) AS {name}"));
-                arrays.push(format!("unnest(${place}::bigint[]) AS {name}"));
-            }
-            Kind::Text => {
-                columns.push(format!("NULLIF({name}, '{NULL_TEXT}') AS {name}"));
-                arrays.push(format!("unnest(${place}::text[]) AS {name}"));
-            }
-            Kind::Bool => {
-                columns.push((*name).to_owned());
-                arrays.push(format!("unnest(${place}::boolean[]) AS {name}"));
-            }
+            Kind::OptInt => columns.push(format!("NULLIF({name}, '{NULL_INT}'::bigint) AS {name}")),
+            Kind::OptText => columns.push(format!("NULLIF({name}, '{NULL_TEXT}') AS {name}")),
+            Kind::Int | Kind::Text | Kind::Bool => columns.push((*name).to_owned()),
         }
+        let of = match kind {
+            Kind::Int | Kind::OptInt => "bigint",
+            Kind::Text | Kind::OptText => "text",
+            Kind::Bool => "boolean",
+        };
+        arrays.push(format!("unnest(${place}::{of}[]) AS {name}"));
     }
     format!(
         "(SELECT {} FROM (SELECT {}) AS u)",
@@ -214,6 +228,8 @@ pub(crate) struct Rows {
     sql: &'static BatchSql,
     sink: Sink,
     count: usize,
+    /// Whether a row had a value that its column does not take.
+    is_unfit: bool,
 }
 
 #[derive(Debug)]
@@ -223,49 +239,13 @@ enum Sink {
     Cells(Cells),
 }
 
-#[derive(Debug)]
-enum Array {
-    Int(Vec<i64>),
-    Text(Vec<String>),
-    Bool(Vec<bool>),
-}
-
-impl Array {
-    fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Int => Self::Int(Vec::new()),
-            Kind::Text => Self::Text(Vec::new()),
-            Kind::Bool => Self::Bool(Vec::new()),
-        }
-    }
-
-    fn push(&mut self, cell: &Cell<'_>) {
-        match (self, cell) {
-            (Self::Int(to), Cell::Int(value)) => to.push(*value),
-            (Self::Int(to), _) => to.push(NULL_INT),
-            // PostgreSQL's text holds no zero byte, whatever an upstream puts into its ids.
-            (Self::Text(to), Cell::Text(value)) => to.push(value.replace('\0', "")),
-            (Self::Text(to), _) => to.push(NULL_TEXT.to_owned()),
-            (Self::Bool(to), cell) => to.push(matches!(cell, Cell::Bool(true))),
-        }
-    }
-
-    fn into_value(self) -> Value {
-        match self {
-            Self::Int(values) => values.into(),
-            Self::Text(values) => values.into(),
-            Self::Bool(values) => values.into(),
-        }
-    }
-}
-
 impl Rows {
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a row is made in place and is gone after it"
     )]
     pub(crate) fn push<const N: usize>(&mut self, row: [Cell<'_>; N]) {
-        debug_assert_eq!(N, self.sql.shape.len(), "{}", self.sql.template);
+        self.is_unfit |= !self.sql.takes(&row);
         self.count = self.count.saturating_add(1);
         match &mut self.sink {
             Sink::Json(json) => push_json(json, &row),
@@ -278,7 +258,16 @@ impl Rows {
         }
     }
 
+    /// The rows, if all of them fit.
+    fn sink(&self) -> Result<&Sink, StoreError> {
+        if self.is_unfit {
+            return Err(self.sql.misplaced());
+        }
+        Ok(&self.sink)
+    }
+
     fn into_json(self) -> Result<String, StoreError> {
+        self.sink()?;
         let Sink::Json(mut json) = self.sink else {
             return Err(self.sql.misplaced());
         };
@@ -288,6 +277,7 @@ impl Rows {
     }
 
     fn into_values(self, values: &mut Vec<Value>) -> Result<(), StoreError> {
+        self.sink()?;
         match self.sink {
             Sink::Json(_) => values.push(self.into_json()?.into()),
             Sink::Arrays(arrays) => values.extend(arrays.into_iter().map(Array::into_value)),
@@ -328,6 +318,16 @@ impl Rows {
     }
 }
 
+/// Adds a text without its zero bytes: PostgreSQL's text holds none, whatever an upstream puts into
+/// its ids, and both databases are to hold the same.
+fn push_without_zeros(to: &mut String, text: &str) {
+    if text.as_bytes().contains(&0) {
+        text.split('\0').for_each(|piece| to.push_str(piece));
+    } else {
+        to.push_str(text);
+    }
+}
+
 fn push_json(json: &mut Vec<u8>, row: &[Cell<'_>]) {
     json.push(if json.is_empty() { b'[' } else { b',' });
     for (i, cell) in row.iter().enumerate() {
@@ -364,7 +364,7 @@ mod tests {
     use super::*;
 
     static SQL: BatchSql = BatchSql::new(
-        &[("a", Kind::Int), ("b", Kind::Text), ("c", Kind::Bool)],
+        &[("a", Kind::OptInt), ("b", Kind::OptText), ("c", Kind::Bool)],
         "SELECT {columns} FROM {rows} v",
     );
 

@@ -8,7 +8,7 @@ use rusqlite::types::Null;
 use sea_orm::DbBackend;
 
 use super::script::Column;
-use super::{BatchSql, Cell, NULL_INT, Rows, Sink, Table};
+use super::{BatchSql, Cell, NULL_INT, Rows, Sink, Table, push_without_zeros};
 use crate::error::StoreError;
 
 /// Values of rows, one row after the other.
@@ -43,10 +43,7 @@ impl Cells {
 
     fn keep(&mut self, text: &str) -> Kept {
         let begins = self.texts.len();
-        // As on PostgreSQL, whose text holds no zero byte.
-        for piece in text.split('\0') {
-            self.texts.push_str(piece);
-        }
+        push_without_zeros(&mut self.texts, text);
         Kept::Text(begins, self.texts.len())
     }
 }
@@ -94,7 +91,7 @@ impl BatchSql {
 /// [`StoreError::Embedded`]: what was written before it stays until the transaction is rolled back.
 pub(crate) fn write(connection: &Connection, parts: &[Rows]) -> Result<(), StoreError> {
     for part in parts.iter().filter(|part| part.count > 0) {
-        let Sink::Cells(cells) = &part.sink else {
+        let Sink::Cells(cells) = part.sink()? else {
             return Err(part.sql.misplaced());
         };
         let mut statement = connection.prepare_cached(part.sql.text_for_one_row())?;
@@ -216,10 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn rows_in_another_form_are_refused() {
-        let mut put = PUT.rows(Form::Json);
-        put.push([1.into(), Cell::Null, true.into()]);
-        assert!(write(&guests(), &[put]).is_err());
+    fn rows_that_do_not_fit_are_refused() {
+        for (form, card) in [(Form::Json, "a".into()), (Form::OneByOne, Cell::Null)] {
+            let mut put = PUT.rows(form);
+            put.push([1.into(), card, true.into()]);
+            assert!(write(&guests(), &[put]).is_err());
+        }
         let mut find = FIND.rows(Form::OneByOne);
         find.push([1.into()]);
         assert!(read(&guests(), [find]).is_err());

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
+use sea_orm::sqlx::error::BoxDynError;
+use sea_orm::sqlx::postgres::PgArguments;
+use sea_orm::sqlx::{self, AssertSqlSafe, PgPool};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, RuntimeErr, Statement};
 
-use super::{BatchSql, Kind, NULL_INT, Rows};
+use super::{BatchSql, Kind, NULL_INT, Rows, Sink};
 use crate::db::answered;
 use crate::error::StoreError;
 
@@ -55,9 +58,9 @@ fn reading(parts: &[(&BatchSql, String)], is_postgres: bool) -> String {
                 .yields
                 .iter()
                 .map(|(name, kind)| match (kind, is_postgres) {
-                    (Kind::Text, false) => format!("json_group_array({name})"),
+                    (Kind::Text | Kind::OptText, false) => format!("json_group_array({name})"),
                     (_, false) => format!("json_group_array(COALESCE({name}, {NULL_INT}))"),
-                    (Kind::Text, true) => format!("array_agg({name})"),
+                    (Kind::Text | Kind::OptText, true) => format!("array_agg({name})"),
                     (_, true) => format!("array_agg(COALESCE({name}, '{NULL_INT}'::bigint))"),
                 });
             let columns: Vec<String> = columns.collect();
@@ -116,6 +119,30 @@ pub(crate) async fn write<C: ConnectionTrait>(db: &C, parts: Vec<Rows>) -> Resul
     Ok(())
 }
 
+/// Runs the statements as one that is a transaction by itself, on PostgreSQL: one way there and back
+/// instead of three, and no value is copied on its way to the driver.
+pub(crate) async fn write_alone(pool: &PgPool, parts: Vec<Rows>) -> Result<(), StoreError> {
+    let parts: Vec<Rows> = parts.into_iter().filter(|p| p.count > 0).collect();
+    if parts.is_empty() {
+        return Ok(());
+    }
+    let text = text(Use::Write, DbBackend::Postgres, &parts);
+    let mut arguments = PgArguments::default();
+    for part in &parts {
+        let Sink::Arrays(arrays) = part.sink()? else {
+            return Err(part.sql.misplaced());
+        };
+        for array in arrays {
+            let unfit = |e: BoxDynError| StoreError::Start(e.to_string());
+            array.bind(&mut arguments).map_err(unfit)?;
+        }
+    }
+    let run = sqlx::query_with(AssertSqlSafe(text), arguments).execute(pool);
+    let failed = |e: sqlx::Error| DbErr::Exec(RuntimeErr::SqlxError(Arc::new(e)));
+    answered(DbBackend::Postgres, async { run.await.map_err(failed) }).await?;
+    Ok(())
+}
+
 /// Runs the queries, those without rows left out. One table each, in order.
 pub(crate) async fn read<const N: usize, C: ConnectionTrait>(
     db: &C,
@@ -158,8 +185,8 @@ impl Table {
     /// One without rows.
     pub(super) fn empty(yields: super::Shape) -> Self {
         let columns = yields.iter().map(|(_, kind)| match kind {
-            Kind::Text => Column::Text(Vec::new()),
-            Kind::Int | Kind::Bool => Column::Int(Vec::new()),
+            Kind::Text | Kind::OptText => Column::Text(Vec::new()),
+            Kind::Int | Kind::OptInt | Kind::Bool => Column::Int(Vec::new()),
         });
         Self(columns.collect())
     }

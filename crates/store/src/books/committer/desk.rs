@@ -9,7 +9,7 @@ use std::time::Duration;
 use billing_core::call::Settlement;
 use billing_core::id::AccountId;
 use billing_core::port::clock::Clock;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbBackend};
 use time::OffsetDateTime;
 
 use super::Counted;
@@ -21,7 +21,7 @@ use crate::db;
 use crate::embedded::Embedded;
 use crate::error::StoreError;
 use crate::open::TxnIds;
-use crate::rows::{Form, one_by_one};
+use crate::rows::{self, Form, one_by_one};
 use crate::writer::Writer;
 
 /// How often a batch is tried while the database fails.
@@ -93,14 +93,21 @@ impl Desk {
         let calls: Vec<&Settlement> = ops.iter().filter_map(Op::settlement).collect();
         let is_plain =
             calls.len() == ops.len() && record == Record::Unseen && !settle::has_old(&calls, now);
+        let backend = self.writer.get_database_backend();
         let embedded = self.embedded.as_ref().filter(|_| is_plain);
         let form = match embedded {
             Some(_) => Form::OneByOne,
-            None => self.writer.get_database_backend().into(),
+            None => backend.into(),
         };
         let batch = Batch::new(&calls, record, &self.shelf, &self.ids, now, form)?;
         let (answers, mut left) = if let Some(embedded) = embedded {
             let done = self.write_one_by_one(embedded, batch, calls.len()).await?;
+            let answers = done.answers.into_iter().map(Answer::Settled);
+            (answers.collect(), done.left)
+        } else if is_plain && batch.is_ready() && backend == DbBackend::Postgres {
+            let (rows, done) = batch.into_rows();
+            let pool = self.writer.connection().get_postgres_connection_pool();
+            rows::write_alone(pool, rows).await?;
             let answers = done.answers.into_iter().map(Answer::Settled);
             (answers.collect(), done.left)
         } else {

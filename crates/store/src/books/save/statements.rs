@@ -1,7 +1,7 @@
 //! The statements of a batch.
 
 use crate::rows::BatchSql;
-use crate::rows::Kind::{Int, Text};
+use crate::rows::Kind::{Int, OptInt, OptText, Text};
 
 pub(in crate::books) static ATTEMPTS: BatchSql = BatchSql::new(
     &[
@@ -9,7 +9,7 @@ pub(in crate::books) static ATTEMPTS: BatchSql = BatchSql::new(
         ("call_id", Int),
         ("seq", Int),
         ("channel", Text),
-        ("status", Int),
+        ("status", OptInt),
         ("outcome", Text),
         ("latency_ms", Int),
     ],
@@ -137,8 +137,8 @@ pub(in crate::books) static TXNS: BatchSql = BatchSql::new(
         ("account_id", Int),
         ("id", Int),
         ("kind", Text),
-        ("idem_key", Text),
-        ("fingerprint", Text),
+        ("idem_key", OptText),
+        ("fingerprint", OptText),
         ("booked_at", Int),
         ("balance_after", Int),
         ("note", Text),
@@ -155,7 +155,7 @@ pub(in crate::books) static CHARGES: BatchSql = BatchSql::new(
         ("balance_after", Int),
         ("code", Text),
         ("amount", Int),
-        ("lot_id", Int),
+        ("lot_id", OptInt),
     ],
     "INSERT{fail} INTO ledger_txn ({columns}, kind, note) SELECT {columns}, 'settlement', '' \
      FROM {rows} v",
@@ -168,7 +168,7 @@ pub(in crate::books) static ENTRIES: BatchSql = BatchSql::new(
         ("leg", Int),
         ("code", Text),
         ("amount", Int),
-        ("lot_id", Int),
+        ("lot_id", OptInt),
     ],
     "INSERT{fail} INTO ledger_entry ({columns}) SELECT {columns} FROM {rows} v",
 );
