@@ -8,10 +8,11 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-/// Most strings are names, and their ends are nearer than it is worth to search for.
-const NEAR: usize = 24;
-/// Brackets inside brackets that are followed.
-const MOST_DEPTH: usize = 128;
+/// Most strings are names, and their ends are nearer than it is worth to search for: so many words
+/// of eight bytes are looked at one by one.
+const NEAR: usize = 4;
+/// Brackets inside brackets that are followed: a bit for each.
+const MOST_DEPTH: u32 = u128::BITS;
 
 /// Gives name and text of every member to `take`; `None` unless this is one object and whole.
 pub(super) fn members<'a>(
@@ -24,11 +25,11 @@ pub(super) fn members<'a>(
         return nothing_follows(bytes, end);
     }
     loop {
-        let name = blank(bytes, at);
-        let name_end = string_end(bytes, expect(bytes, name, b'"')?)?;
-        let start = blank(bytes, expect(bytes, name_end, b':')?);
+        let inside = expect(bytes, at, b'"')?;
+        let (name, behind) = name(json, inside)?;
+        let start = blank(bytes, expect(bytes, behind, b':')?);
         let end = value_end(bytes, start)?;
-        take(&plain(json.get(name..name_end)?)?, json.get(start..end)?)?;
+        take(&name, json.get(start..end)?)?;
         match expect(bytes, end, b',') {
             Some(next) => at = next,
             None => return nothing_follows(bytes, expect(bytes, end, b'}')?),
@@ -36,22 +37,24 @@ pub(super) fn members<'a>(
     }
 }
 
-/// A name without its quotes and escapes.
-fn plain(quoted: &str) -> Option<Cow<'_, str>> {
-    let inside = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    if inside.contains('\\') {
-        return serde_json::from_str(quoted).ok().map(Cow::Owned);
+/// The name whose inside begins here, without its quotes and escapes, and the place behind it.
+fn name(json: &str, inside: usize) -> Option<(Cow<'_, str>, usize)> {
+    let bytes = json.as_bytes();
+    let end = inside + quote_or_backslash(bytes.get(inside..)?)?;
+    if bytes.get(end) == Some(&b'"') {
+        return Some((Cow::Borrowed(json.get(inside..end)?), end + 1));
     }
-    Some(Cow::Borrowed(inside))
+    let behind = string_end(bytes, end)?;
+    let quoted = json.get(inside.checked_sub(1)?..behind)?;
+    Some((Cow::Owned(serde_json::from_str(quoted).ok()?), behind))
 }
 
 /// The place behind blanks.
-fn blank(bytes: &[u8], at: usize) -> usize {
-    let rest = bytes.get(at..).unwrap_or_default();
-    let blanks = rest
-        .iter()
-        .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-    at + blanks.count()
+fn blank(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
 }
 
 /// The place behind this byte, which may have blanks before it.
@@ -66,18 +69,37 @@ fn nothing_follows(bytes: &[u8], at: usize) -> Option<()> {
 
 /// The place behind a string whose inside begins here.
 fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
     loop {
-        let rest = bytes.get(at..)?;
-        let found = match rest.iter().take(NEAR).position(ends) {
-            Some(near) => at + near,
-            None => at + NEAR + memchr2(b'"', b'\\', rest.get(NEAR..)?)?,
-        };
+        let found = at + quote_or_backslash(bytes.get(at..)?)?;
         if bytes.get(found) == Some(&b'"') {
             return Some(found + 1);
         }
         at = found + 2;
     }
+}
+
+/// Where the first quote or backslash is.
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    let (words, _) = bytes.as_chunks::<8>();
+    for (place, word) in words.iter().take(NEAR).enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = zeros(word ^ u64::from_le_bytes([b'"'; 8]))
+            | zeros(word ^ u64::from_le_bytes([b'\\'; 8]));
+        if found != 0 {
+            let within = usize::try_from(found.trailing_zeros() / 8).unwrap_or(0);
+            return Some(place * 8 + within);
+        }
+    }
+    let passed = words.len().min(NEAR) * 8;
+    let far = memchr2(b'"', b'\\', bytes.get(passed..)?)?;
+    Some(passed + far)
+}
+
+/// The highest bit of each byte that is zero, right for the first one at least: what follows a zero
+/// may be taken for one.
+const fn zeros(word: u64) -> u64 {
+    let (ones, highest) = (u64::from_le_bytes([0x01; 8]), u64::from_le_bytes([0x80; 8]));
+    word.wrapping_sub(ones) & !word & highest
 }
 
 fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
@@ -102,34 +124,32 @@ fn word_end(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// The place behind the bracket that closes the one that stands here.
 fn brackets_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    let mut open = [0; MOST_DEPTH];
-    let mut depth = 0;
+    // Of each that is open whether it is a brace; the innermost is the lowest bit.
+    let (mut braces, mut depth) = (0_u128, 0);
     loop {
-        match bytes.get(at)? {
-            b'"' => {
-                at = string_end(bytes, at + 1)?;
-                continue;
-            }
-            b'{' => {
-                *open.get_mut(depth)? = b'}';
-                depth += 1;
-            }
-            b'[' => {
-                *open.get_mut(depth)? = b']';
-                depth += 1;
-            }
-            closing @ (b'}' | b']') => {
-                depth -= 1;
-                if open.get(depth) != Some(closing) {
+        let byte = *bytes.get(at)?;
+        at += 1;
+        match byte {
+            b'"' => at = string_end(bytes, at)?,
+            b'{' | b'[' => {
+                if depth == MOST_DEPTH {
                     return None;
                 }
+                braces = braces << 1 | u128::from(byte == b'{');
+                depth += 1;
+            }
+            b'}' | b']' => {
+                if (braces & 1 == 1) != (byte == b'}') {
+                    return None;
+                }
+                braces >>= 1;
+                depth -= 1;
                 if depth == 0 {
-                    return Some(at + 1);
+                    return Some(at);
                 }
             }
             _ => {}
         }
-        at += 1;
     }
 }
 

@@ -67,7 +67,12 @@ impl<'a> Outer<'a> {
 
 /// A text, or nothing where it is not one.
 pub(super) fn text(json: Option<&str>) -> Option<String> {
-    serde_json::from_str(json?).ok()
+    let json = json?;
+    if json.contains('\\') {
+        return serde_json::from_str(json).ok();
+    }
+    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    Some(inside.to_owned())
 }
 
 #[derive(Deserialize)]

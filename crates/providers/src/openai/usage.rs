@@ -7,8 +7,8 @@
 use billing_core::meter::{Meter, Usage};
 use gateway_core::endpoint::Endpoint;
 use gateway_core::metering::Reported;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+
+use super::object::members;
 
 /// The counts of one or more usage objects, before they are taken apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,58 +29,83 @@ pub(crate) struct Counts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-type Raw<'a> = Option<&'a RawValue>;
+/// The text of a count, if it is there.
+type Raw<'a> = Option<&'a str>;
 
-#[derive(Deserialize, Default)]
-struct WireUsage<'a> {
-    #[serde(borrow, default)]
-    prompt_tokens: Raw<'a>,
-    #[serde(borrow, default)]
-    completion_tokens: Raw<'a>,
-    #[serde(borrow, default)]
-    total_tokens: Raw<'a>,
-    #[serde(borrow, default)]
-    prompt_tokens_details: Option<PromptDetails<'a>>,
-    #[serde(borrow, default)]
-    completion_tokens_details: Option<CompletionDetails<'a>>,
+/// The members of a usage, as their texts.
+#[derive(Default)]
+struct Wire<'a> {
+    prompt: Raw<'a>,
+    completion: Raw<'a>,
+    total: Raw<'a>,
+    prompt_details: Raw<'a>,
+    completion_details: Raw<'a>,
     /// DeepSeek.
-    #[serde(borrow, default)]
-    prompt_cache_hit_tokens: Raw<'a>,
-    #[serde(borrow, default)]
-    prompt_cache_miss_tokens: Raw<'a>,
+    hit: Raw<'a>,
+    miss: Raw<'a>,
 }
 
-#[derive(Deserialize, Default)]
-#[expect(clippy::struct_field_names, reason = "the wire's names")]
-struct PromptDetails<'a> {
-    #[serde(borrow, default)]
-    cached_tokens: Raw<'a>,
-    #[serde(borrow, default)]
-    cache_write_tokens: Raw<'a>,
-    #[serde(borrow, default)]
-    audio_tokens: Raw<'a>,
-    #[serde(borrow, default)]
-    image_tokens: Raw<'a>,
+impl<'a> Wire<'a> {
+    fn read(text: &'a str) -> Result<Self, Malformed> {
+        let mut wire = Self::default();
+        let read = members(text, |name, value| {
+            let place = match name {
+                "prompt_tokens" => &mut wire.prompt,
+                "completion_tokens" => &mut wire.completion,
+                "total_tokens" => &mut wire.total,
+                "prompt_tokens_details" => &mut wire.prompt_details,
+                "completion_tokens_details" => &mut wire.completion_details,
+                "prompt_cache_hit_tokens" => &mut wire.hit,
+                "prompt_cache_miss_tokens" => &mut wire.miss,
+                _ => return Some(()),
+            };
+            // Which of two is meant nobody knows.
+            place.replace(value).is_none().then_some(())
+        });
+        read.map(|()| wire).ok_or(Malformed)
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[expect(clippy::struct_field_names, reason = "the wire's names")]
-struct CompletionDetails<'a> {
-    #[serde(borrow, default)]
-    reasoning_tokens: Raw<'a>,
-    #[serde(borrow, default)]
-    audio_tokens: Raw<'a>,
-    #[serde(borrow, default)]
-    image_tokens: Raw<'a>,
+/// What the details of a prompt or of a completion name, as texts.
+#[derive(Default)]
+struct Details<'a> {
+    cached: Raw<'a>,
+    cache_write: Raw<'a>,
+    audio: Raw<'a>,
+    image: Raw<'a>,
+    reasoning: Raw<'a>,
+}
+
+impl<'a> Details<'a> {
+    fn read(text: Raw<'a>) -> Result<Self, Malformed> {
+        let mut details = Self::default();
+        let Some(text) = text.filter(|text| *text != "null") else {
+            return Ok(details);
+        };
+        let read = members(text, |name, value| {
+            let place = match name {
+                "cached_tokens" => &mut details.cached,
+                "cache_write_tokens" => &mut details.cache_write,
+                "audio_tokens" => &mut details.audio,
+                "image_tokens" => &mut details.image,
+                "reasoning_tokens" => &mut details.reasoning,
+                _ => return Some(()),
+            };
+            place.replace(value).is_none().then_some(())
+        });
+        read.map(|()| details).ok_or(Malformed)
+    }
 }
 
 /// A count, nothing, or something that is no count: it never wraps and never rounds.
 fn count(raw: Raw<'_>) -> Result<Option<u64>, Malformed> {
-    match raw.map(RawValue::get) {
+    let is_count = |text: &str| {
+        let has_zero_before = text.len() > 1 && text.starts_with('0');
+        text.bytes().all(|b| b.is_ascii_digit()) && !has_zero_before
+    };
+    match raw {
         None | Some("null") => Ok(None),
-        Some(text) if text.bytes().all(|b| b.is_ascii_digit()) => {
-            text.parse().map(Some).map_err(|_| Malformed)
-        }
+        Some(text) if is_count(text) => text.parse().map(Some).map_err(|_| Malformed),
         Some(_) => Err(Malformed),
     }
 }
@@ -104,29 +129,24 @@ fn sum(a: Option<u64>, b: Option<u64>) -> Result<Option<u64>, Malformed> {
 impl Counts {
     /// Reads one usage object.
     pub(crate) fn read(text: &str) -> Result<Self, Malformed> {
-        // A struct would be read from an array as well.
-        let object = text.strip_prefix('{').map(|_| text).ok_or(Malformed)?;
-        let wire: WireUsage<'_> = serde_json::from_str(object).map_err(|_| Malformed)?;
-        let prompt = wire.prompt_tokens_details.unwrap_or_default();
-        let completion = wire.completion_tokens_details.unwrap_or_default();
-        let (hit, miss) = (
-            count(wire.prompt_cache_hit_tokens)?,
-            count(wire.prompt_cache_miss_tokens)?,
-        );
+        let wire = Wire::read(text)?;
+        let prompt = Details::read(wire.prompt_details)?;
+        let completion = Details::read(wire.completion_details)?;
+        let (hit, miss) = (count(wire.hit)?, count(wire.miss)?);
         Ok(Self {
-            prompt: match count(wire.prompt_tokens)? {
+            prompt: match count(wire.prompt)? {
                 Some(tokens) => Some(tokens),
                 None => sum(hit, miss)?,
             },
-            completion: count(wire.completion_tokens)?,
-            total: count(wire.total_tokens)?,
-            cached: part(prompt.cached_tokens)?.max(hit.unwrap_or(0)),
-            cache_write: part(prompt.cache_write_tokens)?,
-            audio_in: part(prompt.audio_tokens)?,
-            image_in: part(prompt.image_tokens)?,
-            reasoning: part(completion.reasoning_tokens)?,
-            audio_out: part(completion.audio_tokens)?,
-            image_out: part(completion.image_tokens)?,
+            completion: count(wire.completion)?,
+            total: count(wire.total)?,
+            cached: part(prompt.cached)?.max(hit.unwrap_or(0)),
+            cache_write: part(prompt.cache_write)?,
+            audio_in: part(prompt.audio)?,
+            image_in: part(prompt.image)?,
+            reasoning: part(completion.reasoning)?,
+            audio_out: part(completion.audio)?,
+            image_out: part(completion.image)?,
         })
     }
 
