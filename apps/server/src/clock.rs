@@ -18,8 +18,9 @@ impl Clock for SystemClock {
             reason = "this is the clock that all others take"
         )]
         let now = OffsetDateTime::now_utc();
-        let finer = i64::from(now.nanosecond() % 1_000);
-        now.saturating_sub(time::Duration::nanoseconds(finer))
+        let nanosecond = now.nanosecond();
+        now.replace_nanosecond(nanosecond - nanosecond % 1_000)
+            .unwrap_or(now)
     }
 }
 

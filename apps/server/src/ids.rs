@@ -39,5 +39,5 @@ impl Ids {
 }
 
 fn unix_ms(at: OffsetDateTime) -> i64 {
-    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX >> 24)
+    at.unix_timestamp() * 1_000 + i64::from(at.millisecond())
 }

@@ -41,27 +41,53 @@ pub struct Charge {
 /// [`RatingError::NoRate`] for a meter that neither itself nor through a parent has a price: what
 /// is not priced is refused, never free. [`RatingError::Money`] when the amount does not fit.
 pub fn rate(usage: &Usage, price: &PriceVersion, tier: ServiceTier) -> Result<Charge, RatingError> {
-    let prompt = usage.prompt_tokens();
     let mut lines = Vec::with_capacity(4);
-    for (meter, quantity) in usage.iter().filter(|(m, _)| *m != Meter::Request) {
-        let applied = price
-            .rate_for(meter, tier, prompt)
-            .ok_or(RatingError::NoRate { meter })?;
-        lines.push(line(meter, quantity, applied.rate, applied.inherited)?);
-    }
-    if let Some(applied) = price.rate_for(Meter::Request, tier, prompt) {
-        let requests = usage.get(Meter::Request).max(1);
-        lines.push(line(Meter::Request, requests, applied.rate, false)?);
-    }
-    let exact = lines
-        .iter()
-        .try_fold(Exact::ZERO, |sum, l| sum.plus(l.amount))?;
+    let exact = each_line(usage, price, tier, |line| lines.push(line))?;
     Ok(Charge {
         lines,
         exact,
         amount: exact.settle()?,
         currency: price.currency(),
     })
+}
+
+/// What [`rate`] says that a usage costs, without the lines that derive it.
+///
+/// # Errors
+/// Those of [`rate`].
+pub fn amount(
+    usage: &Usage,
+    price: &PriceVersion,
+    tier: ServiceTier,
+) -> Result<Nanos, RatingError> {
+    Ok(each_line(usage, price, tier, |_| ())?.settle()?)
+}
+
+/// Gives each line of a receipt to `take`; answers with their sum.
+fn each_line(
+    usage: &Usage,
+    price: &PriceVersion,
+    tier: ServiceTier,
+    mut take: impl FnMut(ChargeLine),
+) -> Result<Exact, RatingError> {
+    let prompt = usage.prompt_tokens();
+    let mut sum = Exact::ZERO;
+    let mut add = |line: ChargeLine| {
+        sum = sum.plus(line.amount)?;
+        take(line);
+        Ok::<_, RatingError>(())
+    };
+    for (meter, quantity) in usage.iter().filter(|(m, _)| *m != Meter::Request) {
+        let applied = price
+            .rate_for(meter, tier, prompt)
+            .ok_or(RatingError::NoRate { meter })?;
+        add(line(meter, quantity, applied.rate, applied.inherited)?)?;
+    }
+    if let Some(applied) = price.rate_for(Meter::Request, tier, prompt) {
+        let requests = usage.get(Meter::Request).max(1);
+        add(line(Meter::Request, requests, applied.rate, false)?)?;
+    }
+    Ok(sum)
 }
 
 fn line(

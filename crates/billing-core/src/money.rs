@@ -385,19 +385,30 @@ impl fmt::Display for Exact {
 
 /// `value` × 10^-`places` as plain decimal text with at least `least` places.
 pub(crate) fn decimal_text(value: i128, places: u32, least: usize) -> String {
-    let sign = if value < 0 { "-" } else { "" };
     let width = usize::try_from(places).unwrap_or(0);
-    let least_digits = width.saturating_add(1);
     let digits = match u64::try_from(value.unsigned_abs()) {
         // Dividing 64 bits is several times as fast, and nearly every amount fits.
-        Ok(value) => format!("{value:0>least_digits$}"),
-        Err(_) => format!("{:0>least_digits$}", value.unsigned_abs()),
+        Ok(value) => value.to_string(),
+        Err(_) => value.unsigned_abs().to_string(),
     };
     let (whole, fraction) = digits.split_at(digits.len().saturating_sub(width));
-    let kept = fraction.trim_end_matches('0').len().max(least).min(width);
-    let fraction = fraction.get(..kept).unwrap_or("");
-    let dot = if fraction.is_empty() { "" } else { "." };
-    format!("{sign}{whole}{dot}{fraction}")
+    let before = width.saturating_sub(fraction.len());
+    // Zeros at the end of the fraction say nothing.
+    let last = fraction.bytes().rposition(|digit| digit != b'0');
+    let said = last.map_or(0, |last| before.saturating_add(last).saturating_add(1));
+    let kept = said.max(least).min(width);
+    let mut text = String::with_capacity(digits.len().saturating_add(width).saturating_add(3));
+    if value < 0 {
+        text.push('-');
+    }
+    text.push_str(if whole.is_empty() { "0" } else { whole });
+    if kept > 0 {
+        text.push('.');
+        text.extend(std::iter::repeat_n('0', before.min(kept)));
+        let fraction = fraction.get(..kept.saturating_sub(before));
+        text.push_str(fraction.unwrap_or_default());
+    }
+    text
 }
 
 #[cfg(test)]
@@ -418,6 +429,23 @@ mod tests {
             assert_eq!(Exact::new(steps).settle(), Ok(Nanos::new(nanos)), "{steps}");
         }
         assert_eq!(Exact::new(1).ceiling(), Ok(Nanos::new(1)));
+    }
+
+    #[test]
+    fn text_has_the_digits_that_are_needed_and_no_others() {
+        for (value, places, least, text) in [
+            (0, 9, 2, "0.00"),
+            (5, 9, 2, "0.000000005"),
+            (-50_000_000, 9, 2, "-0.05"),
+            (1_000_000_000, 9, 2, "1.00"),
+            (-12_345_678_901, 9, 2, "-12.345678901"),
+            (120, 2, 0, "1.2"),
+            (100, 2, 0, "1"),
+            (7, 0, 0, "7"),
+            (i128::MIN, 3, 2, "-170141183460469231731687303715884105.728"),
+        ] {
+            assert_eq!(decimal_text(value, places, least), text);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::budget::{Amount, BudgetScope, BudgetUnit};
 use crate::call::{Basis, Settlement};
-use crate::charge::rate;
+use crate::charge::amount;
 use crate::id::{AccountId, CallId, LedgerTxnId, LotId, NodeId};
 use crate::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
 use crate::money::{MoneyError, Nanos};
@@ -276,9 +276,9 @@ fn rated(settlement: &Settlement) -> Rated {
         };
     };
     let believed = !settlement.bounds.are_passed_by(usage);
-    match rate(usage, &settlement.price, settlement.tier) {
+    match amount(usage, &settlement.price, settlement.tier) {
         Ok(charge) if believed => Rated {
-            due: Amount::of(charge.amount),
+            due: Amount::of(charge),
             quarantined: false,
         },
         Ok(_) | Err(_) => Rated {
