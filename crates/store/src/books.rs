@@ -1,5 +1,7 @@
 //! The books: settlements, leases, credit and their proof.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use billing_core::call::Settlement;
 use billing_core::id::{AccountId, NodeId};
@@ -50,7 +52,7 @@ impl Books for Store {
         Ok(lease::recalls(&self.db.reader, node, self.clock.now()).await?)
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Settled, BooksError> {
+    async fn settle(&self, settlement: Arc<Settlement>) -> Result<Settled, BooksError> {
         self.committer.settle(settlement).await
     }
 

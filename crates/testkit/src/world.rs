@@ -265,7 +265,7 @@ impl World {
 
     /// Settles a call.
     pub async fn settle(&self, call: Settlement) -> Settled {
-        self.books().settle(call).await.unwrap()
+        self.books().settle(Arc::new(call)).await.unwrap()
     }
 
     /// Takes from the wallet what a call holds, then settles it.

@@ -62,6 +62,12 @@ impl OpenCall {
             .held_by(self.caller.key.account, self.incoming.id)
     }
 
+    /// What it holds now of the wallet.
+    pub(crate) fn held_money(&self) -> Amount {
+        let (account, id) = (self.caller.key.account, self.incoming.id);
+        self.leases.held_of_wallet(account, id)
+    }
+
     /// The hold was ended by a settlement.
     pub(crate) fn is_over(&mut self) {
         self.over = true;
@@ -83,7 +89,17 @@ impl Gate {
         &self,
         caller: Arc<Caller>,
         incoming: Incoming,
-    ) -> Result<OpenCall, V1Error> {
+    ) -> Result<Box<OpenCall>, V1Error> {
+        let mut call = self.open(caller, incoming)?;
+        let key = call.incoming.idempotency_key.as_deref();
+        call.key_in_use = self.use_key(&call.caller, key).await?;
+        self.hold(&mut call).await?;
+        Ok(call)
+    }
+
+    /// A call that may be made, and holds nothing yet. On the heap from the beginning: it is large,
+    /// and handed on from one to the other.
+    fn open(&self, caller: Arc<Caller>, incoming: Incoming) -> Result<Box<OpenCall>, V1Error> {
         if self.closing.is_cancelled() {
             return Err(V1Error::Stopping);
         }
@@ -116,10 +132,7 @@ impl Gate {
             &bounds,
             default,
         );
-        let key_in_use = self
-            .use_key(&caller, incoming.idempotency_key.as_deref())
-            .await?;
-        let mut call = OpenCall {
+        Ok(Box::new(OpenCall {
             incoming,
             caller,
             price: Arc::clone(price),
@@ -127,12 +140,10 @@ impl Gate {
             bounds,
             ceiling,
             max_output: None,
-            key_in_use,
+            key_in_use: None,
             leases: Arc::clone(&self.leases),
             over: false,
-        };
-        self.hold(&mut call).await?;
-        Ok(call)
+        }))
     }
 
     /// Takes the caller's idempotency key into use, unless it is or was.

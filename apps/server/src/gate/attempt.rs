@@ -18,7 +18,6 @@ use crate::clock::millis_since;
 const FAULT_BYTES: usize = 64 * 1024;
 
 /// What an upstream answered, before any of it was passed on.
-#[expect(clippy::large_enum_variant, reason = "one for each call, moved once")]
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// A whole reply.
@@ -26,7 +25,7 @@ pub(crate) enum Answer {
         /// As it came.
         body: Bytes,
         /// As it was read.
-        reply: Reply,
+        reply: Box<Reply>,
     },
     /// A stream whose first output is there.
     Stream {
@@ -66,10 +65,6 @@ pub(crate) struct Unanswered {
     pub(crate) fault: Option<Fault>,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one for each attempt, moved once"
-)]
 enum One {
     Answered(Answer),
     Spoiled,
@@ -179,7 +174,8 @@ impl Gate {
                 };
                 match upstream.dialect.read_reply(endpoint, &body) {
                     Ok(read) if read.fault.is_none() => {
-                        One::Answered(Answer::Whole { body, reply: read })
+                        let reply = Box::new(read);
+                        One::Answered(Answer::Whole { body, reply })
                     }
                     Ok(_) | Err(_) => One::Spoiled,
                 }

@@ -48,7 +48,7 @@ impl Gate {
     pub(crate) async fn carry(
         self: Arc<Self>,
         upstreams: Arc<Upstreams>,
-        mut call: OpenCall,
+        mut call: Box<OpenCall>,
         client: Client,
     ) {
         let tried = self.try_channels(&upstreams, &call).await;
@@ -122,17 +122,13 @@ impl Gate {
         } else {
             Outcome::Completed
         };
-        let facts = facts(call, outcome, &reply.usage, true);
         let endpoint = call.incoming.endpoint;
         let metered = match reply.usage {
-            Reported::Given(_) => meter(&facts, Usage::default),
+            Reported::Given(_) => meter(&facts(call, outcome, &reply.usage, true), Usage::default),
             Reported::Missing | Reported::Malformed => {
-                Box::pin(Self::meter_aside(
-                    &facts,
-                    call,
-                    dialect.delivered(endpoint, &body),
-                ))
-                .await
+                let facts = Box::new(facts(call, outcome, &reply.usage, true));
+                let delivered = dialect.delivered(endpoint, &body);
+                Box::pin(Self::meter_aside(facts, call, delivered)).await
             }
         };
         let ending = Ending {
@@ -160,7 +156,7 @@ impl Gate {
 
     /// Counts tokens where it does not hold up other calls.
     pub(super) async fn meter_aside(
-        facts: &Facts,
+        facts: Box<Facts>,
         call: &OpenCall,
         delivered: Delivered,
     ) -> Metered {
@@ -172,7 +168,7 @@ impl Gate {
             Ok(metered) => metered,
             Err(error) => {
                 tracing::error!(call = %call.incoming.id, %error, "tokens were only roughly counted");
-                meter(facts, || rough)
+                meter(&facts, || rough)
             }
         }
     }
@@ -206,6 +202,6 @@ pub(super) fn facts(
 struct Whole {
     dialect: &'static dyn Dialect,
     body: Bytes,
-    reply: Reply,
+    reply: Box<Reply>,
     client: Client,
 }

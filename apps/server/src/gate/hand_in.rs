@@ -29,31 +29,41 @@ impl Replay {
     /// A call whose hold covers it costs what it costs, whoever says so. One that outgrew its hold
     /// may be charged more than the hold by books that answer; where they do not even get to hear
     /// of it, the hold is all that is charged. Once they were asked, only they know.
-    pub(crate) async fn hand_in(
-        &self,
+    pub(crate) fn hand_in<'a>(
+        &'a self,
         mut settlement: Settlement,
-        leases: &Arc<Leases>,
-    ) -> Result<Paid, BooksError> {
+        leases: &'a Arc<Leases>,
+    ) -> impl Future<Output = Result<Paid, BooksError>> + use<'a> {
         let promise = promised(&settlement);
-        let mut pause = SHORTEST_PAUSE;
-        let mut ask_books = !self.are_books_away();
+        let ask_books = !self.are_books_away();
         if promise.overrun.is_zero() || !ask_books {
             settlement.promised = Some(Amount::of(promise.charge));
         }
+        // Once for all who look at it: it is large, and waits for the books with the call.
+        self.until_durable(Arc::new(settlement), promise.charge, ask_books, leases)
+    }
+
+    /// Asks the books, unless they are known to be away, and the spool, until one of them has it.
+    async fn until_durable(
+        &self,
+        settlement: Arc<Settlement>,
+        charge: Nanos,
+        mut ask_books: bool,
+        leases: &Arc<Leases>,
+    ) -> Result<Paid, BooksError> {
+        let mut pause = SHORTEST_PAUSE;
         loop {
             if ask_books && let Some(answer) = self.ask_books(&settlement, leases).await {
                 return answer;
             }
             if settlement.promised.is_some() {
-                match self.keep(&settlement).await {
+                match Box::pin(self.keep(&settlement)).await {
                     // What was promised stays held until the books have taken it: its lease covers
                     // it until then.
                     Ok(()) => {
                         let (account, call) = (settlement.account, settlement.call);
-                        leases.promised(account, call, promise.charge);
-                        return Ok(Paid {
-                            charge: promise.charge,
-                        });
+                        leases.promised(account, call, charge);
+                        return Ok(Paid { charge });
                     }
                     Err(error) => {
                         tracing::warn!(call = %settlement.call, %error, "a settlement waits");
@@ -70,11 +80,11 @@ impl Replay {
     /// What the books say to a settlement; `None` where they say nothing in time.
     async fn ask_books(
         &self,
-        settlement: &Settlement,
+        settlement: &Arc<Settlement>,
         leases: &Arc<Leases>,
     ) -> Option<Result<Paid, BooksError>> {
         let call = settlement.call;
-        let asked = self.books().settle(settlement.clone());
+        let asked = self.books().settle(Arc::clone(settlement));
         let Ok(answer) = tokio::time::timeout(self.patience(), asked).await else {
             tracing::warn!(%call, "the books do not answer in time");
             return None;
@@ -93,7 +103,7 @@ impl Replay {
             }
             Err(error) => {
                 tracing::error!(%call, %error, "a call cannot be charged; it is set apart");
-                if let Err(error) = self.set_apart(settlement, &error).await {
+                if let Err(error) = Box::pin(self.set_apart(settlement, &error)).await {
                     tracing::error!(%call, %error, "it could not be set apart");
                 }
                 Err(error)

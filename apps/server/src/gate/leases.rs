@@ -124,6 +124,15 @@ impl Leases {
         (node, parts.to_vec())
     }
 
+    /// What a call holds of its account's wallet.
+    pub(crate) fn held_of_wallet(&self, account: AccountId, call: CallId) -> Amount {
+        let shard = self.lock(account);
+        let held = shard.book.held_by(account, call);
+        let mut parts = held.iter().flat_map(|held| held.parts);
+        let wallet = parts.find(|(scope, _)| *scope == BudgetScope::Wallet);
+        wallet.map_or(Amount::ZERO, |(_, amount)| *amount)
+    }
+
     /// Whether no call holds what this node has, or had, on lease under an id.
     pub(crate) fn owe_nothing_under(&self, node: NodeId) -> bool {
         let mut shards = self.shards.iter();

@@ -230,7 +230,7 @@ impl Replay {
         };
         let settling = calls
             .iter()
-            .map(|(_, call)| self.books.settle(call.clone()));
+            .map(|(_, call)| self.books.settle(Arc::clone(call)));
         let answers = join_all(settling).await;
         let mut took = 0;
         let mut all = true;
@@ -289,7 +289,10 @@ impl Replay {
 
     /// The settlements of what waits, each with its price; what can never be read is set apart.
     /// `None` when the price book is away.
-    async fn readable(&self, waiting: Vec<Waiting>) -> Option<Vec<(SpoolPosition, Settlement)>> {
+    async fn readable(
+        &self,
+        waiting: Vec<Waiting>,
+    ) -> Option<Vec<(SpoolPosition, Arc<Settlement>)>> {
         let mut calls = Vec::with_capacity(waiting.len());
         let mut is_fresh = false;
         for entry in waiting {
@@ -317,7 +320,7 @@ impl Replay {
                 continue;
             };
             match record.into_settlement(price) {
-                Ok(settlement) => calls.push((position, settlement)),
+                Ok(settlement) => calls.push((position, Arc::new(settlement))),
                 Err(error) => {
                     self.park(position, call, &error.to_string()).await;
                 }

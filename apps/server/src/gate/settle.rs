@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use billing_core::budget::{Amount, BudgetScope};
+use billing_core::budget::Amount;
 use billing_core::call::{
     Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource as Source,
 };
-use billing_core::charge::rate;
+use billing_core::charge::amount;
 use billing_core::port::books::BooksError;
 use billing_core::price::ServiceTier;
 use gateway_core::metering::{Anomaly, Metered, Reported, UsageSource};
@@ -40,30 +40,15 @@ impl Gate {
         metered: &Metered,
         ending: Ending,
     ) -> Result<Paid, BooksError> {
-        let tier = ending.service_tier.as_deref().map(ServiceTier::of_provider);
-        let tier = tier.unwrap_or_default();
-        let basis = basis_of(metered);
-        self.cover(call, &basis, tier).await;
-        let (account, id) = (call.caller.key.account, call.incoming.id);
-        let (node, held) = call.held();
-        let settlement = Settlement {
-            call: id,
-            account,
-            key: call.caller.key.id,
-            node,
-            model: call.price.model().clone(),
-            price: call.price.clone(),
-            tier,
-            basis,
-            bounds: usage_bounds(call),
-            held,
-            promised: None,
-            facts: facts(call, metered, ending),
-        };
+        let missing = missing(call, metered, ending.tier());
+        if !missing.is_zero() {
+            Box::pin(self.extend_hold(call, missing)).await;
+        }
+        let settlement = settlement(call, metered, ending);
         // From here on nothing but its settlement ends the hold: what was delivered is not freed.
         call.is_over();
         if metered.is_void() {
-            self.leases.released(account, id);
+            self.leases.released(settlement.account, settlement.call);
         }
         metrics::add(METRICS.calls.of(metered.outcome), 1);
         metrics::add(&METRICS.settling, 1);
@@ -74,26 +59,8 @@ impl Gate {
         paid
     }
 
-    /// Extends the hold to what the call really cost, where it turned out dearer than its ceiling.
-    async fn cover(&self, call: &OpenCall, basis: &Basis, tier: ServiceTier) {
-        let Basis::Delivered { usage, .. } = basis else {
-            return;
-        };
-        if usage_bounds(call).are_passed_by(usage) {
-            return;
-        }
-        let Ok(charge) = rate(usage, &call.price, tier) else {
-            return;
-        };
-        let wallet = |(scope, amount): &(BudgetScope, Amount)| {
-            (*scope == BudgetScope::Wallet).then_some(*amount)
-        };
-        let (_, held) = call.held();
-        let held = held.iter().find_map(wallet).unwrap_or_default();
-        let missing = Amount::of(charge.amount).less(held);
-        if missing.is_zero() {
-            return;
-        }
+    /// Extends the hold of a call that cost so much more than its ceiling.
+    async fn extend_hold(&self, call: &OpenCall, missing: Amount) {
         let mut ask = self.ask(call, missing.money());
         ask.wait_until = self.leases.now();
         // The store may have to be asked, and its client waits already.
@@ -102,6 +69,47 @@ impl Gate {
             tracing::warn!(call = %call.incoming.id, missing = %missing,
                 "a call outgrew its hold; the house bears the rest");
         }
+    }
+}
+
+impl Ending {
+    /// The tier that the provider says it gave.
+    fn tier(&self) -> ServiceTier {
+        let named = self.service_tier.as_deref().map(ServiceTier::of_provider);
+        named.unwrap_or_default()
+    }
+}
+
+/// What the hold lacks of what the call really cost, where it turned out dearer than its ceiling.
+fn missing(call: &OpenCall, metered: &Metered, tier: ServiceTier) -> Amount {
+    let Basis::Delivered { usage, .. } = basis_of(metered) else {
+        return Amount::ZERO;
+    };
+    if usage_bounds(call).are_passed_by(&usage) {
+        return Amount::ZERO;
+    }
+    let Ok(charge) = amount(&usage, &call.price, tier) else {
+        return Amount::ZERO;
+    };
+    Amount::of(charge).less(call.held_money())
+}
+
+/// What is handed in.
+fn settlement(call: &OpenCall, metered: &Metered, ending: Ending) -> Settlement {
+    let (node, held) = call.held();
+    Settlement {
+        call: call.incoming.id,
+        account: call.caller.key.account,
+        key: call.caller.key.id,
+        node,
+        model: call.price.model().clone(),
+        price: call.price.clone(),
+        tier: ending.tier(),
+        basis: basis_of(metered),
+        bounds: usage_bounds(call),
+        held,
+        promised: None,
+        facts: facts(call, metered, ending),
     }
 }
 

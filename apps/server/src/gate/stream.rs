@@ -245,7 +245,12 @@ async fn meter_stream(call: &OpenCall, end: &StreamEnd, stop: Stop, sent: bool) 
     match end.usage {
         Reported::Given(_) => meter(&facts, Usage::default),
         Reported::Missing | Reported::Malformed => {
-            Gate::meter_aside(&facts, call, end.delivered.clone()).await
+            Box::pin(Gate::meter_aside(
+                Box::new(facts),
+                call,
+                end.delivered.clone(),
+            ))
+            .await
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error as ThisError;
@@ -38,7 +39,8 @@ pub trait Books: Send + Sync + Debug {
     /// [`BooksError::Unavailable`].
     async fn recalls(&self, node: NodeId) -> Result<Vec<Recall>, BooksError>;
 
-    /// Settles a call. Answers when its charge is durable, together with all that waited.
+    /// Settles a call. Answers when its charge is durable, together with all that waited. Who hands
+    /// it in keeps it too, so that it can be handed in again.
     ///
     /// The rule is [`crate::settlement::settle`]; a settlement whose lease is gone still posts. A
     /// call that is already on record answers with what it was charged, and changes nothing. Where
@@ -48,7 +50,7 @@ pub trait Books: Send + Sync + Debug {
     /// # Errors
     /// [`BooksError::NoSuchBudget`], [`BooksError::Unavailable`], [`BooksError::Inconsistent`],
     /// [`BooksError::NoLongerKept`].
-    async fn settle(&self, settlement: Settlement) -> Result<Settled, BooksError>;
+    async fn settle(&self, settlement: Arc<Settlement>) -> Result<Settled, BooksError>;
 
     /// Adds credit to a wallet, once for its key.
     ///

@@ -101,7 +101,7 @@ impl Pool {
         let pool = &self.0;
         loop {
             if let Some(shared) = pool.shared() {
-                match send_shared(shared, target, headers, body).await {
+                match Box::pin(send_shared(shared, target, headers, body)).await {
                     Ok(response) => return Ok(response.map(Received::Shared)),
                     Err(failed) if failed.unsent => continue,
                     Err(failed) => return Err(failed.error.into()),
@@ -109,10 +109,12 @@ impl Pool {
             }
             let (mut line, used) = match pool.take() {
                 Some(line) => (line, true),
-                None => match pool.dial().await? {
+                // On the heap: a call has a connection as a rule, and would else have room for the
+                // handshakes of one.
+                None => match Box::pin(pool.dial()).await? {
                     Fresh::Line(line) => (line, false),
                     Fresh::Shared(sender) => {
-                        let sent = send_shared(sender, target, headers, body).await;
+                        let sent = Box::pin(send_shared(sender, target, headers, body)).await;
                         let response = sent.map_err(|failed| failed.error)?;
                         return Ok(response.map(Received::Shared));
                     }

@@ -1,6 +1,7 @@
 //! Callers that settle one call after the other, as requests do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -68,7 +69,7 @@ impl Callers {
                         call.account = accounts[place];
                         call.call = CallId::new(first + turn);
                         let begun = Instant::now();
-                        store.settle(call).await.unwrap();
+                        store.settle(Arc::new(call)).await.unwrap();
                         waits.push(begun.elapsed());
                     }
                     waits

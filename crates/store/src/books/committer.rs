@@ -77,9 +77,8 @@ enum Message {
 }
 
 impl Committer {
-    pub(crate) async fn settle(&self, settlement: Settlement) -> Result<Settled, BooksError> {
-        self.ask(|reply| Op::Settle(Box::new(settlement), reply))
-            .await
+    pub(crate) async fn settle(&self, settlement: Arc<Settlement>) -> Result<Settled, BooksError> {
+        self.ask(|reply| Op::Settle(settlement, reply)).await
     }
 
     pub(crate) async fn lease(&self, ask: LeaseAsk) -> Result<LeaseGrant, BooksError> {

@@ -21,7 +21,7 @@ async fn settlements_see_what_others_did_to_the_books(world: World, url: String)
         .add_credit(world.account, given.clone(), NOON)
         .await
         .unwrap();
-    let elsewhere = other.settle(world.call(100, 50)).await.unwrap();
+    let elsewhere = other.settle(world.call(100, 50).into()).await.unwrap();
     assert_eq!(elsewhere.call.balance_after.get(), 980);
     // The first lot is as it was, but it is no longer the first one.
     let next = world.settle(world.call(100, 30)).await;
@@ -35,7 +35,7 @@ async fn settlements_see_what_others_did_to_the_books(world: World, url: String)
     // What is remembered now is right, and so is what the other one knows of it.
     for _ in 0..3 {
         world.settle(world.call(100, 10)).await;
-        other.settle(world.call(100, 10)).await.unwrap();
+        other.settle(world.call(100, 10).into()).await.unwrap();
     }
     let wallet = other.wallet(world.account).await.unwrap();
     assert_eq!((wallet.posted.get(), wallet.leased.get()), (890, 320));

@@ -73,7 +73,7 @@ async fn what_comes_late_is_no_fault_of_the_books(world: World, url: String) {
     assert_eq!(proof.calls, 2, "from the beginning");
     let behind = testkit::ManualClock::at(NOON - Duration::minutes(10));
     let other = crate::open::store(&url, &behind).await;
-    other.settle(world.call(100, 40)).await.unwrap();
+    other.settle(world.call(100, 40).into()).await.unwrap();
     let proof = prove(&world, Depth::SinceLast).await;
     assert!(proof.broken.is_empty(), "{:?}", proof.broken);
     assert_eq!(proof.calls, 3, "from the beginning");

@@ -94,10 +94,10 @@ async fn a_call_that_may_have_been_charged_and_deleted_is_not_charged_again(scen
     let young = begun(&world.call(10, 10), NOON, 1);
     let books = world.books();
     let (old, unknown, kept, young) = tokio::join!(
-        books.settle(old),
-        books.settle(unknown),
-        books.settle(kept),
-        books.settle(young)
+        books.settle(old.into()),
+        books.settle(unknown.into()),
+        books.settle(kept.into()),
+        books.settle(young.into())
     );
     assert!(matches!(old, Err(BooksError::NoLongerKept)), "{old:?}");
     assert!(

@@ -82,7 +82,7 @@ async fn what_was_settled_survives_reopening(scene: Scene) {
     let call = world.call(100, 40);
     let settled = world.settle(call.clone()).await;
     store.close().await;
-    let closed = world.books().settle(world.call(1, 1)).await;
+    let closed = world.books().settle(world.call(1, 1).into()).await;
     assert!(matches!(closed, Err(BooksError::Unavailable(_))));
     let again = crate::open::store(&url, &world.ports.clock).await;
     let wallet = again.wallet(world.account).await.unwrap();
@@ -90,7 +90,7 @@ async fn what_was_settled_survives_reopening(scene: Scene) {
         (wallet.posted.get(), wallet.leased.get()),
         (999_960, 499_960)
     );
-    let replayed = again.settle(call).await.unwrap();
+    let replayed = again.settle(call.into()).await.unwrap();
     assert!(replayed.replayed);
     assert_eq!(replayed.call, settled.call);
     let proofs = again.verify(None, 10).await.unwrap();
@@ -120,7 +120,7 @@ pub(crate) async fn settle_many(scene: &Scene, calls: usize) {
     let mut tasks = JoinSet::new();
     for _ in 0..calls {
         let (store, call) = (scene.store.clone(), scene.world.call(10, 10));
-        tasks.spawn(async move { store.settle(call).await.unwrap() });
+        tasks.spawn(async move { store.settle(call.into()).await.unwrap() });
     }
     tasks.join_all().await;
 }
@@ -129,7 +129,7 @@ async fn what_is_queued_when_the_store_closes_is_committed(scene: Scene) {
     let mut tasks = JoinSet::new();
     for _ in 0..100 {
         let (store, call) = (scene.store.clone(), scene.world.call(10, 10));
-        tasks.spawn(async move { store.settle(call).await });
+        tasks.spawn(async move { store.settle(call.into()).await });
     }
     tokio::time::sleep(Duration::from_millis(2)).await;
     scene.store.clone().close().await;
@@ -157,7 +157,7 @@ async fn a_call_that_the_database_refuses_fails_alone(scene: Scene) {
     let good = (0..20).map(|_| world.call(10, 10));
     for call in good.chain([bad]) {
         let store = store.clone();
-        tasks.spawn(async move { store.settle(call).await });
+        tasks.spawn(async move { store.settle(call.into()).await });
     }
     let answers = tasks.join_all().await;
     assert_eq!(answers.iter().filter(|a| a.is_ok()).count(), 20);

@@ -124,7 +124,7 @@ pub async fn a_call_id_that_comes_again_for_another_call_is_refused(world: World
     others[0].key = world.new_key(world.account, None).await;
     others[1].facts.started_at += Duration::seconds(1);
     for other in others.clone() {
-        let refused = world.books().settle(other).await;
+        let refused = world.books().settle(Arc::new(other)).await;
         let is_named = matches!(&refused, Err(BooksError::Inconsistent(_)));
         assert!(is_named, "{refused:?}");
     }
@@ -151,7 +151,7 @@ async fn settle_at_once(
     let handles = world.ports.books.iter().cycle();
     for (call, books) in calls.into_iter().zip(handles) {
         let books = Arc::clone(books);
-        tasks.spawn(async move { books.settle(call).await });
+        tasks.spawn(async move { books.settle(Arc::new(call)).await });
     }
     tasks.join_all().await
 }
@@ -377,7 +377,7 @@ pub async fn a_budget_that_does_not_exist_is_refused(mut world: World) {
     let books = world.books();
     assert!(refused(books.wallet(world.account).await.unwrap_err()));
     let call = world.call(1, 1);
-    assert!(refused(books.settle(call).await.unwrap_err()));
+    assert!(refused(books.settle(Arc::new(call)).await.unwrap_err()));
     let credit = credit(1, 1, "k");
     let added = books.add_credit(world.account, credit, world.now()).await;
     assert!(refused(added.unwrap_err()));

@@ -1,6 +1,7 @@
 //! The books in memory: lock, load, ask the rule, save.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use billing_core::budget::{Amount, BudgetScope};
@@ -90,7 +91,7 @@ impl Books for Memory {
         Ok(recalls)
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Settled, BooksError> {
+    async fn settle(&self, settlement: Arc<Settlement>) -> Result<Settled, BooksError> {
         let mut state = self.state();
         let now = self.clock.now();
         let txn = state.txn_id(now);
@@ -116,7 +117,11 @@ impl Books for Memory {
             });
         }
         let page = state.page(account)?;
-        page.settle(settlement, &limits, Booking { txn, now })
+        page.settle(
+            Arc::unwrap_or_clone(settlement),
+            &limits,
+            Booking { txn, now },
+        )
     }
 
     async fn add_credit(

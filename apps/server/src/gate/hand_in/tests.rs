@@ -57,7 +57,7 @@ fn unavailable() -> BooksError {
 
 #[async_trait]
 impl Books for Moody {
-    async fn settle(&self, settlement: Settlement) -> Result<Settled, BooksError> {
+    async fn settle(&self, settlement: Arc<Settlement>) -> Result<Settled, BooksError> {
         match self.mood() {
             Mood::Answer => self.books.settle(settlement).await,
             Mood::Slow => {

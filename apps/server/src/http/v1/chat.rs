@@ -23,6 +23,8 @@ use crate::http::request_id::X_REQUEST_ID;
 use crate::metrics;
 
 /// What a client may send as `Idempotency-Key`.
+const X_TOLLGATE_COST: HeaderName = HeaderName::from_static("x-tollgate-cost");
+const X_GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
@@ -141,7 +143,7 @@ async fn metered(
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, value.clone());
-        headers.insert(HeaderName::from_static("x-generation-id"), value);
+        headers.insert(X_GENERATION_ID, value);
     }
     response
 }
@@ -176,7 +178,7 @@ async fn serve(
     match delivery.await {
         Ok(Delivery::Whole { body, paid }) => Ok(HttpResponse::Ok()
             .content_type("application/json")
-            .insert_header(("x-tollgate-cost", paid.charge.to_string()))
+            .insert_header((X_TOLLGATE_COST, paid.charge.to_string()))
             .body(body)),
         Ok(Delivery::Stream(pieces)) => Ok(event_stream(&mut HttpResponse::Ok(), pieces)),
         Ok(Delivery::Failed(error)) => Err(error),

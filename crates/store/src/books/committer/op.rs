@@ -1,6 +1,7 @@
 //! What is asked of the committer, and the way back to who asked.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use billing_core::call::Settlement;
 use billing_core::id::AccountId;
@@ -14,7 +15,7 @@ use crate::error::StoreError;
 /// What is asked.
 #[derive(Debug)]
 pub(super) enum Op {
-    Settle(Box<Settlement>, Reply<Settled>),
+    Settle(Arc<Settlement>, Reply<Settled>),
     Lease(LeaseAsk, Reply<LeaseGrant>),
     GiveBack(LeaseReturn, Reply<()>),
 }

@@ -152,7 +152,7 @@ pub async fn spending_that_races_never_passes_the_balance(mut world: World) {
         tasks.spawn(async move {
             let mut spent = 0;
             if books.lease(ask).await.unwrap().granted.get() == 90 {
-                let settled = books.settle(call).await.unwrap();
+                let settled = books.settle(Arc::new(call)).await.unwrap();
                 assert!(settled.call.overrun.is_zero());
                 spent = settled.call.charge.get();
             }
