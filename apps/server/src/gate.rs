@@ -70,6 +70,9 @@ pub(crate) struct Gate {
 #[derive(Debug, Clone)]
 pub(crate) struct Upstreams {
     pub(crate) channels: Vec<Upstream>,
+    /// Set with [`Gate::cut`]. Every call waits for it beside its answer, and takes a lock to do so:
+    /// here it is one that no other worker wants.
+    pub(crate) cut: CancellationToken,
 }
 
 /// The way to one channel.

@@ -257,7 +257,7 @@ impl House {
     /// The connections of one worker thread. Each worker has its own, so that none is handed from
     /// thread to thread.
     pub(crate) fn upstreams(&self) -> Result<Upstreams, WiringError> {
-        self.channels.open()
+        self.channels.open(&self.gate.cut)
     }
 
     /// Enters settled calls into the lists of their accounts; says how many.

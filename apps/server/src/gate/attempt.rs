@@ -94,7 +94,7 @@ impl Gate {
             let one = tokio::select! {
                 one = self.try_one(upstreams, call, &stop) => one,
                 // The process stops, and nothing of an answer is there: nothing is charged.
-                () = self.cut.cancelled() => One::Spoiled,
+                () = upstreams.cut.cancelled() => One::Spoiled,
             };
             let (attempt, fault, retry_after) = match one {
                 One::Answered(answer) => {

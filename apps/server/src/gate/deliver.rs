@@ -79,7 +79,8 @@ impl Gate {
                 let (send, receive) = mpsc::channel(PIECES);
                 answer(client, Delivery::Stream(receive));
                 let flow = Flow::new(dialect, frames, body, send);
-                Box::pin(self.deliver_stream(&mut call, ending, flow, first)).await;
+                let stream = self.deliver_stream(&mut call, ending, flow, first, &upstreams.cut);
+                Box::pin(stream).await;
             }
         }
     }

@@ -12,6 +12,7 @@ use gateway_core::outcome::Outcome;
 use gateway_core::provider::BodyError;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio_util::sync::CancellationToken;
 
 use super::Gate;
 use super::admit::OpenCall;
@@ -61,8 +62,9 @@ impl Gate {
         ending: Ending,
         mut flow: Flow,
         first: Vec<Bytes>,
+        cut: &CancellationToken,
     ) {
-        let stop = self.pass_on(call, &mut flow, first).await;
+        let stop = self.pass_on(call, &mut flow, first, cut).await;
         // On the heap: a stream is open for long, and until its end it need not carry this along.
         Box::pin(self.end_stream(call, ending, flow, stop)).await;
     }
@@ -103,12 +105,18 @@ impl Gate {
     }
 
     /// Passes a stream on until it ends, somebody leaves, or the funds do not reach further.
-    async fn pass_on(&self, call: &OpenCall, flow: &mut Flow, first: Vec<Bytes>) -> Stop {
+    async fn pass_on(
+        &self,
+        call: &OpenCall,
+        flow: &mut Flow,
+        first: Vec<Bytes>,
+        cut: &CancellationToken,
+    ) -> Stop {
         let mut pieces = first;
         let mut covered = call.ceiling.answer_tokens();
         let client = flow.send.clone();
         let mut left = std::pin::pin!(client.closed());
-        let mut cut = std::pin::pin!(self.cut.cancelled());
+        let mut cut = std::pin::pin!(cut.cancelled());
         loop {
             if let Some(piece) = joined(&mut pieces) {
                 if !pass(&flow.send, piece).await {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gateway_core::route::Channel as Route;
 use providers::{HttpProviderConfig, OpenError, ProviderConfig, Timeouts};
+use tokio_util::sync::CancellationToken;
 
 use super::WiringError;
 use crate::config::{Channel, Config, Protocol};
@@ -21,8 +22,8 @@ impl Channels {
         Ok(Self(channels.collect::<Result<_, _>>()?))
     }
 
-    /// Connections to all of them, for one worker thread.
-    pub(super) fn open(&self) -> Result<Upstreams, WiringError> {
+    /// Connections to all of them, for one worker thread, whose calls end at the `cut` of all.
+    pub(super) fn open(&self, cut: &CancellationToken) -> Result<Upstreams, WiringError> {
         let open = |config: &ProviderConfig| {
             let provider = providers::open(config)?;
             Ok(Upstream {
@@ -33,6 +34,7 @@ impl Channels {
         let channels = self.0.iter().map(open);
         Ok(Upstreams {
             channels: channels.collect::<Result<_, OpenError>>()?,
+            cut: cut.child_token(),
         })
     }
 }
