@@ -27,6 +27,7 @@ mod grown;
 mod measured;
 mod plot;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -190,8 +191,8 @@ fn report(
     let table = plot::table(&titles, series);
     eprintln!("\n{table}");
     if let Some(folder) = &options.write {
-        std::fs::write(format!("{folder}/growth.svg"), plot::svg(&titles, series)).unwrap();
-        std::fs::write(format!("{folder}/growth-table.md"), &table).unwrap();
+        std::fs::write(folder.join("growth.svg"), plot::svg(&titles, series)).unwrap();
+        std::fs::write(folder.join("growth-table.md"), &table).unwrap();
     }
     let figures: Vec<Value> = series
         .iter()
@@ -230,11 +231,24 @@ fn rounded(figure: f64) -> f64 {
     (figure * 100.0).round() / 100.0
 }
 
+/// A folder as it is named from the repository's root, though a benchmark runs in its crate's folder.
+fn in_repository(folder: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(folder);
+    assert!(
+        folder.is_dir(),
+        "--write: {} is no folder",
+        folder.display()
+    );
+    folder
+}
+
 struct Options {
     short: bool,
     rounds: u64,
     millis: u64,
-    write: Option<String>,
+    write: Option<PathBuf>,
 }
 
 impl Options {
@@ -254,7 +268,7 @@ impl Options {
                 "--short" => options.short = true,
                 "--rounds" => options.rounds = next().parse().unwrap(),
                 "--millis" => options.millis = next().parse().unwrap(),
-                "--write" => options.write = Some(next()),
+                "--write" => options.write = Some(in_repository(&next())),
                 other => panic!(
                     "unknown option {other}: --short, --rounds N, --millis N, --write FOLDER"
                 ),
