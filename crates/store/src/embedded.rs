@@ -46,6 +46,10 @@ impl Embedded {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        if !self.0.is_autocommit() {
+            // Work that panicked has left its transaction open.
+            self.run("ROLLBACK")?;
+        }
         self.run("BEGIN IMMEDIATE")?;
         let done = work(&self.0).and_then(|done| {
             self.run("COMMIT")?;
@@ -83,16 +87,18 @@ mod tests {
         Ok(())
     }
 
+    fn filled(folder: &std::path::Path) -> Embedded {
+        let file = folder.join("t.db");
+        let table = "CREATE TABLE t (id INTEGER PRIMARY KEY, version INTEGER NOT NULL)";
+        let connection = Connection::open(&file).unwrap();
+        connection.execute_batch(table).unwrap();
+        Embedded::open(file.to_str().unwrap()).unwrap()
+    }
+
     #[test]
     fn what_fails_half_way_leaves_nothing_and_the_next_one_is_free() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("t.db");
-        let table = "CREATE TABLE t (id INTEGER PRIMARY KEY, version INTEGER NOT NULL)";
-        Connection::open(&file)
-            .unwrap()
-            .execute_batch(table)
-            .unwrap();
-        let embedded = Embedded::open(file.to_str().unwrap()).unwrap();
+        let embedded = filled(folder.path());
         embedded.transaction(|tx| put(tx, 1)).unwrap();
         let twice = embedded.transaction(|tx| put(tx, 2).and_then(|()| put(tx, 1)));
         let twice = twice.unwrap_err();
@@ -108,6 +114,19 @@ mod tests {
         assert_eq!(count(&embedded), 1);
         embedded.transaction(|tx| put(tx, 4)).unwrap();
         assert_eq!(count(&embedded), 2);
+    }
+
+    #[test]
+    fn work_that_panics_leaves_nothing_and_the_next_one_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let embedded = filled(folder.path());
+        let work = std::panic::AssertUnwindSafe(|| {
+            embedded.transaction(|tx| put(tx, 5).map(|()| panic!("in the middle")))
+        });
+        let panicked: Result<Result<(), _>, _> = std::panic::catch_unwind(work);
+        assert!(panicked.is_err());
+        embedded.transaction(|tx| put(tx, 6)).unwrap();
+        assert_eq!(count(&embedded), 1);
     }
 
     #[test]
