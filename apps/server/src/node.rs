@@ -148,10 +148,12 @@ impl ThisNode {
     /// leases are free at once.
     pub(crate) async fn leave(&self, node: NodeId) -> Result<(), NodesError> {
         let earlier = std::mem::take(&mut *self.earlier());
+        let mut first = Ok(());
         for node in earlier.into_iter().chain([node]) {
-            self.nodes.leave(node, self.clock.now()).await?;
+            let left = self.nodes.leave(node, self.clock.now()).await;
+            first = first.and(left);
         }
-        Ok(())
+        first
     }
 
     /// It has, or had, leases under that id, and has not left under it.

@@ -186,9 +186,6 @@ pub(crate) async fn open_house(
     let (calls, orders) = (TaskTracker::new(), TaskTracker::new());
     let prices = Arc::new(Prices::load(Arc::clone(&ports.catalogue)).await?);
     let replay = open_replay(config, &ports, &spool, &prices).await?;
-    // Before the leases of the earlier life are freed, which cover these calls.
-    replay.empty().await;
-    let joined_at = ports.steady.steady();
     let this_node = Arc::new(ThisNode::new(
         node_settings(config, &ports),
         Arc::clone(&ports.nodes),
@@ -196,6 +193,11 @@ pub(crate) async fn open_house(
         Arc::clone(&ports.ids),
         spool.port(),
     ));
+    // What the spool holds is booked under this clock's date.
+    this_node.compare_clocks().await?;
+    // Before the leases of the earlier life are freed, which cover these calls.
+    replay.empty().await;
+    let joined_at = ports.steady.steady();
     let node = this_node.enter(&spool.ended_ids()).await?;
     // Funds that an earlier life had on lease are there for the first call, as far as they are few.
     let stop = CancellationToken::new();

@@ -10,8 +10,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::StoreError;
 
-/// How long another process may be at writing.
-const BUSY: Duration = Duration::from_secs(10);
+/// How long another process may be at writing. The committer's thread waits for it, so a batch that
+/// finds it at it for longer is tried again over SeaORM, which waits elsewhere.
+const BUSY: Duration = Duration::from_millis(25);
 /// All statements of a batch, in both forms.
 const STATEMENTS: usize = 64;
 

@@ -19,7 +19,7 @@ use crate::writer::Writer;
 
 /// How long a connection may take to be had. While the server is away it is tried again after a
 /// fifth of this at most, so that is what its return goes unnoticed.
-const ACQUIRE: Duration = Duration::from_secs(5);
+pub(crate) const ACQUIRE: Duration = Duration::from_secs(5);
 /// How long a connection may take to show that it is alive, where some are dead.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// How PostgreSQL treats a session: one that is silent within a transaction is ended, because it

@@ -9,6 +9,8 @@
 //! when the line has moved by an hour. Either way a step reads as many rows as it deletes, and one
 //! look-up for each account that it passes.
 
+use std::ops::Range;
+
 use billing_core::id::first_id_at;
 use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
@@ -84,9 +86,11 @@ struct Line {
     passed_since: i64,
 }
 
-/// The least id of a call that is surely not deleted, whatever the line is.
-pub(crate) fn surely_kept_from(now: OffsetDateTime) -> i64 {
-    first_id_at((micros(now) / 1000).saturating_sub(SURELY_KEPT_MS))
+/// The ids of calls that are surely not deleted, whatever the line is.
+pub(crate) fn surely_kept(now: OffsetDateTime) -> Range<i64> {
+    let now_ms = micros(now) / 1000;
+    let id_at = |off_ms| first_id_at(now_ms.saturating_add(off_ms));
+    id_at(-SURELY_KEPT_MS)..id_at(SURELY_KEPT_MS)
 }
 
 /// The least id of a call that is not deleted; below everything where none ever was. The line stays

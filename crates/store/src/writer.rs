@@ -3,6 +3,10 @@
 //! SQLite lets one connection write at a time, and one that finds another at it can only try again
 //! and again. Here whoever wants to write waits in line, so that settlements without end keep nobody
 //! out. PostgreSQL has its own locks: there nobody waits.
+//!
+//! A statement whose caller has left runs to its end all the same, when the turn is over already, and
+//! another process does not stand in line. So a turn makes it likely that the file is free, and no
+//! more; who finds it taken waits and tries again.
 
 use std::sync::Arc;
 
@@ -15,6 +19,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::db::answered;
 use crate::error::StoreError;
+use crate::open::ACQUIRE;
 
 /// A turn at writing; it ends where this is dropped.
 #[derive(Debug)]
@@ -47,19 +52,24 @@ impl Writer {
     }
 
     /// Waits for a turn. No statement of this writer may be run meanwhile.
-    pub(crate) async fn turn(&self) -> Turn {
-        match &self.line {
-            Some(line) => {
-                let held = Arc::clone(line).lock_owned().await;
-                Turn { _held: Some(held) }
-            }
-            None => Turn::FREE,
-        }
+    ///
+    /// # Errors
+    /// [`DbErr::ConnectionAcquire`] where others keep it for too long.
+    pub(crate) async fn turn(&self) -> Result<Turn, DbErr> {
+        let Some(line) = &self.line else {
+            return Ok(Turn::FREE);
+        };
+        let held = tokio::time::timeout(ACQUIRE, Arc::clone(line).lock_owned());
+        let held = held.await.map_err(|_| {
+            let kept = sea_orm::ConnAcquireErr::Timeout;
+            DbErr::ConnectionAcquire(kept)
+        })?;
+        Ok(Turn { _held: Some(held) })
     }
 
     /// A transaction that writes.
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
-        let turn = self.turn().await;
+        let turn = self.turn().await?;
         let mut options = TransactionOptions::default();
         let backend = self.get_database_backend();
         if backend == DbBackend::Sqlite {
@@ -78,22 +88,22 @@ impl ConnectionTrait for Writer {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let _turn = self.turn().await;
+        let _turn = self.turn().await?;
         self.connection.execute_raw(statement).await
     }
 
     async fn execute_unprepared(&self, text: &str) -> Result<ExecResult, DbErr> {
-        let _turn = self.turn().await;
+        let _turn = self.turn().await?;
         self.connection.execute_unprepared(text).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let _turn = self.turn().await;
+        let _turn = self.turn().await?;
         self.connection.query_one_raw(statement).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let _turn = self.turn().await;
+        let _turn = self.turn().await?;
         self.connection.query_all_raw(statement).await
     }
 }
@@ -164,7 +174,7 @@ mod tests {
         testkit::contract::run(async {
             let connection = Database::connect("sqlite::memory:").await.unwrap();
             let writer = Writer::new(connection);
-            let held = writer.turn().await;
+            let held = writer.turn().await.unwrap();
             let mut statement = std::pin::pin!(writer.execute_unprepared("SELECT 1"));
             assert!(waits(&mut statement).await, "it is another one's turn");
             let mut later = std::pin::pin!(writer.begin());
@@ -174,7 +184,7 @@ mod tests {
             assert!(waits(&mut last).await, "two have waited for longer");
             statement.await.unwrap();
             later.await.unwrap().rollback().await.unwrap();
-            last.await;
+            last.await.unwrap();
         });
     }
 

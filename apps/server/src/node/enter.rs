@@ -71,11 +71,7 @@ impl ThisNode {
     /// The lives under all these ids are known to have ended, and what they had to settle is settled:
     /// they leave.
     pub(crate) async fn enter(&self, ended: &[NodeId]) -> Result<NodeId, EnterError> {
-        let asked = self.clock.now();
-        let store = self.nodes.store_time().await?;
-        if let Some(skew) = self.skew(asked, self.clock.now(), store) {
-            return Err(EnterError::Clock(skew));
-        }
+        self.compare_clocks().await?;
         let last = ended.first().copied();
         let mut replaces = last.map_or(Replaces::Nobody, Replaces::Ended);
         for _ in 0..TRIES {
@@ -106,6 +102,17 @@ impl ThisNode {
             }
         }
         Err(NodesError::IdUsed.into())
+    }
+
+    /// Compares the clock with the database's, before anything is dated by it.
+    ///
+    /// # Errors
+    /// [`EnterError::Clock`] where it is too far off.
+    pub(crate) async fn compare_clocks(&self) -> Result<(), EnterError> {
+        let asked = self.clock.now();
+        let store = self.nodes.store_time().await?;
+        let skew = self.skew(asked, self.clock.now(), store);
+        skew.map_or(Ok(()), |skew| Err(EnterError::Clock(skew)))
     }
 
     /// An id that no node had.

@@ -157,8 +157,9 @@ impl Heart {
                 tracing::info!(node = %id, "joined again");
                 // Until here nothing was spent: the leases were stale long before.
                 self.node.had_id(self.leases.node());
-                self.leases.rejoined(id);
+                // Before leases are taken under it, so that the next life knows of them.
                 self.node.note_life(id).await;
+                self.leases.rejoined(id);
                 self.outside = None;
             }
             Err(NodesError::IdUsed) => {

@@ -14,7 +14,7 @@ use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn};
 use billing_core::port::books::{BooksError, Settled};
 use billing_core::port::clock::Clock;
 use sea_orm::ConnectOptions;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::shelf::Shelf;
@@ -52,6 +52,8 @@ pub(crate) struct Committer {
     queue: mpsc::Sender<Message>,
     shelf: Arc<Shelf>,
     counted: Arc<Counted>,
+    /// Its other end is dropped when all is over.
+    ended: watch::Receiver<()>,
 }
 
 /// What was committed since the start.
@@ -113,9 +115,10 @@ impl Committer {
 
     /// Commits what is queued, then ends.
     pub(crate) async fn stop(&self) {
-        if self.queue.send(Message::Stop).await.is_ok() {
-            self.queue.closed().await;
-        }
+        // Who asks again, or after it broke down, finds nobody to tell, and need not wait either.
+        drop(self.queue.send(Message::Stop).await);
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
     }
 }
 
@@ -140,7 +143,9 @@ pub(crate) async fn start(start: Start) -> Result<(Committer, Writer), StoreErro
     let shelf = Arc::new(Shelf::new());
     let shelved = Arc::clone(&shelf);
     let (ready, started) = oneshot::channel();
+    let (running, ended) = watch::channel(());
     let body = move || {
+        let _running = running;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -162,6 +167,7 @@ pub(crate) async fn start(start: Start) -> Result<(Committer, Writer), StoreErro
         queue,
         shelf,
         counted,
+        ended,
     };
     Ok((committer, writer))
 }

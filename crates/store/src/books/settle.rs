@@ -207,10 +207,11 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Whether there is a call that may be older than all that are kept.
+/// Whether there is a call that may be older than all that are kept, as it may be where it began long
+/// ago, or long after now: then the clock is not to be believed.
 pub(crate) fn has_old(calls: &[&Settlement], now: OffsetDateTime) -> bool {
-    let surely_kept = retention::surely_kept_from(now);
-    calls.iter().any(|s| s.call.get() < surely_kept)
+    let surely_kept = retention::surely_kept(now);
+    calls.iter().any(|s| !surely_kept.contains(&s.call.get()))
 }
 
 /// The calls of one account in a batch.

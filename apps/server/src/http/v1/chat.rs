@@ -22,10 +22,10 @@ use crate::http::caller::identify;
 use crate::http::request_id::X_REQUEST_ID;
 use crate::metrics;
 
-/// What a client may send as `Idempotency-Key`.
 const X_TOLLGATE_COST: HeaderName = HeaderName::from_static("x-tollgate-cost");
 const X_GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// What a client may send as `Idempotency-Key`, in bytes.
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
 /// Creates a chat completion, streamed or in one piece.

@@ -131,12 +131,12 @@ impl Desk {
         calls: usize,
     ) -> Result<Done, StoreError> {
         if calls < WORTH_A_THREAD || !batch.is_ready() {
-            let _turn = self.writer.turn().await;
+            let _turn = self.writer.turn().await?;
             let embedded = embedded.lock().unwrap_or_else(PoisonError::into_inner);
             return embedded.transaction(|tx| batch.write_one_by_one(tx));
         }
         let (rows, done) = batch.into_rows();
-        let turn = self.writer.turn().await;
+        let turn = self.writer.turn().await?;
         let embedded = Arc::clone(embedded);
         let writing = tokio::task::spawn_blocking(move || {
             let _turn = turn;
