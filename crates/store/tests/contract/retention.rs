@@ -88,7 +88,7 @@ async fn a_call_that_may_have_been_charged_and_deleted_is_not_charged_again(scen
     assert_eq!(again.call, settled.call);
     let text = "DELETE FROM call_attempt; DELETE FROM call";
     back_door.execute_unprepared(text).await.unwrap();
-    let (balance, fresh) = (world.balance().await, world.call(10, 10));
+    let (balance, fresh, gone) = (world.balance().await, world.call(10, 10), old.clone());
     let kept = begun(&fresh, since, 1);
     let unknown = begun(&world.call(10, 10), since - Duration::hours(2), 1);
     let young = begun(&world.call(10, 10), NOON, 1);
@@ -105,6 +105,10 @@ async fn a_call_that_may_have_been_charged_and_deleted_is_not_charged_again(scen
         "{unknown:?}"
     );
     assert!(!kept.unwrap().replayed && !young.unwrap().replayed);
+    // By a clock that lost its date nothing looks old.
+    world.ports.clock.set(OffsetDateTime::UNIX_EPOCH);
+    let gone = books.settle(gone.into()).await;
+    assert!(matches!(gone, Err(BooksError::NoLongerKept)), "{gone:?}");
     let (posted, leased) = balance;
     assert_eq!(world.balance().await, (posted - 20, leased - 20));
     let all = CallFilter::default();
