@@ -105,16 +105,7 @@ async fn check(url: &str, keep: impl std::any::Any + Send + Sync) {
     let store = Store::open(config).await.unwrap();
     store.migrate(|_, _, _| ()).await.unwrap();
     let shared = std::sync::Arc::new(store.clone());
-    let ports = Ports {
-        books: vec![shared.clone()],
-        directory: shared.clone(),
-        catalogue: shared.clone(),
-        reports: shared.clone(),
-        proofs: shared.clone(),
-        nodes: vec![shared],
-        clock,
-        keep: Box::new(keep),
-    };
+    let ports = Ports::of(shared, clock, keep);
     let mut world = World::new(ports).await;
     let sent = play(&store, &mut world).await;
     let mut touched = BTreeSet::new();

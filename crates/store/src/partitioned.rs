@@ -36,16 +36,7 @@ fn a_divided_log_is_read_and_written_in_part() {
 
 async fn world(store: &Store) -> World {
     let shared = Arc::new(store.clone());
-    let ports = Ports {
-        books: vec![shared.clone()],
-        directory: shared.clone(),
-        catalogue: shared.clone(),
-        reports: shared.clone(),
-        proofs: shared.clone(),
-        nodes: vec![shared],
-        clock: ManualClock::at(NOON),
-        keep: Box::new(()),
-    };
+    let ports = Ports::of(shared, ManualClock::at(NOON), ());
     World::new(ports).await
 }
 

@@ -135,16 +135,7 @@ mod tests {
     async fn open() -> Ports {
         let clock = ManualClock::at(NOON);
         let memory = Arc::new(Memory::new(Arc::new(clock.clone())));
-        Ports {
-            books: vec![memory.clone()],
-            nodes: vec![memory.clone()],
-            directory: memory.clone(),
-            catalogue: memory.clone(),
-            reports: memory.clone(),
-            proofs: memory,
-            clock,
-            keep: Box::new(()),
-        }
+        Ports::of(memory, clock, ())
     }
 
     #[expect(clippy::unused_async, reason = "an opener is async")]

@@ -48,6 +48,25 @@ pub struct Ports {
     pub keep: Box<dyn Any + Send + Sync>,
 }
 
+impl Ports {
+    /// One store that is all of them; `keep` lives as long as the test.
+    pub fn of<T>(store: Arc<T>, clock: ManualClock, keep: impl Any + Send + Sync) -> Self
+    where
+        T: Books + Nodes + Directory + Catalogue + Reports + Proofs + 'static,
+    {
+        Self {
+            books: vec![store.clone()],
+            nodes: vec![store.clone()],
+            directory: store.clone(),
+            catalogue: store.clone(),
+            reports: store.clone(),
+            proofs: store,
+            clock,
+            keep: Box::new(keep),
+        }
+    }
+}
+
 impl fmt::Debug for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ports")

@@ -91,16 +91,7 @@ pub(crate) async fn world(
     keep: impl std::any::Any + Send + Sync,
 ) -> World {
     let shared = Arc::new(store.clone());
-    let ports = Ports {
-        books: vec![shared.clone()],
-        nodes: vec![shared.clone()],
-        directory: shared.clone(),
-        catalogue: shared.clone(),
-        reports: shared.clone(),
-        proofs: shared,
-        clock,
-        keep: Box::new(keep),
-    };
+    let ports = Ports::of(shared, clock, keep);
     World::new(ports).await
 }
 

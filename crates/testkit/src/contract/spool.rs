@@ -58,16 +58,7 @@ macro_rules! spool_contract {
 async fn world() -> World {
     let clock = ManualClock::at(NOON);
     let memory = Arc::new(Memory::new(Arc::new(clock.clone())));
-    let ports = Ports {
-        books: vec![memory.clone()],
-        nodes: vec![memory.clone()],
-        directory: memory.clone(),
-        catalogue: memory.clone(),
-        reports: memory.clone(),
-        proofs: memory,
-        clock,
-        keep: Box::new(()),
-    };
+    let ports = Ports::of(memory, clock, ());
     World::new(ports).await
 }
 

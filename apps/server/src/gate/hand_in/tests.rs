@@ -121,16 +121,7 @@ impl Scene {
     async fn new(mood: Mood) -> Self {
         let clock = ManualClock::at(NOON);
         let memory = Arc::new(Memory::new(Arc::new(clock.clone())));
-        let ports = Ports {
-            books: vec![memory.clone()],
-            nodes: vec![memory.clone()],
-            directory: memory.clone(),
-            catalogue: memory.clone(),
-            reports: memory.clone(),
-            proofs: memory.clone(),
-            clock: clock.clone(),
-            keep: Box::new(()),
-        };
+        let ports = Ports::of(memory.clone(), clock.clone(), ());
         let world = World::new(ports).await;
         world.top_up(20 * i64::try_from(HELD).unwrap()).await;
         let moody = Arc::new(Moody {

@@ -39,16 +39,7 @@ impl Scene {
     async fn new() -> Self {
         let clock = ManualClock::at(NOON);
         let memory = Arc::new(Memory::new(Arc::new(clock.clone())));
-        let ports = Ports {
-            books: vec![memory.clone()],
-            nodes: vec![memory.clone()],
-            directory: memory.clone(),
-            catalogue: memory.clone(),
-            reports: memory.clone(),
-            proofs: memory.clone(),
-            clock: clock.clone(),
-            keep: Box::new(()),
-        };
+        let ports = Ports::of(memory.clone(), clock.clone(), ());
         let world = World::new(ports).await;
         world.top_up(100 * i64::try_from(HELD).unwrap()).await;
         let shown = Arc::new(clock.clone());

@@ -59,16 +59,7 @@ impl Scene {
     pub(super) async fn new() -> Self {
         let clock = ManualClock::at(NOON);
         let memory = Arc::new(Memory::new(Arc::new(clock.clone())));
-        let ports = Ports {
-            books: vec![memory.clone()],
-            nodes: vec![memory.clone()],
-            directory: memory.clone(),
-            catalogue: memory.clone(),
-            reports: memory.clone(),
-            proofs: memory,
-            clock: clock.clone(),
-            keep: Box::new(()),
-        };
+        let ports = Ports::of(memory, clock.clone(), ());
         let world = World::new(ports).await;
         let operator = User {
             operator: true,
