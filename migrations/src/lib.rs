@@ -29,6 +29,7 @@ mod m20261122_000013_retention;
 mod m20261122_000014_retention;
 mod m20261122_000015_journal;
 mod m20261122_000016_versions;
+mod m20261123_000017_journal;
 mod step;
 
 /// Every step, in order.
@@ -55,6 +56,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000014_retention::STEP),
             Box::new(m20261122_000015_journal::STEP),
             Box::new(m20261122_000016_versions::STEP),
+            Box::new(m20261123_000017_journal::STEP),
         ]
     }
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Tables that SQLite alone has; on PostgreSQL they are views.
-const OF_SQLITE: [&str; 2] = ["account_call", "call_unlisted"];
+/// Tables that SQLite alone has; PostgreSQL has views in their place, or needs none.
+const OF_SQLITE: [&str; 4] = ["account_call", "account_txn", "call_unlisted", "txn_listed"];
 /// Kept where the order of changes is made.
 const LOCAL: &str = "change_feed";
 

@@ -15,14 +15,14 @@ use crate::wiring::House;
 
 /// How often time passes in the lease book.
 const TICK: Duration = Duration::from_millis(20);
-/// How often settled calls are entered into the accounts' lists.
+/// How often what was settled is entered into the accounts' lists. `bench-settle` does the same.
 const LISTING: Duration = Duration::from_millis(500);
 /// How often what nobody needs any more is deleted.
 const PURGE: Duration = Duration::from_mins(1);
 /// How much longer than a step of retention the rest after it is, so that calls hardly notice.
 const REST: u32 = 4;
-/// How many calls are listed at a time.
-const LISTING_BATCH: u64 = 1000;
+/// How much is listed at a time: the more, the fewer pages are written for each.
+const LISTING_BATCH: u64 = 100_000;
 
 /// Starts all jobs; they end when `stop` is cancelled.
 pub(crate) fn start(
@@ -45,7 +45,7 @@ pub(crate) fn start(
     tracker.spawn(heed_recalls(house.clone(), ears, stop.clone()));
     let listing = house.clone();
     tracker.spawn(every(LISTING, stop.clone(), move || {
-        list_calls(listing.clone())
+        list_settled(listing.clone())
     }));
     let purged = house.clone();
     tracker.spawn(every(PURGE, stop.clone(), move || purge(purged.clone())));
@@ -99,13 +99,13 @@ async fn follow_spool(house: House, stop: CancellationToken) {
     house.gate.replay.follow(&house.leases, &stop).await;
 }
 
-async fn list_calls(house: House) {
+async fn list_settled(house: House) {
     loop {
-        match house.list_pending_calls(LISTING_BATCH).await {
-            Ok(listed) if listed == LISTING_BATCH => {}
+        match house.list_settled(LISTING_BATCH).await {
+            Ok(listed) if listed.most() >= LISTING_BATCH => {}
             Ok(_) => return,
             Err(error) => {
-                tracing::warn!(%error, "settled calls are not listed yet");
+                tracing::warn!(%error, "what was settled is not listed yet");
                 return;
             }
         }

@@ -43,7 +43,9 @@ use channels::{Channels, routes_of};
 
 pub(crate) use channels::serve_simulated;
 pub(crate) use own_spool::{OwnSpool, look_at_spool, open_spool};
-pub(crate) use store::{Listener, Look, NEWS, SpoolOpenError, SpoolView, Store, StoreError};
+pub(crate) use store::{
+    Listed, Listener, Look, NEWS, SpoolOpenError, SpoolView, Store, StoreError,
+};
 
 /// How long a start waits for the leases of nodes that are gone.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -262,9 +264,9 @@ impl House {
         self.channels.open(&self.gate.cut)
     }
 
-    /// Enters settled calls into the lists of their accounts; says how many.
-    pub(crate) async fn list_pending_calls(&self, most: u64) -> Result<u64, StoreError> {
-        self.ports.store.list_pending_calls(most).await
+    /// Enters what was settled into the lists of its accounts; says how much.
+    pub(crate) async fn list_settled(&self, most: u64) -> Result<Listed, StoreError> {
+        self.ports.store.list_settled(most).await
     }
 
     /// Deletes ended sessions, old news and nodes that are long gone, some at a time; nothing while

@@ -20,7 +20,6 @@ pub(crate) mod settle;
 pub(crate) mod shelf;
 
 use crate::db;
-use crate::error::StoreError;
 use crate::open::Store;
 use crate::verify;
 
@@ -92,36 +91,4 @@ impl Store {
     pub fn committed(&self) -> committer::Committed {
         self.committer.committed()
     }
-
-    /// Puts calls that were settled into their accounts' lists, at most `limit` of them. To be
-    /// called again and again beside the hot path; until then a list takes them from the queue.
-    /// PostgreSQL has no queue: there is nothing to do.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn list_pending_calls(&self, limit: u64) -> Result<u64, StoreError> {
-        if !self.is_embedded() {
-            return Ok(0);
-        }
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let tx = self.db.begin().await?;
-        let result = list(&tx, limit).await;
-        db::finish(tx, result).await
-    }
-}
-
-async fn list(tx: &crate::writer::Tx, limit: i64) -> Result<u64, StoreError> {
-    let text = "SELECT max(position) AS last FROM \
-                    (SELECT position FROM call_unlisted ORDER BY position LIMIT ?)";
-    let row = db::one(tx, text, vec![limit.into()]).await?;
-    let last = row.map(|r| crate::instant::get::<Option<i64>>(&r, "last"));
-    let Some(last) = last.transpose()?.flatten() else {
-        return Ok(0);
-    };
-    let text = "INSERT OR IGNORE INTO account_call (account_id, call_id) \
-                    SELECT account_id, call_id FROM call_unlisted WHERE position <= ? \
-                    ORDER BY account_id, call_id";
-    db::run(tx, text, vec![last.into()]).await?;
-    let text = "DELETE FROM call_unlisted WHERE position <= ?";
-    db::run(tx, text, vec![last.into()]).await
 }

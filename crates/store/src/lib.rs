@@ -35,6 +35,7 @@ mod instant;
 #[cfg(test)]
 mod list_plans;
 mod listen;
+mod listing;
 mod look;
 mod nodes;
 mod open;
@@ -54,6 +55,7 @@ pub use books::committer::Committed;
 pub use deployment::DeploymentId;
 pub use error::StoreError;
 pub use listen::{Listener, NEWS, RECALL, Told};
+pub use listing::Listed;
 pub use look::{LeaseLook, Look, NodeLook};
 pub use open::{Store, StoreConfig};
 pub use spool::{

@@ -10,7 +10,7 @@ use crate::instant::{get, instant};
 use crate::open::Store;
 use crate::store_time::store_time;
 
-/// How many calls that wait to be listed are counted.
+/// How many calls and transactions that wait to be listed are counted.
 const MOST_UNLISTED: u32 = 100_000;
 
 /// What goes on at one moment.
@@ -26,6 +26,8 @@ pub struct Look {
     pub contended: u64,
     /// Settled calls that are not in their accounts' lists yet; counted up to 100,000.
     pub unlisted: u64,
+    /// Transactions of the journal that are not; counted up to 100,000.
+    pub unlisted_txns: u64,
     /// What time it is for the database, where it has a clock of its own.
     pub store_time: Option<OffsetDateTime>,
 }
@@ -63,15 +65,16 @@ impl Store {
         let text = "SELECT COUNT(*) AS n FROM (SELECT DISTINCT account_id, kind, subject, unit, \
                     window_start FROM lease_claim) c";
         let contended = self.count(text.to_owned()).await?;
-        let text = format!(
-            "SELECT COUNT(*) AS n FROM (SELECT call_id FROM call_unlisted LIMIT {MOST_UNLISTED}) u"
-        );
+        let waiting = |table| {
+            format!("SELECT COUNT(*) AS n FROM (SELECT 1 FROM {table} LIMIT {MOST_UNLISTED}) u")
+        };
         Ok(Look {
             nodes: self.living().await?,
             leases: self.leases_by_node().await?,
             largest: self.largest_lease().await?,
             contended,
-            unlisted: self.count(text).await?,
+            unlisted: self.count(waiting("call_unlisted")).await?,
+            unlisted_txns: self.count(waiting("txn_unlisted")).await?,
             store_time: self.own_time().await?,
         })
     }

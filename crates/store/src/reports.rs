@@ -141,7 +141,7 @@ impl Reports for Store {
         before: Option<LedgerTxnId>,
         limit: u32,
     ) -> Result<Vec<LedgerLine>, ReportError> {
-        let text = "SELECT id, kind, booked_at, note FROM ledger_txn \
+        let text = "SELECT id, kind, booked_at, note FROM account_journal \
                     WHERE account_id = ? AND id < ? ORDER BY id DESC LIMIT ?";
         let values = vec![
             account.get().into(),
@@ -156,12 +156,19 @@ impl Reports for Store {
         let (Some(newest), Some(oldest)) = (ids.first(), ids.last()) else {
             return Ok(Vec::new());
         };
-        // By a range: a view is not searched by what is joined with it.
-        let text = "SELECT txn_id, code, amount, lot_id FROM ledger_leg \
-                    WHERE account_id = ? AND txn_id >= ? AND txn_id <= ? \
-                    ORDER BY txn_id DESC, leg";
-        let values = vec![account.get().into(), (*oldest).into(), (*newest).into()];
-        let legs = db::patiently(db::all(&self.db.reader, text, values)).await?;
+        // By a range: a view is not searched by what is joined with it. A receipt reads one.
+        let (ids_are, ends) = if oldest == newest {
+            ("txn_id = ?", vec![*newest])
+        } else {
+            ("txn_id >= ? AND txn_id <= ?", vec![*oldest, *newest])
+        };
+        let text = format!(
+            "SELECT txn_id, code, amount, lot_id FROM ledger_leg \
+             WHERE account_id = ? AND {ids_are} ORDER BY txn_id DESC, leg"
+        );
+        let values = [account.get()].into_iter().chain(ends);
+        let values = values.map(sea_orm::Value::from).collect();
+        let legs = db::patiently(db::all(&self.db.reader, &text, values)).await?;
         let mut heads = ids.into_iter().zip(&heads).peekable();
         let mut lines = Vec::with_capacity(legs.len());
         for leg in &legs {

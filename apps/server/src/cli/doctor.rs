@@ -204,11 +204,13 @@ async fn examine(config: &Config, ports: &Ports) -> Vec<Finding> {
 
 fn looked(config: &Config, now: OffsetDateTime, look: &Look) -> Vec<Finding> {
     let mut findings = vec![clocks(now, look), nodes(config, now, look), leases(look)];
-    let detail = match look.unlisted {
-        0 => "every settled call is in its account's list".to_owned(),
-        n => format!("{n} settled calls wait to be listed"),
+    let detail = match (look.unlisted, look.unlisted_txns) {
+        (0, 0) => "every settled call is in its account's list".to_owned(),
+        (calls, txns) => {
+            format!("{calls} settled calls and {txns} transactions wait to be listed")
+        }
     };
-    let level = if look.unlisted > UNLISTED {
+    let level = if look.unlisted.max(look.unlisted_txns) > UNLISTED {
         Level::Warn
     } else {
         Level::Ok

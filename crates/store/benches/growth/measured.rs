@@ -127,7 +127,7 @@ impl Grown {
 
     /// As the server does beside the calls.
     fn list(&self) {
-        let listed = async { while self.store.list_pending_calls(5000).await.unwrap() > 0 {} };
+        let listed = async { while self.store.list_settled(100_000).await.unwrap().is_some() {} };
         self.runtime.block_on(listed);
     }
 

@@ -1,8 +1,9 @@
 //! Settlements a second made durable, beside TPC-B of `pgbench` on the same PostgreSQL.
 //!
 //! `./just bench-settle [--seconds N] [--clients N] [--rounds N]`. A caller settles one call after
-//! the other, as a request does, through the store that the server uses. The ways take turns, so
-//! that a machine that slows down slows all of them. Ends with one line of JSON, and fails when a
+//! the other, as a request does, through the store that the server uses. Beside them runs what the
+//! server runs beside calls: on SQLite what was settled is put into its accounts' lists, as much at a
+//! time and as often. The ways take turns, so that a machine that slows down slows all of them. Ends with one line of JSON, and fails when a
 //! claim does not hold or the books do not.
 //!
 //! `--only postgres/many_accounts` times that way alone, for a profile; nothing is compared then.

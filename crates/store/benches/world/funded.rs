@@ -74,6 +74,15 @@ pub(crate) async fn make_accounts(db: &DatabaseConnection, accounts: i64) {
     ] {
         db.execute_unprepared(&text).await.unwrap();
     }
+    if db.get_database_backend() == DbBackend::Sqlite {
+        for text in [
+            "INSERT INTO account_txn (account_id, txn_id) \
+             SELECT account_id, id FROM ledger_txn ORDER BY account_id",
+            "UPDATE txn_listed SET upto = 1, until = 1",
+        ] {
+            db.execute_unprepared(text).await.unwrap();
+        }
+    }
 }
 
 /// Opens the store at `url` with the clock at noon.

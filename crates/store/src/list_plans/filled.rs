@@ -34,7 +34,7 @@ pub(crate) async fn empty(url: &str) -> Store {
 /// Puts accounts, calls, roll-ups and a journal into it.
 pub(crate) async fn fill(store: &Store) {
     let backend = store.db.backend();
-    let texts = [people(backend), calls(backend), journal()].concat();
+    let texts = [people(backend), calls(backend), journal(backend)].concat();
     for text in texts.iter().map(String::as_str).chain(["ANALYZE"]) {
         store.db.writer.execute_unprepared(text).await.unwrap();
     }
@@ -118,9 +118,9 @@ fn calls(backend: DbBackend) -> Vec<String> {
     texts
 }
 
-fn journal() -> Vec<String> {
+fn journal(backend: DbBackend) -> Vec<String> {
     let (n, account) = (numbers(CALLS), account());
-    vec![
+    let mut texts = vec![
         format!(
             "INSERT INTO ledger_txn (account_id, id, kind, booked_at, balance_after, note) {n} \
              SELECT {account}, i, 'top_up', 0, 0, '' FROM n"
@@ -130,5 +130,16 @@ fn journal() -> Vec<String> {
              SELECT {account}, i, leg, 'payment_clearing', 1 - 2 * leg FROM n \
              CROSS JOIN (SELECT 0 AS leg UNION ALL SELECT 1) l"
         ),
-    ]
+    ];
+    if backend == DbBackend::Sqlite {
+        // What was booked last is not listed yet.
+        let listed = CALLS - 100;
+        texts.extend([
+            format!(
+                "INSERT INTO account_txn SELECT account_id, id FROM ledger_txn WHERE id <= {listed}"
+            ),
+            format!("UPDATE txn_listed SET upto = {listed}, until = {listed}"),
+        ]);
+    }
+    texts
 }

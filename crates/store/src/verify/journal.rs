@@ -150,7 +150,8 @@ async fn heads<C: ConnectionTrait>(
     after: i64,
 ) -> Result<Vec<(i64, LedgerKind)>, StoreError> {
     let text = format!(
-        "SELECT id, kind FROM ledger_txn WHERE account_id = ? AND id > ? ORDER BY id LIMIT {PAGE}"
+        "SELECT id, kind FROM account_journal WHERE account_id = ? AND id > ? \
+         ORDER BY id LIMIT {PAGE}"
     );
     let rows = db::all(tx, &text, vec![account.into(), after.into()]).await?;
     let head = |row: &QueryResult| {

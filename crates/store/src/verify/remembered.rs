@@ -35,6 +35,20 @@ static REMEMBER: BatchSql = BatchSql::new(
      carried = excluded.carried WHERE account_proof.proved_at <= excluded.proved_at",
 );
 
+/// An account has moved when its wallet or the last of its transactions is not what was proved. What
+/// is not listed yet is looked through once for all of them.
+const TO_PROVE: &str = "WITH page AS (SELECT account_id, posted, leased FROM wallet \
+    WHERE account_id > ? ORDER BY account_id LIMIT ?), \
+    new AS (SELECT u.account_id, MAX(u.id) AS txn_id FROM txn_unlisted u \
+    WHERE u.account_id IN (SELECT account_id FROM page) GROUP BY u.account_id), \
+    seen AS (SELECT page.account_id, page.posted, page.leased, n.txn_id AS new_txn, \
+    (SELECT MAX(j.txn_id) FROM account_txn j WHERE j.account_id = page.account_id) AS txn_id \
+    FROM page LEFT JOIN new n ON n.account_id = page.account_id) \
+    SELECT s.account_id, p.proved_at, CAST(CASE WHEN p.posted = s.posted \
+    AND p.leased = s.leased AND p.txn_id = CASE WHEN s.new_txn IS NULL OR s.new_txn < s.txn_id \
+    THEN COALESCE(s.txn_id, p.txn_id) ELSE s.new_txn END THEN 0 ELSE 1 END AS BIGINT) AS moved \
+    FROM seen s LEFT JOIN account_proof p ON p.account_id = s.account_id ORDER BY s.account_id";
+
 #[async_trait]
 impl Proofs for Store {
     async fn to_prove(
@@ -42,14 +56,9 @@ impl Proofs for Store {
         after: Option<AccountId>,
         limit: u32,
     ) -> Result<Vec<ToProve>, BooksError> {
-        let text = "SELECT w.account_id, p.proved_at, CAST(CASE WHEN p.posted = w.posted \
-            AND p.leased = w.leased AND p.txn_id = COALESCE((SELECT MAX(t.id) FROM ledger_txn t \
-            WHERE t.account_id = w.account_id), p.txn_id) THEN 0 ELSE 1 END AS BIGINT) AS moved \
-            FROM wallet w LEFT JOIN account_proof p ON p.account_id = w.account_id \
-            WHERE w.account_id > ? ORDER BY w.account_id LIMIT ?";
         let after = after.map_or(i64::MIN, AccountId::get);
         let values = vec![after.into(), i64::from(limit).into()];
-        let rows = db::all(&self.db.reader, text, values).await?;
+        let rows = db::all(&self.db.reader, TO_PROVE, values).await?;
         let read = |row: &QueryResult| {
             let proved_at: Option<i64> = get(row, "proved_at")?;
             Ok(ToProve {

@@ -3,6 +3,7 @@
 
 mod changed;
 mod claims;
+mod listed;
 mod open;
 mod postgres;
 mod proofs;

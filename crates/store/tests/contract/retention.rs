@@ -34,7 +34,7 @@ async fn calls_beyond_their_retention_are_gone_and_the_books_still_hold(scene: S
     let attempt = keyed.facts.attempts[0].clone();
     keyed.facts.attempts.push(attempt);
     world.settle(keyed.clone()).await;
-    while store.list_pending_calls(1000).await.unwrap() > 0 {}
+    while store.list_settled(1000).await.unwrap().is_some() {}
     let list = async || {
         let all = CallFilter::default();
         store.calls(world.account, all, None, 2000).await.unwrap()
@@ -112,7 +112,7 @@ async fn a_call_that_may_have_been_charged_and_deleted_is_not_charged_again(scen
     let (posted, leased) = balance;
     assert_eq!(world.balance().await, (posted - 20, leased - 20));
     let all = CallFilter::default();
-    while store.list_pending_calls(1000).await.unwrap() > 0 {}
+    while store.list_settled(1000).await.unwrap().is_some() {}
     let listed = store.calls(world.account, all, None, 9).await.unwrap();
     assert_eq!(listed.len(), 2);
 }
@@ -123,7 +123,7 @@ async fn a_call_that_was_settled_late_is_kept_for_as_long_as_it_is_proved(scene:
     world
         .settle(begun(&world.call(10, 10), NOON - Duration::days(9), 1))
         .await;
-    while store.list_pending_calls(1000).await.unwrap() > 0 {}
+    while store.list_settled(1000).await.unwrap().is_some() {}
     for (since, gone) in [(Duration::days(5), 0), (Duration::days(1), 1)] {
         let expired = store.expire_calls(NOON - since).await.unwrap();
         assert_eq!(expired, (gone, true));

@@ -182,11 +182,12 @@ async fn calls_are_found_before_and_after_they_are_listed(scene: Scene) {
     assert_eq!(before.len(), 12);
     // Only SQLite has a queue.
     let queued = |n: u64| if store.is_embedded() { n } else { 0 };
-    assert_eq!(store.list_pending_calls(20).await.unwrap(), queued(20));
+    let listed = async |most| store.list_settled(most).await.unwrap().calls;
+    assert_eq!(listed(20).await, queued(20));
     assert_eq!(list(None).await, before);
     settle_many(&scene, 5).await;
-    assert_eq!(store.list_pending_calls(100).await.unwrap(), queued(15));
-    assert_eq!(store.list_pending_calls(100).await.unwrap(), 0);
+    assert_eq!(listed(100).await, queued(15));
+    assert_eq!(listed(100).await, 0);
     let mut all = list(None).await;
     while let Some(next) = all.last().copied() {
         let more = list(Some(next)).await;

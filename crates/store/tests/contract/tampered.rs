@@ -6,12 +6,20 @@ use billing_core::port::proofs::Depth;
 use sea_orm::{ConnectionTrait, Database};
 use testkit::World;
 
+/// Whether what was settled is in its account's lists when it is tampered with.
+#[derive(Debug, Clone, Copy)]
+enum Lists {
+    Empty,
+    Filled,
+}
+
 /// Books in which everything that is proved has happened, and a way to change rows behind them.
-async fn tamper(change: &str) -> [Vec<String>; 3] {
+async fn tamper(change: &str, lists: Lists) -> [Vec<String>; 3] {
     let folder = tempfile::tempdir().unwrap();
     let url = crate::open::sqlite_url(&folder);
     let clock = testkit::ManualClock::at(testkit::world::NOON);
     let store = crate::open::store(&url, &clock).await;
+    let lister = store.clone();
     let ports = crate::open::ports(&[store], clock, folder);
     let mut world = World::new(ports).await;
     world.top_up(1000).await;
@@ -25,6 +33,9 @@ async fn tamper(change: &str) -> [Vec<String>; 3] {
     let mut call = world.call(60, 40);
     call.held.push((scope, Amount::new(60)));
     world.settle(call).await;
+    if matches!(lists, Lists::Filled) {
+        lister.list_settled(100).await.unwrap();
+    }
     world.assert_sound().await;
     // All of it is final for the next proof.
     world.ports.clock.advance(time::Duration::hours(2));
@@ -112,7 +123,6 @@ const WAYS: &[(&str, &str)] = &[
     ),
     ("UPDATE call SET price_version_id = 1", "not on record"),
     ("DELETE FROM call", "does not book what its calls are due"),
-    ("DELETE FROM call_unlisted", "does not book what they drew"),
     ("UPDATE rate SET price = '0.000000003'", "rated again"),
     ("UPDATE usage_rollup SET charge = charge + 1", "roll-up"),
     ("UPDATE usage_rollup SET calls = 2", "roll-up"),
@@ -138,20 +148,52 @@ const WAYS: &[(&str, &str)] = &[
     ),
 ];
 
+/// What can be lost before it is listed.
+const UNLISTED: &[(&str, &str)] = &[
+    ("DELETE FROM call_unlisted", "does not book what they drew"),
+    (
+        "UPDATE txn_listed SET upto = 9223372036854775807",
+        "does not book what its calls are due",
+    ),
+];
+
+/// And after it.
+const LISTED: &[(&str, &str)] = &[
+    ("DELETE FROM account_call", "does not book what they drew"),
+    (
+        "DELETE FROM account_txn",
+        "does not book what its calls are due",
+    ),
+    (
+        "DELETE FROM account_txn WHERE txn_id = (SELECT MIN(txn_id) FROM account_txn)",
+        "no head or no legs",
+    ),
+];
+
 /// The tables that hold no history: every proof reads them whole.
 const KEPT: &[&str] = &["wallet", "lot", "quota_usage", "lease", "api_key"];
 
 #[test]
 fn verify_finds_every_way_of_tampering() {
     testkit::contract::run(async {
-        for (change, word) in WAYS {
-            let [all, small, since] = tamper(change).await;
-            for broken in [all, small] {
-                let is_named = broken.iter().any(|b| b.contains(word));
-                assert!(is_named, "{change}: no \"{word}\" in {broken:#?}");
+        for (ways, lists) in [
+            (WAYS, Lists::Empty),
+            (WAYS, Lists::Filled),
+            (UNLISTED, Lists::Empty),
+            (LISTED, Lists::Filled),
+        ] {
+            for (change, word) in ways {
+                let [all, small, since] = tamper(change, lists).await;
+                for broken in [all, small] {
+                    let is_named = broken.iter().any(|b| b.contains(word));
+                    assert!(
+                        is_named,
+                        "{change}, lists {lists:?}: no \"{word}\" in {broken:#?}"
+                    );
+                }
+                let table = change.split([' ', ',']).find(|word| KEPT.contains(word));
+                assert!(table.is_none() || !since.is_empty(), "{change} is not seen");
             }
-            let table = change.split([' ', ',']).find(|word| KEPT.contains(word));
-            assert!(table.is_none() || !since.is_empty(), "{change} is not seen");
         }
     });
 }
