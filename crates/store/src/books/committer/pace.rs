@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::mpsc;
 
-/// From how many in the last batch on it is worth waiting for more.
+/// So many are worth waiting for, also where fewer came the last time.
 const LARGE: usize = 16;
 /// How often it is looked whether enough are there.
 pub(super) const GLANCE: Duration = Duration::from_millis(1);
@@ -78,15 +78,14 @@ impl Pace {
         self.commit.min(LONGEST_COMPANY).min(self.linger)
     }
 
-    /// Waits until as many are there again as came the last time, as long as it pays.
+    /// Waits until as many are there again as came the last time, as long as it pays. Where batches
+    /// are small they are made large by it: streams that take all of the processor end one by one.
     pub(super) async fn linger<T>(&mut self, receiver: &mpsc::Receiver<T>) {
-        if self.last < LARGE {
-            return;
-        }
+        let enough = self.last.max(LARGE);
         let short = self.busy.share().clamp(SPARE, SHORT) - SPARE;
         let thousandths = u32::try_from(short * 1000 / (SHORT - SPARE)).unwrap_or(0);
         let mut left = self.linger * thousandths / 1000;
-        while left >= GLANCE && receiver.len() < self.last && !receiver.is_closed() {
+        while left >= GLANCE && receiver.len() < enough && !receiver.is_closed() {
             tokio::time::sleep(GLANCE).await;
             left -= GLANCE;
         }
