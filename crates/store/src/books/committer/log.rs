@@ -3,8 +3,9 @@
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tokio::task::JoinSet;
 
-/// How many commits lie between two checkpoints of the log.
-const CHECKPOINT_EVERY: u32 = 512;
+/// How many commits lie between two checkpoints of the log. A commit that meets one waits for the
+/// disk behind it: fewer would meet larger ones.
+const CHECKPOINT_EVERY: u32 = 128;
 
 /// The log, and the connection that moves it; none on PostgreSQL.
 pub(super) struct Log {
