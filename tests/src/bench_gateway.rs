@@ -13,11 +13,13 @@ use tokio::time::sleep;
 use crate::Failure;
 use crate::arguments::Arguments;
 use crate::control::Control;
-use crate::gate::Gate;
+use crate::gate::{Gate, free_port};
 use crate::postgres::Postgres;
 use crate::proof::{Findings, say};
 use processes::{Nginx, Simulated};
+use report::Half;
 use round::{Case, Kind, Round, Target};
+use waits::Waits;
 
 mod claims;
 mod flush;
@@ -25,6 +27,7 @@ mod idle;
 mod processes;
 mod report;
 mod round;
+mod waits;
 
 /// What the account of the calls is given, in nanos: a million.
 const FUNDS: i128 = 1_000_000_000_000_000;
@@ -63,6 +66,8 @@ impl Settings {
 struct Stand {
     gate: Gate,
     target: Target,
+    /// Where it answers with its own counts.
+    metrics: String,
 }
 
 impl Stand {
@@ -71,8 +76,9 @@ impl Stand {
         database: Option<String>,
         upstream: u16,
     ) -> Result<Self, Failure> {
+        let metrics = format!("127.0.0.1:{}", free_port()?);
         let config = format!(
-            "[limits]\nupstream_idle_ms = 600000\n\
+            "[limits]\nupstream_idle_ms = 600000\n[metrics]\nlisten = \"{metrics}\"\n\
              [[channel]]\nname = \"upstream\"\nbase_url = \"http://127.0.0.1:{upstream}/v1\"\n"
         );
         let gate = Gate::demo(database).await?.served(&config, &[]).await?;
@@ -86,7 +92,12 @@ impl Stand {
             key: key.secret.clone(),
             pid: gate.pid().ok_or("tollgate does not run")?,
         };
-        Ok(Self { gate, target })
+        let metrics = format!("http://{metrics}/metrics");
+        Ok(Self {
+            gate,
+            target,
+            metrics,
+        })
     }
 }
 
@@ -126,9 +137,7 @@ pub async fn run(settings: &Settings) -> Result<(Value, Findings), Failure> {
     for kind in [Kind::Plain, Kind::Paced] {
         let rate = report::least_rps(&cases, kind) / 2;
         let case = Case::paced(kind, rate.max(1));
-        let probe = flush::Probe::start(sqlite.gate.folder())?;
-        let rounds = settings.rounds(&all, case)?;
-        halves.push((case, rounds, probe.end()));
+        halves.push(settings.half(&all, [&sqlite, &other], case).await?);
     }
     let memory = json!({
         "idle_mb": report::megabytes(idle.before_kb),
@@ -158,7 +167,38 @@ pub async fn run(settings: &Settings) -> Result<(Value, Findings), Failure> {
     Ok((line, findings))
 }
 
+/// What each has counted.
+async fn waits(stands: [&Stand; 2]) -> Result<Vec<(&'static str, Waits)>, Failure> {
+    let mut seen = Vec::new();
+    for stand in stands {
+        seen.push((stand.target.name, Waits::of(&stand.metrics).await?));
+    }
+    Ok(seen)
+}
+
 impl Settings {
+    /// A case at half load, on all targets, with what the Tollgates among them count of it.
+    async fn half(
+        &self,
+        targets: &[&Target],
+        stands: [&Stand; 2],
+        case: Case,
+    ) -> Result<Half, Failure> {
+        let probe = flush::Probe::start(stands[0].gate.folder())?;
+        let before = waits(stands).await?;
+        let rounds = self.rounds(targets, case)?;
+        let after = waits(stands).await?;
+        let flush = probe.end();
+        let waits = after.iter().zip(&before);
+        let waits = waits.map(|((name, now), (_, then))| (*name, now.since(then)));
+        Ok(Half {
+            case,
+            rounds,
+            flush,
+            waits: waits.collect(),
+        })
+    }
+
     /// All rounds of one case: the targets by turns, in another order each round.
     fn rounds(&self, targets: &[&Target], case: Case) -> Result<Vec<Round>, Failure> {
         for target in targets {

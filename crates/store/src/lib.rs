@@ -51,7 +51,7 @@ mod store_time;
 mod verify;
 mod writer;
 
-pub use books::committer::Committed;
+pub use books::committer::{Committed, WAITED};
 pub use deployment::DeploymentId;
 pub use error::StoreError;
 pub use listen::{Listener, NEWS, RECALL, Told};

@@ -4,11 +4,28 @@ use serde_json::{Value, json};
 
 use super::flush::Flush;
 use super::round::{Case, Kind, Round};
+use super::waits::Waits;
 
 /// A case and all its rounds.
 pub(super) type Closed = (Case, Vec<Round>);
-/// The same, with what the disk took meanwhile.
-pub(super) type Half = (Case, Vec<Round>, Flush);
+/// A case at half load.
+#[derive(Debug)]
+pub(super) struct Half {
+    pub(super) case: Case,
+    pub(super) rounds: Vec<Round>,
+    /// What the disk took meanwhile.
+    pub(super) flush: Flush,
+    /// For how many commits the ends of calls waited, by target.
+    pub(super) waits: Vec<(&'static str, Waits)>,
+}
+
+impl Half {
+    /// Of a target that is Tollgate.
+    pub(super) fn waits_of(&self, target: &str) -> Option<&Waits> {
+        let found = self.waits.iter().find(|(name, _)| *name == target);
+        found.map(|(_, waits)| waits)
+    }
+}
 
 /// The targets that are Tollgate.
 pub(super) const TOLLGATES: [&str; 2] = ["sqlite", "postgres"];
@@ -69,7 +86,13 @@ pub(super) fn closed((case, rounds): &Closed) -> Value {
 }
 
 /// One case at half load.
-pub(super) fn half((case, rounds, flush): &Half) -> Value {
+pub(super) fn half(half: &Half) -> Value {
+    let Half {
+        case,
+        rounds,
+        flush,
+        ..
+    } = half;
     let mut report = json!({
         "kind": case.kind.name(),
         "rate": case.rate,
@@ -91,15 +114,22 @@ pub(super) fn half((case, rounds, flush): &Half) -> Value {
                 "p50": added(rounds, name, "upstream", |r| r.first_p50),
                 "p99": added(rounds, name, "upstream", |r| r.first_p99),
             },
-            "end_waits_for_flushes_p99": thousandths(flushes_waited_for(rounds, name, *flush)),
+            "end_takes_flushes_p99": thousandths(flushes_long(rounds, name, *flush)),
         });
+        if let Some(waits) = half.waits_of(name) {
+            report[name]["end_waits_for_commits"] = json!({
+                "p99": waits.p99(),
+                "up_to_2": thousandths(waits.share_up_to(2)),
+            });
+        }
     }
     report
 }
 
-/// How many flushes, in thousandths, the end of a call waits for at p99: what is added to its last
-/// byte beyond what a proxy adds, divided by what a flush took at p99 meanwhile.
-pub(super) fn flushes_waited_for(rounds: &[Round], target: &str, flush: Flush) -> u64 {
+/// How many flushes long, in thousandths, the end of a call takes at p99: what is added to its last
+/// byte beyond what a proxy adds, divided by what a flush took at p99 meanwhile. It holds the wait
+/// for the processor too.
+pub(super) fn flushes_long(rounds: &[Round], target: &str, flush: Flush) -> u64 {
     added(rounds, target, "nginx", |r| r.last_p99) * 1000 / flush.p99.max(1)
 }
 

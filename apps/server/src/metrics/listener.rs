@@ -69,6 +69,8 @@ fn node(house: &House, page: &mut Page) {
         ("committed_operations_total", Counter, help),
         committed.operations,
     );
+    let help = "Settlements by how many commits ended while they waited, their own included.";
+    page.commits("settle_waited_commits", help, &committed);
     let spool = house.spool.backlog();
     let help = "Calls in the spool of this node that wait for the books.";
     page.one(("spool_entries", Gauge, help), spool.entries);

@@ -3,6 +3,8 @@
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
+use store::{Committed, WAITED};
+
 use super::{LATENCY_MS, METRICS, read};
 
 /// What a number is.
@@ -56,6 +58,22 @@ impl Page {
         self.head(name, Kind::Gauge.name(), help);
         let (s, ms) = (passed.as_secs(), passed.subsec_millis());
         self.line(format_args!("tollgate_{name} {s}.{ms:03}"));
+    }
+
+    /// How many settlements waited for how many commits.
+    pub(crate) fn commits(&mut self, name: &str, help: &str, committed: &Committed) {
+        self.head(name, "histogram", help);
+        let mut count = 0;
+        let bounds = WAITED.iter().map(ToString::to_string);
+        for (bound, waited) in bounds.chain(["+Inf".to_owned()]).zip(committed.waited) {
+            count += waited;
+            self.line(format_args!(
+                "tollgate_{name}_bucket{{le=\"{bound}\"}} {count}"
+            ));
+        }
+        let sum = committed.waited_in_all;
+        self.line(format_args!("tollgate_{name}_sum {sum}"));
+        self.line(format_args!("tollgate_{name}_count {count}"));
     }
 
     fn latency(&mut self, name: &str, help: &str, latency: &super::Latency) {
@@ -163,6 +181,29 @@ mod tests {
             "# HELP tollgate_x_total What it is.\n# TYPE tollgate_x_total counter\n\
              tollgate_x_total{channel=\"a\\\"b\\\\c\\nd\"} 3\n"
         );
+    }
+
+    #[test]
+    fn settlements_are_counted_up_by_the_commits_they_waited_for() {
+        let committed = Committed {
+            transactions: 9,
+            operations: 16,
+            waited: [8, 4, 0, 0, 2, 1],
+            waited_in_all: 41,
+        };
+        let mut page = Page::default();
+        page.commits("t", "Commits.", &committed);
+        let text = page.finish();
+        for line in [
+            "tollgate_t_bucket{le=\"1\"} 8",
+            "tollgate_t_bucket{le=\"2\"} 12",
+            "tollgate_t_bucket{le=\"8\"} 14",
+            "tollgate_t_bucket{le=\"+Inf\"} 15",
+            "tollgate_t_sum 41",
+            "tollgate_t_count 15",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in {text}");
+        }
     }
 
     #[test]

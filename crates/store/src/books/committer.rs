@@ -61,7 +61,12 @@ pub(crate) struct Committer {
 struct Counted {
     transactions: AtomicU64,
     operations: AtomicU64,
+    waited: [AtomicU64; WAITED.len() + 1],
+    waited_in_all: AtomicU64,
 }
+
+/// Bounds of [`Committed::waited`].
+pub const WAITED: [u64; 5] = [1, 2, 3, 4, 8];
 
 /// How much the committer has done since the store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +75,31 @@ pub struct Committed {
     pub transactions: u64,
     /// Settlements, leases and returns that were in them.
     pub operations: u64,
+    /// Settlements by how many commits ended while they waited, their own included: up to each of
+    /// [`WAITED`], and more. A commit under way when a settlement comes is one, its own another.
+    pub waited: [u64; WAITED.len() + 1],
+    /// The sum of what they waited for.
+    pub waited_in_all: u64,
+}
+
+impl Counted {
+    /// A batch is committed.
+    fn note_batch(&self, ops: &[Op]) {
+        let count = u64::try_from(ops.len()).unwrap_or(u64::MAX);
+        self.operations.fetch_add(count, Ordering::Relaxed);
+        let ended = self
+            .transactions
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1);
+        for asked in ops.iter().filter_map(Op::settle_asked_after) {
+            let waited = ended.saturating_sub(asked);
+            self.waited_in_all.fetch_add(waited, Ordering::Relaxed);
+            let place = WAITED.partition_point(|bound| *bound < waited);
+            if let Some(count) = self.waited.get(place) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -93,7 +123,7 @@ impl Committer {
 
     async fn ask<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Result<T, BooksError> {
         let closed = || BooksError::from(StoreError::Closed);
-        let (reply, answer) = Reply::channel();
+        let (reply, answer) = Reply::channel(self.committed_transactions());
         self.queue
             .send(Message::Do(op(reply)))
             .await
@@ -106,10 +136,20 @@ impl Committer {
         self.shelf.forget(account);
     }
 
+    fn committed_transactions(&self) -> u64 {
+        self.counted.transactions.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn committed(&self) -> Committed {
         Committed {
-            transactions: self.counted.transactions.load(Ordering::Relaxed),
+            transactions: self.committed_transactions(),
             operations: self.counted.operations.load(Ordering::Relaxed),
+            waited: self
+                .counted
+                .waited
+                .each_ref()
+                .map(|n| n.load(Ordering::Relaxed)),
+            waited_in_all: self.counted.waited_in_all.load(Ordering::Relaxed),
         }
     }
 

@@ -113,6 +113,10 @@ async fn settlements_that_wait_share_a_commit(scene: Scene) {
     assert_eq!(after.operations - before.operations, 200);
     let commits = after.transactions - before.transactions;
     assert!((1..100).contains(&commits), "{commits} commits");
+    let (counts, before_counts) = (after.waited.iter(), before.waited.iter());
+    let waited = counts.sum::<u64>() - before_counts.sum::<u64>();
+    assert_eq!(waited, 200, "each has waited for its own commit at least");
+    assert!(after.waited_in_all - before.waited_in_all >= 200);
     scene.world.assert_sound().await;
 }
 

@@ -2,7 +2,6 @@
 //! apart where the database refuses it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -117,9 +116,7 @@ impl Desk {
         };
         left.books.retain(|(account, _)| !leased.contains(account));
         self.shelf.put(left);
-        let count = u64::try_from(ops.len()).unwrap_or(u64::MAX);
-        self.counted.transactions.fetch_add(1, Ordering::Relaxed);
-        self.counted.operations.fetch_add(count, Ordering::Relaxed);
+        self.counted.note_batch(ops);
         Ok(answers)
     }
 

@@ -36,14 +36,16 @@ pub(super) struct Reply<T> {
     to: oneshot::Sender<Said<T>>,
     /// Where it is waited for.
     at: Option<Handle>,
+    /// How many transactions were committed when it was asked.
+    after: u64,
 }
 
 impl<T> Reply<T> {
-    /// A way back to here, and its end.
-    pub(super) fn channel() -> (Self, oneshot::Receiver<Said<T>>) {
+    /// A way back to here, and its end; so many transactions are committed now.
+    pub(super) fn channel(after: u64) -> (Self, oneshot::Receiver<Said<T>>) {
         let (to, answer) = oneshot::channel();
         let at = Handle::try_current().ok();
-        (Self { to, at }, answer)
+        (Self { to, at, after }, answer)
     }
 
     /// Whoever asked may have left; the commit stands all the same.
@@ -99,6 +101,14 @@ impl Op {
         }
     }
 
+    /// How many transactions were committed when a settlement was handed in.
+    pub(super) fn settle_asked_after(&self) -> Option<u64> {
+        match self {
+            Self::Settle(_, reply) => Some(reply.after),
+            Self::Lease(..) | Self::GiveBack(..) => None,
+        }
+    }
+
     /// The runtime on which the answer is waited for.
     pub(super) fn waits_at(&self) -> Option<&Handle> {
         match self {
@@ -135,7 +145,7 @@ mod tests {
     use super::*;
 
     fn asked(account: i64) -> (Op, oneshot::Receiver<Said<()>>) {
-        let (reply, answer) = Reply::channel();
+        let (reply, answer) = Reply::channel(0);
         let back = LeaseReturn {
             node: NodeId::new(1),
             account: AccountId::new(account),

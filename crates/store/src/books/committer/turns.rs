@@ -73,7 +73,7 @@ mod tests {
             seq: LeaseSeq::new(1),
             amount: Amount::ZERO,
         };
-        Op::GiveBack(back, Reply::channel().0)
+        Op::GiveBack(back, Reply::channel(0).0)
     }
 
     fn ops(asked: &[(i64, i64)]) -> Vec<Op> {
