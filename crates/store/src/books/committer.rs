@@ -274,11 +274,11 @@ async fn serve(
             continue;
         }
         let found_nobody = running.is_empty() && waiting == 0;
-        pace.linger(&receiver).await;
+        let has_gathered = pace.linger(&receiver, turns.waiting()).await;
         if turns.waiting() == 0 && receiver.recv_many(&mut messages, largest).await == 0 {
             break;
         }
-        if found_nobody {
+        if found_nobody && !has_gathered {
             // Timers of the runtime are too coarse for it, and nothing else is to be done here.
             std::thread::sleep(pace.company());
         }

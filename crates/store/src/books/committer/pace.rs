@@ -80,15 +80,19 @@ impl Pace {
 
     /// Waits until as many are there again as came the last time, as long as it pays. Where batches
     /// are small they are made large by it: streams that take all of the processor end one by one.
-    pub(super) async fn linger<T>(&mut self, receiver: &mpsc::Receiver<T>) {
-        let enough = self.last.max(LARGE);
+    /// So many wait already beside those in the queue. Answers whether it has waited.
+    pub(super) async fn linger<T>(&mut self, receiver: &mpsc::Receiver<T>, aside: usize) -> bool {
+        let enough = self.last.max(LARGE).saturating_sub(aside);
         let short = self.busy.share().clamp(SPARE, SHORT) - SPARE;
         let thousandths = u32::try_from(short * 1000 / (SHORT - SPARE)).unwrap_or(0);
         let mut left = self.linger * thousandths / 1000;
+        let mut has_waited = false;
         while left >= GLANCE && receiver.len() < enough && !receiver.is_closed() {
             tokio::time::sleep(GLANCE).await;
             left -= GLANCE;
+            has_waited = true;
         }
+        has_waited
     }
 }
 
@@ -185,6 +189,24 @@ mod tests {
         let mut never = Pace::new(Duration::ZERO);
         never.note_commit(Some(MS), 1000);
         assert_eq!(never.company(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn only_where_the_processor_is_short_a_batch_gathers_until_enough_are_there() {
+        let (sender, receiver) = mpsc::channel(LARGE);
+        let waits = async |share, aside| {
+            let mut pace = Pace::new(2 * MS);
+            pace.busy.share = share;
+            pace.linger(&receiver, aside).await
+        };
+        assert!(!waits(SPARE, 0).await);
+        assert!(waits(SHORT, 0).await);
+        assert!(waits(SHORT, LARGE - 1).await);
+        assert!(!waits(SHORT, LARGE).await);
+        for _ in 0..LARGE {
+            sender.send(()).await.unwrap();
+        }
+        assert!(!waits(SHORT, 0).await);
     }
 
     #[test]
