@@ -54,7 +54,9 @@ pub(crate) const STEP: Step = Step {
         r"{sqlite}CREATE TRIGGER ledger_txn_late AFTER INSERT ON ledger_txn
         WHEN NEW.id <= (SELECT until FROM txn_listed WHERE id = 1)
         BEGIN
-            INSERT OR IGNORE INTO account_txn (account_id, txn_id) VALUES (NEW.account_id, NEW.id);
+            INSERT INTO account_txn (account_id, txn_id) SELECT NEW.account_id, NEW.id
+            WHERE NOT EXISTS (SELECT 1 FROM account_txn j
+            WHERE j.account_id = NEW.account_id AND j.txn_id = NEW.id);
         END",
         // Before its end a round of the task has listed some of them already. Which of two lower
         // bounds of an id is sought in the key is told by what is thought likely.

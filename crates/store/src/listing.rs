@@ -2,14 +2,14 @@
 //!
 //! On SQLite calls and transactions lie in order of time, so that a batch of settlements writes few
 //! pages whichever accounts it is of. A round takes what came since the last one in order of
-//! accounts, so that each page of a list is written once for all that is new on it. It writes in
-//! steps, because settlements wait for the one writer.
+//! accounts, so that each page of a list is written once for all that is new on it. A long one writes
+//! in steps, because settlements wait for the one writer; a short one is one transaction.
 //!
 //! A round that ends in the middle does no harm: what it listed is found in the list, the rest is
 //! found as before, and the next round takes all of it again. On PostgreSQL the lists are the keys
 //! of the tables, and there is nothing to do.
 
-use sea_orm::{DbBackend, Value};
+use sea_orm::{ConnectionTrait, DbBackend, Value};
 
 use crate::db;
 use crate::error::StoreError;
@@ -69,85 +69,166 @@ impl Store {
             return Ok(Listed::default());
         }
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        Ok(Listed {
-            calls: self.list_calls(most).await?,
-            txns: self.list_txns(most).await?,
-        })
+        let reader = &self.db.reader;
+        let new = New {
+            calls: Queued::read(reader, most).await?,
+            txns: Beyond::read(reader, most).await?,
+        };
+        if new.is_little() {
+            // One flush for all of it, which settlements would wait for each time.
+            let tx = self.db.begin().await?;
+            let result = new.list(&tx, &tx).await;
+            db::finish(tx, result).await
+        } else {
+            new.list(reader, &self.db.writer).await
+        }
+    }
+}
+
+/// What came since the last round.
+struct New {
+    calls: Option<Queued>,
+    txns: Option<Beyond>,
+}
+
+impl New {
+    fn is_little(&self) -> bool {
+        let calls = self.calls.as_ref().map_or(0, |calls| calls.entries.len());
+        calls.max(self.txns.map_or(0, |txns| txns.count)) <= STEP.0
     }
 
-    async fn list_calls(&self, most: i64) -> Result<u64, StoreError> {
+    async fn list<R: ConnectionTrait, W: ConnectionTrait>(
+        self,
+        reader: &R,
+        writer: &W,
+    ) -> Result<Listed, StoreError> {
+        let mut listed = Listed::default();
+        if let Some(calls) = self.calls {
+            listed.calls = calls.list(writer).await?;
+        }
+        if let Some(txns) = self.txns {
+            listed.txns = txns.list(reader, writer).await?;
+        }
+        Ok(listed)
+    }
+}
+
+/// Calls in the queue.
+struct Queued {
+    entries: Vec<Entry>,
+    /// The position of the first.
+    first: i64,
+    /// The position of the last, its account and its id.
+    last: [i64; 3],
+}
+
+impl Queued {
+    async fn read<C: ConnectionTrait>(reader: &C, most: i64) -> Result<Option<Self>, StoreError> {
         let text = "SELECT position, account_id, call_id FROM call_unlisted \
                     ORDER BY position LIMIT ?";
-        let rows = db::all(&self.db.reader, text, vec![most.into()]).await?;
-        let Some(last) = rows.last() else {
-            return Ok(0);
+        let rows = db::all(reader, text, vec![most.into()]).await?;
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            return Ok(None);
         };
-        let last: [i64; 3] = [
-            get(last, "position")?,
-            get(last, "account_id")?,
-            get(last, "call_id")?,
-        ];
-        let first: i64 = rows.first().map_or(Ok(0), |row| get(row, "position"))?;
-        let calls = entries(&rows, "call_id")?;
-        let count = calls.len();
-        self.enter(&CALLS, calls).await?;
-        self.dequeue(first, last, step_of(count)).await?;
+        Ok(Some(Self {
+            entries: entries(&rows, "call_id")?,
+            first: get(first, "position")?,
+            last: [
+                get(last, "position")?,
+                get(last, "account_id")?,
+                get(last, "call_id")?,
+            ],
+        }))
+    }
+
+    async fn list<W: ConnectionTrait>(self, writer: &W) -> Result<u64, StoreError> {
+        let count = self.entries.len();
+        enter(writer, &CALLS, self.entries).await?;
+        dequeue(writer, self.first, self.last, step_of(count)).await?;
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
+}
 
-    /// Takes calls out of the queue, as long as the last of them is there: if it is not, somebody
-    /// else has taken them, and their positions may be those of others by now.
-    async fn dequeue(&self, first: i64, last: [i64; 3], step: usize) -> Result<(), StoreError> {
-        let [end, account, call] = last;
-        let step = i64::try_from(step).unwrap_or(i64::MAX).saturating_mul(4);
-        let text = "DELETE FROM call_unlisted WHERE position <= ? AND EXISTS (SELECT 1 \
-                    FROM call_unlisted l WHERE l.position = ? AND l.account_id = ? \
-                    AND l.call_id = ?)";
-        let mut upto = first.saturating_sub(1);
-        while upto < end {
-            upto = upto.saturating_add(step).min(end);
-            let values = [upto, end, account, call].map(Value::from);
-            db::run(&self.db.writer, text, values.to_vec()).await?;
-        }
-        Ok(())
+/// Transactions beyond the line.
+#[derive(Clone, Copy)]
+struct Beyond {
+    count: usize,
+    /// The last id of them.
+    last: i64,
+}
+
+impl Beyond {
+    async fn read<C: ConnectionTrait>(reader: &C, most: i64) -> Result<Option<Self>, StoreError> {
+        let text = "SELECT MAX(id) AS last, COUNT(*) AS n FROM (SELECT id FROM ledger_txn \
+                    WHERE id > (SELECT upto FROM txn_listed WHERE id = 1) ORDER BY id LIMIT ?)";
+        let row = db::one(reader, text, vec![most.into()]).await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let last: Option<i64> = get(&row, "last")?;
+        let count = usize::try_from(get::<i64>(&row, "n")?).unwrap_or(usize::MAX);
+        Ok(last.map(|last| Self { count, last }))
     }
 
-    async fn list_txns(&self, most: i64) -> Result<u64, StoreError> {
-        let text = "SELECT MAX(id) AS last FROM (SELECT id FROM ledger_txn \
-                    WHERE id > (SELECT upto FROM txn_listed WHERE id = 1) ORDER BY id LIMIT ?)";
-        let row = db::one(&self.db.reader, text, vec![most.into()]).await?;
-        let last = row
-            .map(|row| get::<Option<i64>>(&row, "last"))
-            .transpose()?;
-        let Some(last) = last.flatten() else {
-            return Ok(0);
-        };
+    async fn list<R: ConnectionTrait, W: ConnectionTrait>(
+        self,
+        reader: &R,
+        writer: &W,
+    ) -> Result<u64, StoreError> {
+        let last = self.last;
         // From here on what is booked with an older id is listed by who books it.
         let text = "UPDATE txn_listed SET until = ? WHERE id = 1 AND until < ?";
-        db::run(&self.db.writer, text, vec![last.into(), last.into()]).await?;
+        db::run(writer, text, vec![last.into(), last.into()]).await?;
         let text = "SELECT account_id, id FROM ledger_txn \
                     WHERE id > (SELECT upto FROM txn_listed WHERE id = 1) AND id <= ?";
-        let rows = db::all(&self.db.reader, text, vec![last.into()]).await?;
+        let rows = db::all(reader, text, vec![last.into()]).await?;
         let txns = entries(&rows, "id")?;
+        drop(rows);
         let count = txns.len();
-        self.enter(&TXNS, txns).await?;
+        enter(writer, &TXNS, txns).await?;
         let text = "UPDATE txn_listed SET upto = ? WHERE id = 1 AND upto < ?";
-        db::run(&self.db.writer, text, vec![last.into(), last.into()]).await?;
+        db::run(writer, text, vec![last.into(), last.into()]).await?;
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
+}
 
-    /// Writes entries of a list, in order of accounts.
-    async fn enter(&self, list: &'static BatchSql, mut new: Vec<Entry>) -> Result<(), StoreError> {
-        new.sort_unstable();
-        for step in new.chunks(step_of(new.len())) {
-            let mut rows = list.rows(DbBackend::Sqlite);
-            for (account, id) in step {
-                rows.push([(*account).into(), (*id).into()]);
-            }
-            rows.run(&self.db.writer).await?;
-        }
-        Ok(())
+/// Takes calls out of the queue, as long as the last of them is there: if it is not, somebody else
+/// has taken them, and their positions may be those of others by now.
+async fn dequeue<W: ConnectionTrait>(
+    writer: &W,
+    first: i64,
+    last: [i64; 3],
+    step: usize,
+) -> Result<(), StoreError> {
+    let [end, account, call] = last;
+    let step = i64::try_from(step).unwrap_or(i64::MAX).saturating_mul(4);
+    let text = "DELETE FROM call_unlisted WHERE position <= ? AND EXISTS (SELECT 1 \
+                FROM call_unlisted l WHERE l.position = ? AND l.account_id = ? \
+                AND l.call_id = ?)";
+    let mut upto = first.saturating_sub(1);
+    while upto < end {
+        upto = upto.saturating_add(step).min(end);
+        let values = [upto, end, account, call].map(Value::from);
+        db::run(writer, text, values.to_vec()).await?;
     }
+    Ok(())
+}
+
+/// Writes entries of a list, in order of accounts.
+async fn enter<W: ConnectionTrait>(
+    writer: &W,
+    list: &'static BatchSql,
+    mut new: Vec<Entry>,
+) -> Result<(), StoreError> {
+    new.sort_unstable();
+    for step in new.chunks(step_of(new.len())) {
+        let mut rows = list.rows(DbBackend::Sqlite);
+        for (account, id) in step {
+            rows.push([(*account).into(), (*id).into()]);
+        }
+        rows.run(writer).await?;
+    }
+    Ok(())
 }
 
 fn step_of(rows: usize) -> usize {

@@ -154,6 +154,26 @@ impl Store {
         &self,
         mut progress: impl FnMut(&str, usize, usize) + Send,
     ) -> Result<usize, StoreError> {
+        // A step may sort a whole table, which is not to be done in memory.
+        self.sort_in("file").await?;
+        let migrated = self.take_steps(&mut progress).await;
+        self.sort_in("memory").await?;
+        migrated
+    }
+
+    /// Where SQLite sorts what it writes.
+    async fn sort_in(&self, place: &str) -> Result<(), StoreError> {
+        if self.is_embedded() {
+            let text = format!("PRAGMA temp_store = {place}");
+            self.db.writer.execute_unprepared(&text).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_steps(
+        &self,
+        progress: &mut (impl FnMut(&str, usize, usize) + Send),
+    ) -> Result<usize, StoreError> {
         let tx = self.db.begin().await?;
         let work = async {
             if self.db.backend() == DbBackend::Postgres {

@@ -48,6 +48,16 @@ impl Prices {
     }
 }
 
+/// The next calls of an account.
+struct Page {
+    rows: Vec<QueryResult>,
+    /// How many the list names. Some of them may have gone with retention meanwhile, before they
+    /// were put into it.
+    listed: usize,
+    /// The last that it names.
+    last: Option<i64>,
+}
+
 /// Walks the calls after those that were carried over.
 pub(super) async fn walk<C: ConnectionTrait>(
     tx: &C,
@@ -57,20 +67,21 @@ pub(super) async fn walk<C: ConnectionTrait>(
     let mut all = pass.from.calls;
     let mut sealed = (all, after);
     loop {
-        let rows = page(tx, pass.account, after).await?;
+        let Page { rows, listed, last } = page(tx, pass.account, after).await?;
         let calls = call_row::details(tx, &rows).await?;
         pass.prices.load(tx, &calls).await?;
         for (call, row) in calls.iter().zip(&rows) {
-            after = call.id.get();
+            let id = call.id.get();
             let uses: Option<String> = get(row, "uses")?;
             let uses = call_row::read_uses(uses.as_deref(), call.charge)?;
             add(pass, &mut all, call, &uses);
             rated_again(call, pass.prices, &mut pass.findings);
-            if after <= pass.last.call {
-                sealed = (all, after);
+            if id <= pass.last.call {
+                sealed = (all, id);
             }
         }
-        if rows.len() < PAGE {
+        after = last.unwrap_or(after);
+        if listed < PAGE {
             let (sealed, upto) = sealed;
             return Ok(Walked { all, sealed, upto });
         }
@@ -154,11 +165,7 @@ fn count(pass: &mut Pass<'_>, sums: &mut CallSums, call: &CallDetail, money: [i1
     }
 }
 
-async fn page<C: ConnectionTrait>(
-    tx: &C,
-    account: i64,
-    after: i64,
-) -> Result<Vec<QueryResult>, StoreError> {
+async fn page<C: ConnectionTrait>(tx: &C, account: i64, after: i64) -> Result<Page, StoreError> {
     // Each side is limited by itself, so that no page sorts all that follows it.
     let side = |table| {
         format!(
@@ -168,11 +175,21 @@ async fn page<C: ConnectionTrait>(
     };
     let (listed, queued) = (side("account_call"), side("call_unlisted"));
     let text = format!(
-        "SELECT c.* FROM ({listed} UNION {queued} ORDER BY call_id LIMIT {PAGE}) l \
-         CROSS JOIN call c WHERE c.id = l.call_id AND c.account_id = ? ORDER BY c.id"
+        "SELECT l.call_id AS listed, c.* FROM ({listed} UNION {queued} ORDER BY call_id \
+         LIMIT {PAGE}) l LEFT JOIN call c ON c.id = l.call_id AND c.account_id = ? \
+         ORDER BY l.call_id"
     );
     let values = [account, after, account, after, account];
-    db::all(tx, &text, values.map(Into::into).to_vec()).await
+    let mut rows = db::all(tx, &text, values.map(Into::into).to_vec()).await?;
+    let listed = rows.len();
+    let last = rows.last().map(|row| get(row, "listed")).transpose()?;
+    let mut is_there = Vec::with_capacity(listed);
+    for row in &rows {
+        is_there.push(get::<Option<i64>>(row, "id")?.is_some());
+    }
+    let mut is_there = is_there.into_iter();
+    rows.retain(|_| is_there.next().unwrap_or(false));
+    Ok(Page { rows, listed, last })
 }
 
 /// A call's charge must follow from its stored usage and the price it was authorized under.

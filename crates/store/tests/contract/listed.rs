@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use billing_core::budget::BudgetScope;
+use billing_core::id::first_id_at;
 use billing_core::port::books::{AccountProof, Books};
 use billing_core::port::proofs::{Depth, Proofs};
 use billing_core::port::reports::{CallFilter, LedgerLine, Reports};
@@ -20,8 +21,10 @@ on_both! {
     transactions_are_found_before_and_after_they_are_listed
     a_round_that_ends_in_the_middle_does_no_harm
     what_is_booked_with_an_older_id_is_found
+    what_is_booked_with_an_older_id_while_a_round_goes_on_is_found
     a_transaction_with_an_id_that_is_taken_is_refused
     proofs_go_on_over_what_was_listed_meanwhile
+    a_proof_goes_on_behind_a_call_that_is_listed_and_gone
     nothing_is_lost_while_calls_settle_and_two_list
 }
 
@@ -134,6 +137,27 @@ async fn what_is_booked_with_an_older_id_is_found(scene: Scene) {
     scene.world.assert_sound().await;
 }
 
+/// A round has drawn its line and read what lies below it. What comes then it does not see.
+async fn what_is_booked_with_an_older_id_while_a_round_goes_on_is_found(scene: Scene) {
+    settle(&scene, 3).await;
+    list(&scene.store).await;
+    let back_door = Database::connect(&scene.url).await.unwrap();
+    let line = first_id_at((NOON + Duration::hours(1)).unix_timestamp() * 1000);
+    let draws = format!("UPDATE txn_listed SET until = {line}");
+    let ends = "UPDATE txn_listed SET upto = until";
+    if scene.store.is_embedded() {
+        back_door.execute_unprepared(&draws).await.unwrap();
+    }
+    settle(&scene, 2).await;
+    let before = journal(&scene).await;
+    assert_eq!(before.len(), 12);
+    if scene.store.is_embedded() {
+        back_door.execute_unprepared(ends).await.unwrap();
+    }
+    assert_eq!(journal(&scene).await, before);
+    scene.world.assert_sound().await;
+}
+
 async fn a_transaction_with_an_id_that_is_taken_is_refused(scene: Scene) {
     let back_door = Database::connect(&scene.url).await.unwrap();
     let again = "INSERT INTO ledger_txn (account_id, id, kind, booked_at, balance_after, note) \
@@ -171,6 +195,23 @@ async fn proofs_go_on_over_what_was_listed_meanwhile(scene: Scene) {
     }
     let full = prove(Depth::Full).await;
     assert_eq!((full.calls, full.transactions), (6, 7));
+}
+
+/// As retention leaves it that deletes a call while it is put into the list.
+async fn a_proof_goes_on_behind_a_call_that_is_listed_and_gone(scene: Scene) {
+    settle_many(&scene, 1100).await;
+    list(&scene.store).await;
+    if scene.store.is_embedded() {
+        let back_door = Database::connect(&scene.url).await.unwrap();
+        let gone = "INSERT INTO account_call (account_id, call_id) \
+                    SELECT account_id, MIN(call_id) - 1 FROM account_call GROUP BY account_id";
+        back_door.execute_unprepared(gone).await.unwrap();
+    }
+    let accounts = [scene.world.account];
+    let proofs = scene.store.prove(&accounts, Depth::Full, NOON).await;
+    let proof = proofs.unwrap().remove(0);
+    assert!(proof.broken.is_empty(), "{:?}", proof.broken);
+    assert_eq!(proof.calls, 1100);
 }
 
 async fn nothing_is_lost_while_calls_settle_and_two_list(scene: Scene) {
