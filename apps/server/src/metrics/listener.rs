@@ -70,7 +70,8 @@ fn node(house: &House, page: &mut Page) {
         committed.operations,
     );
     let help = "Settlements by how many commits ended while they waited, their own included.";
-    page.commits("settle_waited_commits", help, &committed);
+    let about = ("settle_waited_commits", help);
+    page.counts(about, committed.waits(), committed.waited_in_all);
     let spool = house.spool.backlog();
     let help = "Calls in the spool of this node that wait for the books.";
     page.one(("spool_entries", Gauge, help), spool.entries);

@@ -3,8 +3,6 @@
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
-use store::{Committed, WAITED};
-
 use super::{LATENCY_MS, METRICS, read};
 
 /// What a number is.
@@ -60,18 +58,22 @@ impl Page {
         self.line(format_args!("tollgate_{name} {s}.{ms:03}"));
     }
 
-    /// How many settlements waited for how many commits.
-    pub(crate) fn commits(&mut self, name: &str, help: &str, committed: &Committed) {
+    /// How often a count was seen, up to each bound, and up to none; with the sum of the counts.
+    pub(crate) fn counts(
+        &mut self,
+        (name, help): (&str, &str),
+        seen: impl IntoIterator<Item = (Option<u64>, u64)>,
+        sum: u64,
+    ) {
         self.head(name, "histogram", help);
         let mut count = 0;
-        let bounds = WAITED.iter().map(ToString::to_string);
-        for (bound, waited) in bounds.chain(["+Inf".to_owned()]).zip(committed.waited) {
-            count += waited;
+        for (bound, times) in seen {
+            count += times;
+            let bound = bound.map_or_else(|| "+Inf".to_owned(), |bound| bound.to_string());
             self.line(format_args!(
                 "tollgate_{name}_bucket{{le=\"{bound}\"}} {count}"
             ));
         }
-        let sum = committed.waited_in_all;
         self.line(format_args!("tollgate_{name}_sum {sum}"));
         self.line(format_args!("tollgate_{name}_count {count}"));
     }
@@ -184,15 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn settlements_are_counted_up_by_the_commits_they_waited_for() {
-        let committed = Committed {
-            transactions: 9,
-            operations: 16,
-            waited: [8, 4, 0, 0, 2, 1],
-            waited_in_all: 41,
-        };
+    fn counts_are_counted_up_to_all_of_them() {
+        let seen = [(Some(1), 8), (Some(2), 4), (Some(8), 2), (None, 1)];
         let mut page = Page::default();
-        page.commits("t", "Commits.", &committed);
+        page.counts(("t", "Commits."), seen, 41);
         let text = page.finish();
         for line in [
             "tollgate_t_bucket{le=\"1\"} 8",

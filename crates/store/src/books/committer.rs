@@ -102,6 +102,14 @@ impl Counted {
     }
 }
 
+impl Committed {
+    /// [`Committed::waited`], each with its bound; the last has none.
+    pub fn waits(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
+        let bounds = WAITED.into_iter().map(Some).chain([None]);
+        bounds.zip(self.waited)
+    }
+}
+
 #[derive(Debug)]
 enum Message {
     Do(Op),
