@@ -157,8 +157,8 @@ impl Store {
         // A step may sort a whole table, which is not to be done in memory.
         self.sort_in("file").await?;
         let migrated = self.take_steps(&mut progress).await;
-        self.sort_in("memory").await?;
-        migrated
+        let sorted = self.sort_in("memory").await;
+        migrated.and_then(|steps| sorted.map(|()| steps))
     }
 
     /// Where SQLite sorts what it writes.
