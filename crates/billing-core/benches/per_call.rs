@@ -18,9 +18,10 @@ use billing_core::lease::LeaseGrant;
 use billing_core::lease_book::{Decision, Held, HoldAsk, LeaseBook, LeasePolicy, Order};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Currency;
-use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
+use billing_core::price::{Attributes, Circumstances, ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::settlement::{AccountState, Booking, BudgetUse, settle};
 use billing_core::steady::Steady;
+use billing_core::terms::Terms;
 use billing_core::wallet::{AccountStatus, Lot, LotKind, Wallet};
 use divan::Bencher;
 use time::OffsetDateTime;
@@ -46,7 +47,8 @@ fn main() -> ExitCode {
 #[divan::bench]
 fn rate_four_meters(bencher: Bencher<'_, '_>) {
     let (price, usage) = (price(), usage());
-    bencher.bench(|| rate(black_box(&usage), black_box(&price), ServiceTier::Standard));
+    let standard = Circumstances::new(ServiceTier::Standard, START);
+    bencher.bench(|| rate(black_box(&usage), black_box(&price), &standard));
 }
 
 #[divan::bench]
@@ -72,12 +74,9 @@ fn settle_batch_of_64(bencher: Bencher<'_, '_>, accounts: u64) {
 
 fn judge() -> ExitCode {
     let (price, usage) = (price(), usage());
+    let standard = Circumstances::new(ServiceTier::Standard, START);
     let rate_ns = median_ns(1_000, 1, || {
-        drop(black_box(rate(
-            black_box(&usage),
-            &price,
-            ServiceTier::Standard,
-        )));
+        drop(black_box(rate(black_box(&usage), &price, &standard)));
     });
     let worst_ns = median_ns(1_000, 1, || {
         drop(black_box(
@@ -287,8 +286,9 @@ fn settlement(account: AccountId, call: u64, price: &Arc<PriceVersion>) -> Settl
         key: KeyId::new(1),
         node: NODE,
         model: price.model().clone(),
-        price: price.clone(),
+        terms: Terms::listed(price.clone()),
         tier: ServiceTier::Standard,
+        attributes: Attributes::NONE,
         basis: Basis::Delivered {
             usage: usage(),
             source: UsageSource::Provider,

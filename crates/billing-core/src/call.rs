@@ -1,13 +1,13 @@
 //! One call, as the books know it.
 
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::budget::{Amount, BudgetScope};
 use crate::id::{AccountId, CallId, KeyId, NodeId};
 use crate::meter::Usage;
-use crate::price::{ModelName, PriceVersion, ServiceTier};
+use crate::price::{Attributes, Circumstances, ModelName, ServiceTier};
+use crate::terms::Terms;
 
 /// Where the figures of a usage come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -107,10 +107,12 @@ pub struct Settlement {
     pub node: NodeId,
     /// The model that was asked for.
     pub model: ModelName,
-    /// The price that it was authorized under.
-    pub price: Arc<PriceVersion>,
+    /// What it was authorized under.
+    pub terms: Terms,
     /// The tier that the provider says it gave.
     pub tier: ServiceTier,
+    /// What else is known of it that prices depend on.
+    pub attributes: Attributes,
     /// What it is charged on.
     pub basis: Basis,
     /// The largest usage that the model can produce; beyond it a report is not believed.
@@ -122,6 +124,17 @@ pub struct Settlement {
     pub promised: Option<Amount>,
     /// What else is put on record.
     pub facts: CallFacts,
+}
+
+impl Settlement {
+    /// What decides which rates apply to it.
+    pub fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            tier: self.tier,
+            at: self.facts.started_at,
+            attributes: self.attributes.clone(),
+        }
+    }
 }
 
 /// The largest prompt and answer that a report may claim and be believed, in tokens.

@@ -9,7 +9,8 @@ use crate::budget::{Amount, BudgetRow, BudgetScope};
 use crate::call::{Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource};
 use crate::id::{AccountId, CallId, KeyId, NodeId, PriceVersionId};
 use crate::meter::Usage;
-use crate::price::{ModelName, PriceVersion, ServiceTier};
+use crate::price::{Attributes, ModelName, PriceVersion, ServiceTier};
+use crate::terms::Terms;
 
 /// The shape that is written now.
 const SHAPE: u32 = 1;
@@ -30,6 +31,8 @@ pub struct CallRecord {
     model: ModelName,
     price: PriceVersionId,
     tier: ServiceTier,
+    #[serde(default, skip_serializing_if = "Attributes::is_none")]
+    attributes: Attributes,
     /// What was delivered; `None` where nothing was.
     delivered: Option<DeliveredRecord>,
     bounds: [u64; 2],
@@ -106,8 +109,9 @@ impl CallRecord {
             key: settlement.key,
             node: settlement.node,
             model: settlement.model.clone(),
-            price: settlement.price.id(),
+            price: settlement.terms.price.id(),
             tier: settlement.tier,
+            attributes: settlement.attributes.clone(),
             delivered,
             bounds: [
                 settlement.bounds.prompt_tokens,
@@ -176,8 +180,9 @@ impl CallRecord {
             key: self.key,
             node: self.node,
             model: self.model,
-            price,
+            terms: Terms::listed(price),
             tier: self.tier,
+            attributes: self.attributes,
             basis,
             bounds: UsageBounds {
                 prompt_tokens,
@@ -272,8 +277,9 @@ mod tests {
             key: KeyId::new(3),
             node: NodeId::new(4),
             model: ModelName::new("m\"\u{fc}"),
-            price: price(5),
+            terms: Terms::listed(price(5)),
             tier: ServiceTier::Flex,
+            attributes: Attributes::NONE,
             basis: *basis,
             bounds: UsageBounds {
                 prompt_tokens: u64::MAX,
@@ -316,7 +322,7 @@ mod tests {
             let before = settlement(&basis);
             let text = serde_json::to_string(&CallRecord::of(&before).unwrap()).unwrap();
             let record: CallRecord = serde_json::from_str(&text).unwrap();
-            assert_eq!(record.price(), before.price.id());
+            assert_eq!(record.price(), before.terms.price.id());
             let after = record.into_settlement(price(5)).unwrap();
             assert_eq!(format!("{before:?}"), format!("{after:?}"));
         }

@@ -2,7 +2,7 @@
 
 use crate::meter::{Meter, Usage};
 use crate::money::{Currency, Exact, Nanos};
-use crate::price::{PriceVersion, Rate, RatingError, ServiceTier};
+use crate::price::{Circumstances, PriceVersion, Rate, RatingError};
 
 /// One line of a receipt: a quantity of a meter at a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +40,13 @@ pub struct Charge {
 /// # Errors
 /// [`RatingError::NoRate`] for a meter that neither itself nor through a parent has a price: what
 /// is not priced is refused, never free. [`RatingError::Money`] when the amount does not fit.
-pub fn rate(usage: &Usage, price: &PriceVersion, tier: ServiceTier) -> Result<Charge, RatingError> {
+pub fn rate(
+    usage: &Usage,
+    price: &PriceVersion,
+    circumstances: &Circumstances,
+) -> Result<Charge, RatingError> {
     let mut lines = Vec::with_capacity(4);
-    let exact = each_line(usage, price, tier, |line| lines.push(line))?;
+    let exact = each_line(usage, price, circumstances, |line| lines.push(line))?;
     Ok(Charge {
         lines,
         exact,
@@ -58,16 +62,16 @@ pub fn rate(usage: &Usage, price: &PriceVersion, tier: ServiceTier) -> Result<Ch
 pub fn amount(
     usage: &Usage,
     price: &PriceVersion,
-    tier: ServiceTier,
+    circumstances: &Circumstances,
 ) -> Result<Nanos, RatingError> {
-    Ok(each_line(usage, price, tier, |_| ())?.settle()?)
+    Ok(each_line(usage, price, circumstances, |_| ())?.settle()?)
 }
 
 /// Gives each line of a receipt to `take`; answers with their sum.
 fn each_line(
     usage: &Usage,
     price: &PriceVersion,
-    tier: ServiceTier,
+    circumstances: &Circumstances,
     mut take: impl FnMut(ChargeLine),
 ) -> Result<Exact, RatingError> {
     let prompt = usage.prompt_tokens();
@@ -79,11 +83,11 @@ fn each_line(
     };
     for (meter, quantity) in usage.iter().filter(|(m, _)| *m != Meter::Request) {
         let applied = price
-            .rate_for(meter, tier, prompt)
+            .rate_for(meter, circumstances, prompt)
             .ok_or(RatingError::NoRate { meter })?;
         add(line(meter, quantity, applied.rate, applied.inherited)?)?;
     }
-    if let Some(applied) = price.rate_for(Meter::Request, tier, prompt) {
+    if let Some(applied) = price.rate_for(Meter::Request, circumstances, prompt) {
         let requests = usage.get(Meter::Request).max(1);
         add(line(Meter::Request, requests, applied.rate, false)?)?;
     }
@@ -110,13 +114,21 @@ fn line(
 mod tests {
     use super::*;
     use crate::id::PriceVersionId;
-    use crate::price::{ContextThreshold, ModelName};
+    use crate::price::{ContextThreshold, ModelName, ServiceTier};
     use time::OffsetDateTime;
 
     fn version(rates: Vec<Rate>) -> PriceVersion {
         let model = ModelName::new("m");
         let (id, from) = (PriceVersionId::new(1), OffsetDateTime::UNIX_EPOCH);
         PriceVersion::new(id, model, Currency::USD, from, rates).unwrap()
+    }
+
+    fn at(tier: ServiceTier) -> Circumstances {
+        Circumstances::new(tier, OffsetDateTime::UNIX_EPOCH)
+    }
+
+    fn standard() -> Circumstances {
+        at(ServiceTier::Standard)
     }
 
     fn per_unit(meter: Meter, price: &str) -> Rate {
@@ -141,7 +153,7 @@ mod tests {
             .with(Meter::CacheRead, 1000)
             .with(Meter::Output, 71)
             .with(Meter::Reasoning, 9);
-        let charge = rate(&usage, &price, ServiceTier::Standard).unwrap();
+        let charge = rate(&usage, &price, &standard()).unwrap();
         assert_eq!(charge.amount.to_string(), "0.00255");
         let sum: Exact = charge.lines.iter().map(|l| l.amount).sum();
         assert_eq!(sum, charge.exact);
@@ -157,7 +169,7 @@ mod tests {
     fn a_meter_without_a_price_is_refused() {
         let price = version(vec![per_unit(Meter::Input, "0.000001")]);
         let usage = Usage::NONE.with(Meter::Output, 1);
-        let refused = rate(&usage, &price, ServiceTier::Standard);
+        let refused = rate(&usage, &price, &standard());
         assert_eq!(
             refused,
             Err(RatingError::NoRate {
@@ -180,7 +192,7 @@ mod tests {
             let usage = Usage::NONE
                 .with(Meter::Input, input)
                 .with(Meter::CacheRead, cached);
-            rate(&usage, &price, ServiceTier::Standard)
+            rate(&usage, &price, &standard())
                 .unwrap()
                 .amount
                 .to_string()
@@ -196,7 +208,7 @@ mod tests {
         flex.tier = ServiceTier::Flex;
         let price = version(vec![per_unit(Meter::Input, "0.000001"), flex]);
         let usage = Usage::NONE.with(Meter::Input, 10);
-        let amount = |tier| rate(&usage, &price, tier).unwrap().amount.get();
+        let amount = |tier| rate(&usage, &price, &at(tier)).unwrap().amount.get();
         assert_eq!(amount(ServiceTier::Flex), 5_000);
         assert_eq!(amount(ServiceTier::Priority), 10_000);
     }
@@ -205,7 +217,7 @@ mod tests {
     fn time_is_priced_per_second_and_counted_in_milliseconds() {
         let price = version(vec![per_unit(Meter::InputTime, "0.0001")]);
         let usage = Usage::NONE.with(Meter::InputTime, 1_500);
-        let charge = rate(&usage, &price, ServiceTier::Standard).unwrap();
+        let charge = rate(&usage, &price, &standard()).unwrap();
         assert_eq!(charge.amount.to_string(), "0.00015");
     }
 }

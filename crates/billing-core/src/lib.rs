@@ -30,4 +30,6 @@ pub mod price;
 pub mod price_book;
 pub mod settlement;
 pub mod steady;
+pub mod terms;
 pub mod wallet;
+pub mod zone;

@@ -4,6 +4,7 @@
 //! [`Meter`] costs in one [`ServiceTier`], above one prompt size. [`PriceVersion::rate_for`] picks
 //! the rate of a quantity and falls back to a meter's parent, never to zero.
 
+mod circumstances;
 mod tier;
 mod unit;
 
@@ -18,6 +19,7 @@ use crate::id::PriceVersionId;
 use crate::meter::{Meter, Usage};
 use crate::money::{Currency, Exact, MoneyError, Nanos};
 
+pub use circumstances::{Attribute, Attributes, Circumstances, UnknownAttribute};
 pub use tier::ServiceTier;
 pub use unit::UnitPrice;
 
@@ -186,7 +188,13 @@ impl PriceVersion {
     ///
     /// Looked for in this order: the meter in the tier, the meter in the standard tier, then the
     /// same of its parent. `None` means that this version does not price the meter at all.
-    pub fn rate_for(&self, meter: Meter, tier: ServiceTier, prompt: u64) -> Option<AppliedRate> {
+    pub fn rate_for(
+        &self,
+        meter: Meter,
+        circumstances: &Circumstances,
+        prompt: u64,
+    ) -> Option<AppliedRate> {
+        let tier = circumstances.tier;
         let mut at = Some(meter);
         while let Some(candidate) = at {
             let found = self

@@ -276,7 +276,7 @@ fn rated(settlement: &Settlement) -> Rated {
         };
     };
     let believed = !settlement.bounds.are_passed_by(usage);
-    match amount(usage, &settlement.price, settlement.tier) {
+    match amount(usage, &settlement.terms.price, &settlement.circumstances()) {
         Ok(charge) if believed => Rated {
             due: Amount::of(charge),
             quarantined: false,

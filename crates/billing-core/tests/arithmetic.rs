@@ -12,7 +12,8 @@ use billing_core::id::PriceVersionId;
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Exact, Money, MoneyError, Nanos};
 use billing_core::price::{
-    ContextThreshold, ModelName, PriceVersion, Rate, RatingError, ServiceTier, UnitPrice,
+    Circumstances, ContextThreshold, ModelName, PriceVersion, Rate, RatingError, ServiceTier,
+    UnitPrice,
 };
 use proptest::prelude::*;
 use rust_decimal::Decimal;
@@ -54,6 +55,14 @@ fn price() -> impl Strategy<Value = UnitPrice> {
     let stated = (1_i64..1_000_000_000, 6_u32..=24)
         .prop_map(|(mantissa, scale)| UnitPrice::per_unit(Decimal::new(mantissa, scale)).unwrap());
     prop_oneof![9 => stated, 1 => Just(UnitPrice::FREE)]
+}
+
+fn of(tier: ServiceTier) -> Circumstances {
+    Circumstances::new(tier, OffsetDateTime::UNIX_EPOCH)
+}
+
+fn plainly() -> Circumstances {
+    of(ServiceTier::Standard)
 }
 
 fn tier() -> impl Strategy<Value = ServiceTier> {
@@ -145,11 +154,7 @@ fn usage() -> impl Strategy<Value = Usage> {
 
 /// The usage without the meters that a version does not price.
 fn priced(usage: &Usage, price: &PriceVersion) -> Usage {
-    let is_priced = |meter: Meter| {
-        price
-            .rate_for(meter, ServiceTier::Standard, u64::MAX)
-            .is_some()
-    };
+    let is_priced = |meter: Meter| price.rate_for(meter, &plainly(), u64::MAX).is_some();
     usage
         .iter()
         .filter(|(m, _)| is_priced(*m))
@@ -157,7 +162,7 @@ fn priced(usage: &Usage, price: &PriceVersion) -> Usage {
 }
 
 fn standard(usage: &Usage, price: &PriceVersion) -> Charge {
-    rate(usage, price, ServiceTier::Standard).unwrap()
+    rate(usage, price, &plainly()).unwrap()
 }
 
 proptest! {
@@ -259,7 +264,7 @@ proptest! {
     #[test]
     fn a_charge_is_the_sum_of_its_lines(usage in usage(), price in any_version(), tier in tier()) {
         let usage = priced(&usage, &price);
-        let Ok(charge) = rate(&usage, &price, tier) else { return Ok(()) };
+        let Ok(charge) = rate(&usage, &price, &of(tier)) else { return Ok(()) };
         let sum: Exact = charge.lines.iter().map(|l| l.amount).sum();
         prop_assert_eq!(sum, charge.exact);
         prop_assert_eq!(charge.exact.settle(), Ok(charge.amount));
@@ -277,11 +282,11 @@ proptest! {
     fn what_has_no_price_is_refused_and_the_rest_is_charged(
         usage in usage(), price in plain_version(),
     ) {
-        let own = |m: Meter| price.rate_for(m, ServiceTier::Standard, 0);
+        let own = |m: Meter| price.rate_for(m, &plainly(), 0);
         let billable: Vec<Meter> =
             usage.iter().map(|(m, _)| m).filter(|m| *m != Meter::Request).collect();
         let refused = billable.iter().any(|m| own(*m).is_none());
-        match rate(&usage, &price, ServiceTier::Standard) {
+        match rate(&usage, &price, &plainly()) {
             Ok(charge) => {
                 prop_assert!(!refused);
                 prop_assert_eq!(charge.lines.len(), billable.len());
@@ -307,8 +312,8 @@ proptest! {
 
     #[test]
     fn nothing_used_costs_nothing_but_the_request(price in any_version(), tier in tier()) {
-        let charge = rate(&Usage::NONE, &price, tier).unwrap();
-        match price.rate_for(Meter::Request, tier, 0) {
+        let charge = rate(&Usage::NONE, &price, &of(tier)).unwrap();
+        match price.rate_for(Meter::Request, &of(tier), 0) {
             None => {
                 prop_assert_eq!(charge.exact, Exact::ZERO);
                 prop_assert!(charge.lines.is_empty());
@@ -388,7 +393,7 @@ proptest! {
         let usage = turn.usage(input, output);
         prop_assert!(usage.prompt_tokens() <= input && usage.answer_tokens() <= output);
         for tier in &tiers {
-            let charge = rate(&usage, &price, *tier).unwrap();
+            let charge = rate(&usage, &price, &of(*tier)).unwrap();
             let (amount, covered) = (charge.amount, charge.amount <= worst);
             prop_assert!(covered, "{:?} in {}: {} > {}", usage, tier, amount, worst);
         }
@@ -399,7 +404,7 @@ proptest! {
         price in any_version(), usage in usage(), tiers in prop::collection::vec(tier(), 1..4),
     ) {
         for tier in &tiers {
-            let Ok(charge) = rate(&usage, &price, *tier) else { return Ok(()) };
+            let Ok(charge) = rate(&usage, &price, &of(*tier)) else { return Ok(()) };
             let worst = price.worst_case(&usage, &tiers);
             let covered = worst.as_ref().is_ok_and(|worst| *worst >= charge.amount);
             prop_assert!(covered, "{:?} in {}: {} > {:?}", usage, tier, charge.amount, worst);

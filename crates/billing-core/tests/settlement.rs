@@ -12,10 +12,11 @@ use billing_core::id::{
 use billing_core::ledger::{LedgerCode, LedgerTxn};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Nanos};
-use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier, UnitPrice};
+use billing_core::price::{Attributes, ModelName, PriceVersion, Rate, ServiceTier, UnitPrice};
 use billing_core::settlement::{
     AccountState, Booking, BudgetUse, Changes, SettleError, promised, settle,
 };
+use billing_core::terms::Terms;
 use billing_core::wallet::{AccountStatus, Lot, LotKind, Wallet};
 use proptest::prelude::*;
 use time::OffsetDateTime;
@@ -92,8 +93,9 @@ fn call(id: i64, held: &[(BudgetScope, u64)], tokens: Option<u64>) -> Settlement
         key: KeyId::new(1),
         node: NODE,
         model: price.model().clone(),
-        price: Arc::new(price),
+        terms: Terms::listed(Arc::new(price)),
         tier: ServiceTier::Standard,
+        attributes: Attributes::NONE,
         basis: tokens.map_or(Basis::Void, |tokens| Basis::Delivered {
             usage: Usage::NONE.with(Meter::Input, tokens),
             source: UsageSource::Provider,
@@ -213,7 +215,7 @@ fn a_report_that_is_not_believed_costs_the_hold() {
     let state = || books(&[(LotKind::Paid, 5_000)], 0, &[(WALLET, 50)]);
     let absurd = call(1, &[(WALLET, 50)], Some(1_001));
     let mut unpriced = call(2, &[(WALLET, 50)], Some(1));
-    unpriced.price = Arc::new(price(Meter::Output, "1".parse().unwrap()));
+    unpriced.terms.price = Arc::new(price(Meter::Output, "1".parse().unwrap()));
     for settlement in [absurd, unpriced] {
         let changes = booked(state(), &[settlement]);
         let settled = &changes.calls[0];
@@ -228,7 +230,7 @@ fn a_report_that_is_not_believed_costs_the_hold() {
 #[test]
 fn a_free_model_draws_nothing_and_books_nothing() {
     let mut free = call(1, &[], Some(900));
-    free.price = Arc::new(price(Meter::Input, UnitPrice::FREE));
+    free.terms.price = Arc::new(price(Meter::Input, UnitPrice::FREE));
     let before = books(&[(LotKind::Paid, 7)], 0, &[]);
     let changes = booked(before.clone(), &[free]);
     assert_eq!(changes.txn, None);

@@ -8,7 +8,7 @@ use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, PriceVersionId};
 use billing_core::meter::Usage;
 use billing_core::money::Nanos;
 use billing_core::port::reports::CallDetail;
-use billing_core::price::ServiceTier;
+use billing_core::price::{Attributes, ServiceTier};
 use billing_core::settlement::SettledCall;
 use sea_orm::{ConnectionTrait, QueryResult};
 
@@ -97,7 +97,7 @@ pub(crate) fn push(
         usage.as_str().into(),
         source.into(),
         settlement.tier.name().into(),
-        settlement.price.id().get().into(),
+        settlement.terms.price.id().get().into(),
         stored(held(settlement)).into(),
         settled.charge.get().into(),
         settled.overrun.get().into(),
@@ -269,6 +269,7 @@ fn detail(row: &QueryResult) -> Result<CallDetail, StoreError> {
         usage: json(&get::<String>(row, "usage")?)?,
         source,
         tier: ServiceTier::of_provider(&tier),
+        attributes: Attributes::NONE,
         price_version: PriceVersionId::new(get(row, "price_version_id")?),
         held: Nanos::new(get(row, "held")?),
         charge: settled.charge,

@@ -20,8 +20,9 @@ use billing_core::port::directory::{
 use billing_core::port::nodes::{NodeJoin, Nodes, NodesError, Replaces};
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
-use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
+use billing_core::price::{Attributes, ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::price_book::ModelFacts;
+use billing_core::terms::Terms;
 use billing_core::wallet::{AccountStatus, Credit, LotKind};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -266,8 +267,9 @@ impl World {
             key: self.key,
             node: self.node,
             model: ModelName::new("m"),
-            price: Arc::clone(&self.price),
+            terms: Terms::listed(Arc::clone(&self.price)),
             tier: ServiceTier::Standard,
+            attributes: Attributes::NONE,
             basis: Basis::Delivered {
                 usage: Usage::NONE.with(Meter::Output, due),
                 source: UsageSource::Provider,

@@ -8,7 +8,8 @@ use billing_core::call::{
 };
 use billing_core::charge::amount;
 use billing_core::port::books::BooksError;
-use billing_core::price::ServiceTier;
+use billing_core::price::{Attributes, Circumstances, ServiceTier};
+use billing_core::terms::Terms;
 use gateway_core::metering::{Anomaly, Metered, Reported, UsageSource};
 
 use super::Gate;
@@ -88,7 +89,8 @@ fn missing(call: &OpenCall, metered: &Metered, tier: ServiceTier) -> Amount {
     if usage_bounds(call).are_passed_by(&usage) {
         return Amount::ZERO;
     }
-    let Ok(charge) = amount(&usage, &call.price, tier) else {
+    let circumstances = Circumstances::new(tier, call.incoming.started_at);
+    let Ok(charge) = amount(&usage, &call.price, &circumstances) else {
         return Amount::ZERO;
     };
     Amount::of(charge).less(call.held_money())
@@ -103,8 +105,9 @@ fn settlement(call: &OpenCall, metered: &Metered, ending: Ending) -> Settlement 
         key: call.caller.key.id,
         node,
         model: call.price.model().clone(),
-        price: call.price.clone(),
+        terms: Terms::listed(call.price.clone()),
         tier: ending.tier(),
+        attributes: Attributes::NONE,
         basis: basis_of(metered),
         bounds: usage_bounds(call),
         held,

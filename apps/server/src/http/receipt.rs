@@ -252,7 +252,7 @@ fn due(call: &CallDetail, version: Option<&PriceVersion>) -> Due {
     if call.quarantined {
         return Due::Hold(call.held);
     }
-    let rated = version.map(|version| rate(&call.usage, version, call.tier));
+    let rated = version.map(|version| rate(&call.usage, version, &call.circumstances()));
     let on_record = call.charge.plus(call.overrun);
     match rated {
         Some(Ok(charge)) if on_record == Ok(charge.amount) => Due::Rated(charge),

@@ -14,7 +14,7 @@ use crate::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, PriceVersionId};
 use crate::ledger::{LedgerCode, LedgerKind};
 use crate::meter::Usage;
 use crate::money::Nanos;
-use crate::price::ServiceTier;
+use crate::price::{Attributes, Circumstances, ServiceTier};
 use crate::wallet::LotDraw;
 
 /// What can be looked up. Lists are paged by key, newest first.
@@ -137,6 +137,8 @@ pub struct CallDetail {
     pub source: Option<UsageSource>,
     /// The tier that the provider gave.
     pub tier: ServiceTier,
+    /// What else was known of it that prices depend on.
+    pub attributes: Attributes,
     /// The price it was rated with.
     pub price_version: PriceVersionId,
     /// What was held of the wallet.
@@ -169,6 +171,17 @@ pub struct CallDetail {
     pub finish_reason: Option<String>,
     /// The upstream tries.
     pub attempts: Vec<Attempt>,
+}
+
+impl CallDetail {
+    /// What decided which rates applied to it.
+    pub fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            tier: self.tier,
+            at: self.started_at,
+            attributes: self.attributes.clone(),
+        }
+    }
 }
 
 /// Which calls a list holds. Empty means all.

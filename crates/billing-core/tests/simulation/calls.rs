@@ -7,8 +7,9 @@ use billing_core::call::{Basis, CallFacts, Settlement, UsageBounds, UsageSource}
 use billing_core::id::{AccountId, CallId, KeyId, NodeId};
 use billing_core::lease_book::{Decision, Held, HoldAsk};
 use billing_core::meter::{Meter, Usage};
-use billing_core::price::ServiceTier;
+use billing_core::price::{Attributes, ServiceTier};
 use billing_core::settlement::{SettledCall, promised};
+use billing_core::terms::Terms;
 use time::{Duration, OffsetDateTime};
 
 use super::flaw::Flaw;
@@ -315,8 +316,9 @@ impl World {
             key: KeyId::new(call.account.get()),
             node: under,
             model: self.price.model().clone(),
-            price: self.price.clone(),
+            terms: Terms::listed(self.price.clone()),
             tier: ServiceTier::Standard,
+            attributes: Attributes::NONE,
             basis,
             bounds: UsageBounds {
                 prompt_tokens: ABSURD - 1,

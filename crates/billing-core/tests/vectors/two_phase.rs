@@ -18,9 +18,10 @@ use billing_core::lease_book::{Decision, Held, HoldAsk, LeaseBook, LeasePolicy, 
 use billing_core::ledger::LedgerCode;
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Nanos};
-use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
+use billing_core::price::{Attributes, ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::settlement::{AccountState, Booking, Changes, settle};
 use billing_core::steady::Steady;
+use billing_core::terms::Terms;
 use billing_core::wallet::{AccountStatus, Lot, LotKind, Wallet};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -215,8 +216,9 @@ fn settlement(call: CallId, held: Vec<(BudgetScope, Amount)>, units: Amount) -> 
         key: KeyId::new(1),
         node: NODE,
         model,
-        price: Arc::new(price),
+        terms: Terms::listed(Arc::new(price)),
         tier: ServiceTier::Standard,
+        attributes: Attributes::NONE,
         basis: Basis::Delivered {
             usage: Usage::NONE.with(Meter::Input, units.get()),
             source: UsageSource::Provider,

@@ -213,7 +213,7 @@ fn rated_again(call: &CallDetail, prices: &Prices, findings: &mut Findings) {
         return;
     }
     let recorded = call.charge.plus(call.overrun).unwrap_or(Nanos::MAX);
-    match rate(&call.usage, price, call.tier) {
+    match rate(&call.usage, price, &call.circumstances()) {
         Ok(charge) if charge.amount == recorded => {}
         Ok(charge) => {
             let what = || format!("{} rated again", call.id);

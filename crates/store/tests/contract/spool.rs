@@ -11,7 +11,8 @@ use billing_core::call::{Basis, CallFacts, Settlement, UsageBounds};
 use billing_core::call_record::CallRecord;
 use billing_core::id::{AccountId, CallId, KeyId, NodeId, PriceVersionId};
 use billing_core::port::spool::{Spool, SpoolPosition};
-use billing_core::price::{ModelName, ServiceTier};
+use billing_core::price::{Attributes, ModelName, ServiceTier};
+use billing_core::terms::Terms;
 use store::{DeploymentId, EarlierLife, Opened, SpoolConfig, SpoolFile, SpoolOpenError, SpoolView};
 use testkit::contract::spool::SpoolCase;
 use testkit::world::{NOON, price};
@@ -46,8 +47,9 @@ fn record(call: i64) -> CallRecord {
         key: KeyId::new(2),
         node: NodeId::new(3),
         model: ModelName::new("m"),
-        price,
+        terms: Terms::listed(price),
         tier: ServiceTier::Standard,
+        attributes: Attributes::NONE,
         basis: Basis::Void,
         bounds: UsageBounds {
             prompt_tokens: 1,

@@ -310,7 +310,7 @@ pub async fn totals_stop_at_the_largest_that_fits(world: World) {
             source: UsageSource::Provider,
         };
         call.bounds.prompt_tokens = u64::MAX;
-        call.price = cheap(&world);
+        call.terms.price = cheap(&world);
         call.facts.started_at = NOON + Duration::minutes(minutes);
         assert!(!world.settle(call).await.call.quarantined);
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use billing_core::charge;
 use billing_core::id::PriceVersionId;
 use billing_core::meter::Usage;
+use billing_core::price::Circumstances;
 use rust_decimal::Decimal;
 use time::OffsetDateTime;
 
@@ -387,7 +388,11 @@ fn text_of_a_conversing_model_is_never_free() {
         let meters = Meter::ALL.iter().filter(|m| m.is_prompt() || m.is_answer());
         for (meter, tier) in meters.flat_map(|m| ServiceTier::ALL.iter().map(move |t| (*m, *t))) {
             let usage = Usage::NONE.with(meter, 1_000_000);
-            let Ok(charge) = charge::rate(&usage, &version, tier) else {
+            let Ok(charge) = charge::rate(
+                &usage,
+                &version,
+                &Circumstances::new(tier, OffsetDateTime::UNIX_EPOCH),
+            ) else {
                 continue;
             };
             let verdict = tier == ServiceTier::Decisions && meter.is_answer();

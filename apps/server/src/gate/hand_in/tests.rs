@@ -380,7 +380,7 @@ async fn what_can_never_be_charged_is_set_apart() {
     let mut nobody = scene.world.call(HELD, DUE);
     nobody.account = AccountId::new(77);
     let mut unpriced = scene.world.call(HELD, DUE);
-    unpriced.price = Arc::new(testkit::world::price(
+    unpriced.terms.price = Arc::new(testkit::world::price(
         billing_core::id::PriceVersionId::new(12345),
         "never recorded",
         NOON,

@@ -1,7 +1,7 @@
 use billing_core::budget::Amount;
 use billing_core::id::{AccountId, CallId, KeyId, LotId, PriceVersionId};
 use billing_core::meter::{Meter, Usage};
-use billing_core::price::{ModelName, Rate, ServiceTier};
+use billing_core::price::{Attributes, ModelName, Rate, ServiceTier};
 use billing_core::price_book::ModelFacts;
 use billing_core::wallet::{LotDraw, LotKind};
 use rust_decimal::Decimal;
@@ -55,6 +55,7 @@ fn call(usage: &Usage, charge: i64, overrun: i64) -> CallDetail {
         usage: *usage,
         source: Some(UsageSource::Provider),
         tier: ServiceTier::Flex,
+        attributes: Attributes::NONE,
         price_version: PriceVersionId::new(1),
         held: Nanos::new(1_000_000),
         charge: Nanos::new(charge),
