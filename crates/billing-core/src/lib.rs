@@ -17,6 +17,7 @@ pub mod budget;
 pub mod call;
 pub mod call_record;
 pub mod charge;
+pub mod charge_model;
 pub mod id;
 pub mod lease;
 pub mod lease_book;

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::iter::Sum;
+use std::str::FromStr;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -28,6 +29,9 @@ pub enum MoneyError {
     /// The text is not a decimal amount with at most nine places.
     #[error("\"{0}\" is not a decimal amount with at most nine places")]
     Malformed(String),
+    /// The text is not a decimal amount with at most 27 places.
+    #[error("\"{0}\" is not a decimal amount with at most 27 places")]
+    NotExact(String),
     /// Two currencies met in one sum.
     #[error("currencies differ: {0} and {1}")]
     CurrencyMismatch(Currency, Currency),
@@ -383,6 +387,65 @@ impl fmt::Display for Exact {
     }
 }
 
+impl FromStr for Exact {
+    type Err = MoneyError;
+    /// Reads a decimal number of major units with at most 27 places.
+    fn from_str(text: &str) -> Result<Self, MoneyError> {
+        decimal_steps(text, EXACT_PLACES)
+            .map(Self)
+            .ok_or_else(|| MoneyError::NotExact(text.chars().take(40).collect()))
+    }
+}
+
+impl Serialize for Exact {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Plain decimal text as a number of 10^-`places`; `None` where it is no such text, has more places
+/// that are not zero, or is too large.
+pub(crate) fn decimal_steps(text: &str, places: u32) -> Option<i128> {
+    let (negative, size) = match text.strip_prefix('-') {
+        Some(size) => (true, size),
+        None => (false, text),
+    };
+    let (whole, fraction) = match size.split_once('.') {
+        Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
+        Some(_) => return None,
+        None => (size, ""),
+    };
+    let fraction_digits = fraction.trim_end_matches('0');
+    let missing = usize::try_from(places)
+        .ok()?
+        .checked_sub(fraction_digits.len())?;
+    let plain = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !plain(whole) || !plain(fraction) {
+        return None;
+    }
+    let mut steps = 0_i128;
+    for digit in whole.bytes().chain(fraction_digits.bytes()) {
+        let digit = i128::from(digit.checked_sub(b'0')?);
+        steps = steps.checked_mul(10)?;
+        // Counted downwards where it is negative, for the number that has no opposite.
+        steps = if negative {
+            steps.checked_sub(digit)?
+        } else {
+            steps.checked_add(digit)?
+        };
+    }
+    10_i128
+        .checked_pow(u32::try_from(missing).ok()?)?
+        .checked_mul(steps)
+}
+
 /// `value` × 10^-`places` as plain decimal text with at least `least` places.
 pub(crate) fn decimal_text(value: i128, places: u32, least: usize) -> String {
     let width = usize::try_from(places).unwrap_or(0);
@@ -460,6 +523,23 @@ mod tests {
             assert_eq!(Nanos::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Nanos::parse("7").unwrap().to_string(), "7.00");
+    }
+
+    #[test]
+    fn exact_text_keeps_all_27_places() {
+        for text in [
+            "0",
+            "-0.000000000000000000000000001",
+            "170141183460.469231731687303715884105727",
+            "-170141183460.469231731687303715884105728",
+        ] {
+            assert_eq!(text.parse::<Exact>().unwrap().to_string(), text);
+        }
+        assert_eq!("1.500".parse(), Ok(Exact::new(15 * 10_i128.pow(26))));
+        for text in ["", "-", ".5", "5.", "+1", "1e3", "1.2.3", "170141183461"] {
+            assert!(text.parse::<Exact>().is_err(), "{text:?}");
+        }
+        assert!("0.0000000000000000000000000001".parse::<Exact>().is_err());
     }
 
     #[test]

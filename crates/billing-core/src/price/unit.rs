@@ -60,6 +60,11 @@ impl UnitPrice {
         self.0 == 0
     }
 
+    /// The number of 10⁻²⁴ of the major unit.
+    pub(crate) const fn steps(self) -> i128 {
+        self.0
+    }
+
     /// What a quantity of a meter costs at this price, unrounded.
     ///
     /// # Errors

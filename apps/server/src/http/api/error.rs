@@ -281,7 +281,7 @@ impl From<SecretError> for ApiError {
 fn money(error: &MoneyError, pointer: &str) -> ApiError {
     let code = match error {
         MoneyError::OutOfRange => "out_of_range",
-        MoneyError::Malformed(_) => "not_an_amount",
+        MoneyError::Malformed(_) | MoneyError::NotExact(_) => "not_an_amount",
         MoneyError::CurrencyMismatch(..) => "wrong_currency",
         MoneyError::UnknownCurrency(_) => "unknown_currency",
     };

@@ -1,0 +1,48 @@
+//! Charge models: what a quantity costs when the price changes with it.
+//!
+//! [`Tiers`] say where something changes and split what is used at those places, whatever it is
+//! that changes; the models are rules over them. Everything is exact: quantities are [`Quantity`],
+//! prices [`UnitPrice`] and [`Percent`], amounts
+//! [`Exact`](crate::money::Exact). What would have to be rounded, or does not fit, is an error.
+
+mod quantity;
+mod tiers;
+mod wide;
+
+use thiserror::Error;
+
+use crate::money::MoneyError;
+use crate::price::UnitPrice;
+
+pub use quantity::{Percent, Quantity};
+pub use tiers::{Part, Split, StatedTier, Tier, TierError, Tiers};
+
+/// Why a quantity could not be read or charged.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ChargeError {
+    /// The text is no quantity.
+    #[error(
+        "\"{0}\" is not a quantity; give a decimal number, at least zero, of at most 18 places and \
+         below 1.7·10²⁰"
+    )]
+    NotAQuantity(String),
+    /// The text is no percentage.
+    #[error(
+        "\"{0}\" is not a percentage; give a decimal number, at least zero, of at most 7 places"
+    )]
+    NotAPercentage(String),
+    /// A sum of quantities that does not fit.
+    #[error("the quantity is out of range (about 1.7·10²⁰)")]
+    QuantityOutOfRange,
+    /// A product with more places than an amount has.
+    #[error("{quantity} at {price} has more than 27 decimal places; give either with fewer")]
+    TooFine {
+        /// The quantity.
+        quantity: Quantity,
+        /// The price of one.
+        price: UnitPrice,
+    },
+    /// The amount does not fit.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+}
