@@ -18,7 +18,9 @@ use billing_core::lease::LeaseGrant;
 use billing_core::lease_book::{Decision, Held, HoldAsk, LeaseBook, LeasePolicy, Order};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Currency;
-use billing_core::price::{Attributes, Circumstances, ModelName, PriceVersion, Rate, ServiceTier};
+use billing_core::price::{
+    Attributes, Circumstances, Foreseen, ModelName, PriceVersion, Rate, ServiceTier,
+};
 use billing_core::settlement::{AccountState, Booking, BudgetUse, settle};
 use billing_core::steady::Steady;
 use billing_core::terms::Terms;
@@ -54,7 +56,8 @@ fn rate_four_meters(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn worst_case(bencher: Bencher<'_, '_>) {
     let (price, ceiling) = (price(), usage());
-    bencher.bench(|| price.worst_case(black_box(&ceiling), &[ServiceTier::Priority]));
+    let foreseen = Foreseen::new(&[ServiceTier::Priority], START);
+    bencher.bench(|| price.worst_case(black_box(&ceiling), &foreseen));
 }
 
 /// Authorize and settled: a call's two visits to the book, with a wallet and a key limit.
@@ -79,9 +82,10 @@ fn judge() -> ExitCode {
         drop(black_box(rate(black_box(&usage), &price, &standard)));
     });
     let worst_ns = median_ns(1_000, 1, || {
-        drop(black_box(
-            price.worst_case(black_box(&usage), &[ServiceTier::Priority]),
-        ));
+        drop(black_box(price.worst_case(
+            black_box(&usage),
+            &Foreseen::new(&[ServiceTier::Priority], START),
+        )));
     });
     let [one, many] = [1, 10_000].map(|accounts| median_ns(1_000, 1, visits(accounts)));
     let [settle_one, settle_many] = [1, BATCH].map(|accounts| {

@@ -1,11 +1,13 @@
 //! Rating: usage times price, line by line.
 
+use std::sync::Arc;
+
 use crate::meter::{Meter, Usage};
 use crate::money::{Currency, Exact, Nanos};
-use crate::price::{Circumstances, PriceVersion, Rate, RatingError};
+use crate::price::{AppliedRate, Circumstances, PriceVersion, Rate, RatingError, When};
 
 /// One line of a receipt: a quantity of a meter at a rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChargeLine {
     /// What was consumed.
     pub meter: Meter,
@@ -15,6 +17,8 @@ pub struct ChargeLine {
     pub rate: Rate,
     /// Whether the rate is that of the meter's parent.
     pub inherited: bool,
+    /// The condition under which the rate applies; `None` for an ordinary one.
+    pub when: Option<Arc<When>>,
     /// Quantity times price, unrounded.
     pub amount: Exact,
 }
@@ -74,7 +78,7 @@ fn each_line(
     circumstances: &Circumstances,
     mut take: impl FnMut(ChargeLine),
 ) -> Result<Exact, RatingError> {
-    let prompt = usage.prompt_tokens();
+    let rates = price.under(usage, circumstances);
     let mut sum = Exact::ZERO;
     let mut add = |line: ChargeLine| {
         sum = sum.plus(line.amount)?;
@@ -82,30 +86,24 @@ fn each_line(
         Ok::<_, RatingError>(())
     };
     for (meter, quantity) in usage.iter().filter(|(m, _)| *m != Meter::Request) {
-        let applied = price
-            .rate_for(meter, circumstances, prompt)
-            .ok_or(RatingError::NoRate { meter })?;
-        add(line(meter, quantity, applied.rate, applied.inherited)?)?;
+        let applied = rates.rate_for(meter).ok_or(RatingError::NoRate { meter })?;
+        add(line(meter, quantity, &applied)?)?;
     }
-    if let Some(applied) = price.rate_for(Meter::Request, circumstances, prompt) {
+    if let Some(applied) = rates.rate_for(Meter::Request) {
         let requests = usage.get(Meter::Request).max(1);
-        add(line(Meter::Request, requests, applied.rate, false)?)?;
+        add(line(Meter::Request, requests, &applied)?)?;
     }
     Ok(sum)
 }
 
-fn line(
-    meter: Meter,
-    quantity: u64,
-    rate: Rate,
-    inherited: bool,
-) -> Result<ChargeLine, RatingError> {
-    let amount = rate.price.times(meter, quantity)?;
+fn line(meter: Meter, quantity: u64, applied: &AppliedRate<'_>) -> Result<ChargeLine, RatingError> {
+    let amount = applied.rate.price.times(meter, quantity)?;
     Ok(ChargeLine {
         meter,
         quantity,
-        rate,
-        inherited,
+        rate: applied.rate,
+        inherited: applied.inherited,
+        when: applied.when.cloned(),
         amount,
     })
 }
@@ -114,7 +112,7 @@ fn line(
 mod tests {
     use super::*;
     use crate::id::PriceVersionId;
-    use crate::price::{ContextThreshold, ModelName, ServiceTier};
+    use crate::price::{ContextThreshold, Foreseen, ModelName, ServiceTier};
     use time::OffsetDateTime;
 
     fn version(rates: Vec<Rate>) -> PriceVersion {
@@ -176,7 +174,11 @@ mod tests {
                 meter: Meter::Output
             })
         );
-        assert!(price.worst_case(&usage, &[]).is_err());
+        assert!(
+            price
+                .worst_case(&usage, &Foreseen::new(&[], OffsetDateTime::UNIX_EPOCH))
+                .is_err()
+        );
     }
 
     #[test]

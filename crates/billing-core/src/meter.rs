@@ -64,6 +64,8 @@ meters! {
     Input "input" Token;
     /// Input tokens read from the provider's cache.
     CacheRead "cache_read" Token => Input;
+    /// Input tokens read from a cache that the caller asked for, where that has a price of its own.
+    ExplicitCacheRead "explicit_cache_read" Token => CacheRead;
     /// Input tokens written to a cache that lives five minutes (or the provider's default).
     CacheWrite5m "cache_write_5m" Token => Input;
     /// Input tokens written to a cache that lives one hour.
@@ -124,12 +126,24 @@ meters! {
     AnnotationPage "annotation_page" Each;
     /// Queries answered (rerank, retrieval).
     Query "query" Each;
-    /// Web searches made by the model.
+    /// Web searches made by the model, where nobody says how much context they brought.
     Search "search" Each;
+    /// Web searches made by the model that brought little context.
+    SearchLow "search_low" Each => Search;
+    /// Web searches made by the model that brought a middling context.
+    SearchMedium "search_medium" Each => Search;
+    /// Web searches made by the model that brought much context.
+    SearchHigh "search_high" Each => Search;
+    /// Results that a search was asked for.
+    SearchResult "search_result" Each;
     /// Map look-ups made by the model.
     MapSearch "map_search" Each;
     /// Tool sessions (code interpreter).
     Session "session" Each;
+    /// Text messages of a session that is otherwise spoken.
+    TextMessage "text_message" Each;
+    /// The provider's own credits, where it counts use in them.
+    Credit "credit" Each;
 }
 
 /// How many meters there are.
@@ -150,6 +164,7 @@ impl Meter {
             self,
             Self::Input
                 | Self::CacheRead
+                | Self::ExplicitCacheRead
                 | Self::CacheWrite5m
                 | Self::CacheWrite1h
                 | Self::CacheWrite12h

@@ -1,12 +1,19 @@
 //! Prices: what a meter of a model costs, from an instant on.
 //!
 //! A [`PriceVersion`] never changes. It is a list of [`Rate`]s; each says what one unit of one
-//! [`Meter`] costs in one [`ServiceTier`], above one prompt size. [`PriceVersion::rate_for`] picks
-//! the rate of a quantity and falls back to a meter's parent, never to zero.
+//! [`Meter`] costs in one [`ServiceTier`], above one prompt size. A [`Variant`] holds rates that stand
+//! in their place while a condition holds: a region, a resolution, hours of the week.
+//! [`Applicable::rate_for`] picks the rate of a quantity and falls back to a meter's parent, never
+//! to zero.
 
 mod circumstances;
+mod condition;
+mod hours;
+mod lookup;
 mod tier;
 mod unit;
+mod variant;
+mod worst_case;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,11 +24,15 @@ use time::OffsetDateTime;
 
 use crate::id::PriceVersionId;
 use crate::meter::{Meter, Usage};
-use crate::money::{Currency, Exact, MoneyError, Nanos};
+use crate::money::{Currency, MoneyError};
 
 pub use circumstances::{Attribute, Attributes, Circumstances, UnknownAttribute};
+pub use condition::{Asked, ConditionError, Foreseen, When};
+pub use hours::{DailyWindow, Hours, Weekdays, clock};
+pub use lookup::{Applicable, AppliedRate};
 pub use tier::ServiceTier;
 pub use unit::UnitPrice;
+pub use variant::Variant;
 
 /// Why a price could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -38,6 +49,12 @@ pub enum PriceError {
     /// Two rates for the same meter, tier and threshold.
     #[error("two rates for {0} in tier {1} above the same threshold")]
     Twice(Meter, ServiceTier),
+    /// A variant that would always hold.
+    #[error("a variant of a price needs a condition")]
+    NoCondition,
+    /// Two variants with the same condition.
+    #[error("two variants of a price for {0}")]
+    TwoVariants(String),
 }
 
 /// A prompt size from which on a rate applies, to the whole call.
@@ -117,15 +134,7 @@ pub struct PriceVersion {
     currency: Currency,
     effective_from: OffsetDateTime,
     rates: Vec<Rate>,
-}
-
-/// The rate that applies to a quantity, and the meter that it was found under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AppliedRate {
-    /// The rate.
-    pub rate: Rate,
-    /// Whether the meter itself has no rate, so that its parent's applies.
-    pub inherited: bool,
+    variants: Vec<Variant>,
 }
 
 impl PriceVersion {
@@ -138,25 +147,28 @@ impl PriceVersion {
         model: ModelName,
         currency: Currency,
         effective_from: OffsetDateTime,
-        mut rates: Vec<Rate>,
+        rates: Vec<Rate>,
     ) -> Result<Self, PriceError> {
         if rates.is_empty() {
             return Err(PriceError::Empty);
-        }
-        // The highest threshold first, so that the first one passed is the one that applies.
-        rates.sort_by_key(|r| (r.meter, r.tier, std::cmp::Reverse(r.above)));
-        for (a, b) in rates.iter().zip(rates.iter().skip(1)) {
-            if (a.meter, a.tier, a.above) == (b.meter, b.tier, b.above) {
-                return Err(PriceError::Twice(a.meter, a.tier));
-            }
         }
         Ok(Self {
             id,
             model,
             currency,
             effective_from,
-            rates,
+            rates: in_order(rates)?,
+            variants: Vec::new(),
         })
+    }
+
+    /// The same with rates that apply under conditions, in any order.
+    ///
+    /// # Errors
+    /// [`PriceError::TwoVariants`].
+    pub fn with_variants(mut self, variants: Vec<Variant>) -> Result<Self, PriceError> {
+        self.variants = variant::ranked(variants)?;
+        Ok(self)
     }
 
     /// Its id.
@@ -184,163 +196,38 @@ impl PriceVersion {
         &self.rates
     }
 
-    /// The rate of a meter for a prompt of so many tokens.
-    ///
-    /// Looked for in this order: the meter in the tier, the meter in the standard tier, then the
-    /// same of its parent. `None` means that this version does not price the meter at all.
-    pub fn rate_for(
-        &self,
-        meter: Meter,
-        circumstances: &Circumstances,
-        prompt: u64,
-    ) -> Option<AppliedRate> {
-        let tier = circumstances.tier;
-        let mut at = Some(meter);
-        while let Some(candidate) = at {
-            let found = self
-                .own_rate(candidate, tier, prompt)
-                .or_else(|| self.own_rate(candidate, ServiceTier::Standard, prompt));
-            if let Some(rate) = found {
-                return Some(AppliedRate {
-                    rate,
-                    inherited: candidate != meter,
-                });
-            }
-            at = candidate.parent();
-        }
-        None
+    /// Its rates that apply under conditions, those first that ask for more.
+    pub fn variants(&self) -> &[Variant] {
+        &self.variants
     }
 
-    fn own_rate(&self, meter: Meter, tier: ServiceTier, prompt: u64) -> Option<Rate> {
-        self.rates
-            .iter()
-            .filter(|r| r.meter == meter && r.tier == tier)
-            .find(|r| r.above.is_none_or(|above| above.is_passed_by(prompt)))
-            .copied()
-    }
-
-    /// The most that a call within this ceiling can cost in one of the tiers, rounded up.
-    ///
-    /// Each quantity is priced at the dearest rate that may come to apply to it: its own meter's
-    /// or that of a class it may turn into (a cache read or write for input, reasoning for
-    /// output), below or above each threshold that the prompt may pass. A class that only some
-    /// requests can reach (a cache write of an hour, audio) is in the ceiling when this one can.
-    ///
-    /// # Errors
-    /// [`RatingError::NoRate`] when a meter of the ceiling has no price,
-    /// [`RatingError::Money`] when the amount does not fit.
-    pub fn worst_case(&self, ceiling: &Usage, tiers: &[ServiceTier]) -> Result<Nanos, RatingError> {
-        let prompt = ceiling.prompt_tokens();
-        let mut total = Exact::ZERO;
-        for (meter, quantity) in ceiling.iter().filter(|(m, _)| *m != Meter::Request) {
-            let price = may_become(meter)
-                .iter()
-                .filter_map(|class| self.dearest(*class, tiers, prompt))
-                .max()
-                .ok_or(RatingError::NoRate { meter })?;
-            total = total.plus(price.times(meter, quantity)?)?;
-        }
-        if let Some(price) = self.dearest(Meter::Request, tiers, prompt) {
-            let requests = ceiling.get(Meter::Request).max(1);
-            total = total.plus(price.times(Meter::Request, requests)?)?;
-        }
-        Ok(total.ceiling()?)
-    }
-
-    /// The most output, in tokens, that keeps the worst case of a ceiling within an amount; `None`
-    /// when the rest of the ceiling alone does not fit.
-    pub fn most_output_within(
-        &self,
-        ceiling: &Usage,
-        tiers: &[ServiceTier],
-        amount: Nanos,
-    ) -> Option<u64> {
-        let fits = |output| {
-            let capped = ceiling.with(Meter::Output, output);
-            self.worst_case(&capped, tiers)
-                .is_ok_and(|cost| cost <= amount)
-        };
-        let (mut low, mut high) = (0, ceiling.get(Meter::Output));
-        if !fits(low) {
-            return None;
-        }
-        // The worst case grows with the output, so halving finds the last that fits.
-        while low < high {
-            let middle = high.saturating_sub(high.saturating_sub(low) >> 1);
-            if fits(middle) {
-                low = middle;
-            } else {
-                high = middle.saturating_sub(1);
-            }
-        }
-        Some(low)
-    }
-
-    /// The dearest price that [`PriceVersion::rate_for`] may pick for a meter.
-    fn dearest(&self, meter: Meter, tiers: &[ServiceTier], prompt: u64) -> Option<UnitPrice> {
-        let in_tiers = |r: &&Rate| {
-            r.meter == meter && (r.tier == ServiceTier::Standard || tiers.contains(&r.tier))
-        };
-        let own = self.rates.iter().filter(in_tiers);
-        let passed = own.filter(|r| r.above.is_none_or(|a| a.is_passed_by(prompt)));
-        let dearest = passed.map(|r| r.price).max();
-        let covered = self
-            .rates
-            .iter()
-            .any(|r| r.meter == meter && r.tier == ServiceTier::Standard && r.above.is_none());
-        // Where the meter may be left without a rate of its own, its parent's applies.
-        let inherited = match meter.parent() {
-            Some(parent) if !covered => self.dearest(parent, tiers, prompt),
-            Some(_) | None => None,
-        };
-        dearest.max(inherited)
+    /// Its rates as they apply to a call.
+    pub fn under<'a>(&'a self, usage: &Usage, circumstances: &Circumstances) -> Applicable<'a> {
+        Applicable::new(self, usage, circumstances)
     }
 }
 
-/// The classes that a quantity of a meter, bounded before the call, may turn out to be.
-fn may_become(meter: Meter) -> &'static [Meter] {
-    match meter {
-        Meter::Input => &[Meter::Input, Meter::CacheRead, Meter::CacheWrite5m],
-        Meter::Output => &[Meter::Output, Meter::Reasoning],
-        Meter::AudioInput => &[Meter::AudioInput, Meter::AudioCacheWrite, Meter::Input],
-        Meter::ImageInput => &[Meter::ImageInput, Meter::Input],
-        Meter::AudioOutput => &[Meter::AudioOutput, Meter::Output],
-        Meter::ImageOutput => &[Meter::ImageOutput, Meter::Output],
-        Meter::VideoInput => &[Meter::VideoInput, Meter::Input],
-        Meter::VideoOutput => &[Meter::VideoOutput, Meter::Output],
-        other @ (Meter::CacheRead
-        | Meter::CacheWrite5m
-        | Meter::CacheWrite1h
-        | Meter::CacheWrite12h
-        | Meter::Reasoning
-        | Meter::AudioCacheRead
-        | Meter::AudioCacheWrite
-        | Meter::ImageCacheRead
-        | Meter::Citation
-        | Meter::Request
-        | Meter::InputImage
-        | Meter::OutputImage
-        | Meter::InputTime
-        | Meter::OutputTime
-        | Meter::AudioInputTime
-        | Meter::VideoInputTime
-        | Meter::VideoOutputTime
-        | Meter::InputCharacter
-        | Meter::OutputCharacter
-        | Meter::InputPixel
-        | Meter::OutputPixel
-        | Meter::Page
-        | Meter::AnnotationPage
-        | Meter::Query
-        | Meter::Search
-        | Meter::MapSearch
-        | Meter::Session) => itself(other),
+/// Rates by meter, tier and falling threshold, so that the first one passed is the one that applies.
+///
+/// # Errors
+/// [`PriceError::Twice`].
+fn in_order(mut rates: Vec<Rate>) -> Result<Vec<Rate>, PriceError> {
+    rates.sort_by_key(|r| (r.meter, r.tier, std::cmp::Reverse(r.above)));
+    for (a, b) in rates.iter().zip(rates.iter().skip(1)) {
+        if (a.meter, a.tier, a.above) == (b.meter, b.tier, b.above) {
+            return Err(PriceError::Twice(a.meter, a.tier));
+        }
     }
+    Ok(rates)
 }
 
-fn itself(meter: Meter) -> &'static [Meter] {
-    let at = Meter::ALL.iter().position(|m| *m == meter).unwrap_or(0);
-    Meter::ALL.get(at..=at).unwrap_or(&[])
+/// The rate of a meter in a tier, among rates in order, for a prompt of so many tokens.
+fn own_rate(rates: &[Rate], meter: Meter, tier: ServiceTier, prompt: u64) -> Option<Rate> {
+    rates
+        .iter()
+        .filter(|r| r.meter == meter && r.tier == tier)
+        .find(|r| r.above.is_none_or(|above| above.is_passed_by(prompt)))
+        .copied()
 }
 
 /// Why a usage could not be rated.

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::id::PriceVersionId;
 use crate::money::Currency;
-use crate::price::{ModelName, PriceError, PriceVersion, Rate};
+use crate::price::{ModelName, PriceError, PriceVersion, Rate, Variant};
 
 /// What a catalogue says of a model apart from its price.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -153,27 +153,39 @@ pub struct PriceDraft {
     pub currency: Currency,
     /// What each meter costs.
     pub rates: Vec<Rate>,
+    /// What it costs instead under conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Variant>,
 }
 
 impl PriceDraft {
     /// The draft as a version.
     ///
     /// # Errors
-    /// As [`PriceVersion::new`].
+    /// As [`PriceVersion::new`] and [`PriceVersion::with_variants`].
     pub fn into_version(
         self,
         id: PriceVersionId,
         effective_from: OffsetDateTime,
     ) -> Result<PriceVersion, PriceError> {
-        PriceVersion::new(id, self.model, self.currency, effective_from, self.rates)
+        PriceVersion::new(id, self.model, self.currency, effective_from, self.rates)?
+            .with_variants(self.variants)
     }
 
     fn is_same_as(&self, version: &PriceVersion) -> bool {
-        let mut mine = self.rates.clone();
-        let mut theirs = version.rates().to_vec();
-        mine.sort_unstable();
-        theirs.sort_unstable();
-        self.currency == version.currency() && mine == theirs
+        let sorted = |rates: &[Rate]| {
+            let mut rates = rates.to_vec();
+            rates.sort_unstable();
+            rates
+        };
+        let varied = |variants: &[Variant]| {
+            let each = variants.iter();
+            each.map(|v| (v.when.clone(), sorted(&v.rates)))
+                .collect::<BTreeMap<_, _>>()
+        };
+        self.currency == version.currency()
+            && sorted(&self.rates) == sorted(version.rates())
+            && varied(&self.variants) == varied(version.variants())
     }
 }
 

@@ -12,8 +12,8 @@ use billing_core::id::PriceVersionId;
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Exact, Money, MoneyError, Nanos};
 use billing_core::price::{
-    Circumstances, ContextThreshold, ModelName, PriceVersion, Rate, RatingError, ServiceTier,
-    UnitPrice,
+    Circumstances, ContextThreshold, Foreseen, ModelName, PriceVersion, Rate, RatingError,
+    ServiceTier, UnitPrice,
 };
 use proptest::prelude::*;
 use rust_decimal::Decimal;
@@ -154,7 +154,7 @@ fn usage() -> impl Strategy<Value = Usage> {
 
 /// The usage without the meters that a version does not price.
 fn priced(usage: &Usage, price: &PriceVersion) -> Usage {
-    let is_priced = |meter: Meter| price.rate_for(meter, &plainly(), u64::MAX).is_some();
+    let is_priced = |meter: Meter| price.under(usage, &plainly()).rate_for(meter).is_some();
     usage
         .iter()
         .filter(|(m, _)| is_priced(*m))
@@ -282,7 +282,7 @@ proptest! {
     fn what_has_no_price_is_refused_and_the_rest_is_charged(
         usage in usage(), price in plain_version(),
     ) {
-        let own = |m: Meter| price.rate_for(m, &plainly(), 0);
+        let own = |m: Meter| price.under(&usage, &plainly()).rate_for(m);
         let billable: Vec<Meter> =
             usage.iter().map(|(m, _)| m).filter(|m| *m != Meter::Request).collect();
         let refused = billable.iter().any(|m| own(*m).is_none());
@@ -313,7 +313,7 @@ proptest! {
     #[test]
     fn nothing_used_costs_nothing_but_the_request(price in any_version(), tier in tier()) {
         let charge = rate(&Usage::NONE, &price, &of(tier)).unwrap();
-        match price.rate_for(Meter::Request, &of(tier), 0) {
+        match price.under(&Usage::NONE, &of(tier)).rate_for(Meter::Request) {
             None => {
                 prop_assert_eq!(charge.exact, Exact::ZERO);
                 prop_assert!(charge.lines.is_empty());
@@ -389,7 +389,7 @@ proptest! {
         turn in turn(),
     ) {
         let ceiling = Usage::NONE.with(Meter::Input, input).with(Meter::Output, output);
-        let worst = price.worst_case(&ceiling, &tiers).unwrap();
+        let worst = price.worst_case(&ceiling, &Foreseen::new(&tiers, OffsetDateTime::UNIX_EPOCH)).unwrap();
         let usage = turn.usage(input, output);
         prop_assert!(usage.prompt_tokens() <= input && usage.answer_tokens() <= output);
         for tier in &tiers {
@@ -405,7 +405,7 @@ proptest! {
     ) {
         for tier in &tiers {
             let Ok(charge) = rate(&usage, &price, &of(*tier)) else { return Ok(()) };
-            let worst = price.worst_case(&usage, &tiers);
+            let worst = price.worst_case(&usage, &Foreseen::new(&tiers, OffsetDateTime::UNIX_EPOCH));
             let covered = worst.as_ref().is_ok_and(|worst| *worst >= charge.amount);
             prop_assert!(covered, "{:?} in {}: {} > {:?}", usage, tier, charge.amount, worst);
         }

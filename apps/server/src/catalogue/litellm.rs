@@ -134,6 +134,7 @@ impl Reader {
             facts,
             currency: Currency::USD,
             rates,
+            variants: Vec::new(),
         })
     }
 

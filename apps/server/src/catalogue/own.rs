@@ -130,6 +130,7 @@ impl TryFrom<Line> for PriceDraft {
             },
             currency: line.currency,
             rates,
+            variants: Vec::new(),
         })
     }
 }

@@ -9,7 +9,7 @@ use billing_core::lease_book::{HoldAsk, RefusalCause};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
 use billing_core::port::directory::Caller;
-use billing_core::price::{PriceVersion, ServiceTier};
+use billing_core::price::{Foreseen, PriceVersion, ServiceTier};
 use billing_core::price_book::{ModelFacts, Unpriced};
 use bytes::Bytes;
 use gateway_core::ceiling::{ModelBounds, ceiling};
@@ -178,9 +178,11 @@ impl Gate {
         };
         let may_cap = call.caller.key.cap_output && refusal.cause == RefusalCause::Insufficient;
         if may_cap {
-            let fits = call
-                .price
-                .most_output_within(&call.ceiling, &[tier], refusal.left.money());
+            let fits = call.price.most_output_within(
+                &call.ceiling,
+                &Foreseen::new(&[tier], call.incoming.started_at),
+                refusal.left.money(),
+            );
             if let Some(output) = fits.filter(|output| *output >= SHORTEST_ANSWER) {
                 let choices = u64::from(call.head.choices.max(1));
                 call.ceiling.set(Meter::Output, output);
@@ -232,7 +234,10 @@ impl Gate {
 
 fn worst_case(call: &OpenCall, tier: ServiceTier) -> Result<Nanos, V1Error> {
     call.price
-        .worst_case(&call.ceiling, &[tier])
+        .worst_case(
+            &call.ceiling,
+            &Foreseen::new(&[tier], call.incoming.started_at),
+        )
         .map_err(|error| {
             tracing::error!(model = %call.price.model(), %error, "a model cannot be priced");
             V1Error::Unpriced(call.head.model.clone())

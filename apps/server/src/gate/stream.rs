@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use billing_core::meter::{Meter, Usage};
 use billing_core::port::books::BooksError;
+use billing_core::price::Foreseen;
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use gateway_core::dialect::{Dialect, Frames, StreamEnd};
@@ -177,7 +178,8 @@ impl Gate {
     async fn extend(&self, call: &OpenCall, covered: u64) -> Option<u64> {
         let more = covered.max(256);
         let usage = Usage::NONE.with(Meter::Output, more);
-        let cost = call.price.worst_case(&usage, &[]).ok()?;
+        let foreseen = Foreseen::new(&[], call.incoming.started_at);
+        let cost = call.price.worst_case(&usage, &foreseen).ok()?;
         self.leases.hold(self.ask(call, cost)).await.ok()?;
         Some(covered.saturating_add(more))
     }

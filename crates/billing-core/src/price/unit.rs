@@ -55,6 +55,36 @@ impl UnitPrice {
         Self::per_unit(unit.ok_or_else(|| PriceError::Malformed(price.to_string()))?)
     }
 
+    /// The price times a positive factor, rounded half to even to 24 places.
+    ///
+    /// # Errors
+    /// [`PriceError::Zero`] when nothing is left of it, [`PriceError::Malformed`] for a factor that is
+    /// not positive, or a product that is too large.
+    pub fn scaled(self, factor: Decimal) -> Result<Self, PriceError> {
+        let malformed = || PriceError::Malformed(format!("{self} × {factor}"));
+        if factor <= Decimal::ZERO {
+            return Err(malformed());
+        }
+        let factor = factor.normalize();
+        let product = self
+            .0
+            .checked_mul(factor.mantissa())
+            .ok_or_else(malformed)?;
+        let unit = 10_i128.checked_pow(factor.scale()).ok_or_else(malformed)?;
+        let whole = product.checked_div(unit).ok_or_else(malformed)?;
+        let rest = product.checked_rem(unit).ok_or_else(malformed)?;
+        let doubled = rest.checked_mul(2).ok_or_else(malformed)?;
+        let odd = whole & 1 == 1;
+        let up = doubled > unit || (doubled == unit && odd);
+        let steps = whole.checked_add(i128::from(up)).ok_or_else(malformed)?;
+        match (self.is_free(), steps) {
+            (true, _) => Ok(self),
+            (false, 0) => Err(PriceError::Zero),
+            (false, steps) if steps < 10_i128.pow(31) => Ok(Self(steps)),
+            (false, _) => Err(malformed()),
+        }
+    }
+
     /// Whether it is [`UnitPrice::FREE`].
     pub const fn is_free(self) -> bool {
         self.0 == 0
@@ -118,5 +148,33 @@ impl<'de> Deserialize<'de> for UnitPrice {
         String::deserialize(d)?
             .parse()
             .map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_factor_is_applied_exactly_and_rounded_once() {
+        let scaled = |price: &str, factor: &str| {
+            let price: UnitPrice = price.parse().unwrap();
+            price
+                .scaled(factor.parse().unwrap())
+                .map(|price| price.to_string())
+        };
+        assert_eq!(scaled("0.0000025", "1.10").unwrap(), "0.00000275");
+        let third = "0.000000285714285714285714";
+        assert_eq!(scaled(third, "1.1").unwrap(), "0.000000314285714285714285");
+        // Halves go to the even neighbour.
+        let steps = |n: u32| format!("0.{n:024}");
+        assert_eq!(scaled(&steps(1), "0.5"), Err(PriceError::Zero));
+        assert_eq!(scaled(&steps(3), "0.5").unwrap(), steps(2));
+        assert_eq!(scaled(&steps(5), "0.5").unwrap(), steps(2));
+        assert_eq!(scaled("free", "2").unwrap(), "free");
+        for factor in ["0", "-1"] {
+            assert!(scaled("1", factor).is_err());
+        }
+        assert!(scaled("9000000", "2").is_err());
     }
 }

@@ -1,0 +1,82 @@
+//! Which rate applies.
+
+use std::sync::Arc;
+
+use super::{Circumstances, PriceVersion, Rate, ServiceTier, Variant, When, own_rate};
+use crate::meter::{Meter, Usage};
+
+/// The rate that applies to a quantity, and where it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppliedRate<'a> {
+    /// The rate.
+    pub rate: Rate,
+    /// Whether the meter itself has no rate, so that its parent's applies.
+    pub inherited: bool,
+    /// The condition under which the rate applies; `None` for the ordinary one.
+    pub when: Option<&'a Arc<When>>,
+}
+
+/// The rates of a price as they apply to one call: what depends on the call as a whole is decided
+/// once, for all its meters.
+#[derive(Debug, Clone)]
+pub struct Applicable<'a> {
+    price: &'a PriceVersion,
+    /// Those whose condition holds, in order.
+    variants: Vec<&'a Variant>,
+    tier: ServiceTier,
+    prompt: u64,
+}
+
+impl<'a> Applicable<'a> {
+    pub(super) fn new(
+        price: &'a PriceVersion,
+        usage: &Usage,
+        circumstances: &Circumstances,
+    ) -> Self {
+        let variants = price.variants().iter();
+        Self {
+            price,
+            variants: variants
+                .filter(|variant| variant.when.holds(circumstances, usage))
+                .collect(),
+            tier: circumstances.tier,
+            prompt: usage.prompt_tokens(),
+        }
+    }
+
+    /// The rate of a meter.
+    ///
+    /// Looked for in this order: the meter in the tier, the meter in the standard tier, then the
+    /// same of its parent; each time first in the variants that hold, the one that asks for most
+    /// at the head, then among the ordinary rates. `None` means that the price does not know the
+    /// meter at all.
+    pub fn rate_for(&self, meter: Meter) -> Option<AppliedRate<'a>> {
+        let mut at = Some(meter);
+        while let Some(candidate) = at {
+            let found = self.in_tier(candidate, self.tier).or_else(|| {
+                let other = self.tier != ServiceTier::Standard;
+                other.then(|| self.in_tier(candidate, ServiceTier::Standard))?
+            });
+            if let Some((rate, when)) = found {
+                return Some(AppliedRate {
+                    rate,
+                    inherited: candidate != meter,
+                    when,
+                });
+            }
+            at = candidate.parent();
+        }
+        None
+    }
+
+    fn in_tier(&self, meter: Meter, tier: ServiceTier) -> Option<(Rate, Option<&'a Arc<When>>)> {
+        let varied = self.variants.iter().find_map(|variant| {
+            let rate = variant.own_rate(meter, tier, self.prompt)?;
+            Some((rate, Some(&variant.when)))
+        });
+        varied.or_else(|| {
+            let rate = own_rate(self.price.rates(), meter, tier, self.prompt)?;
+            Some((rate, None))
+        })
+    }
+}
