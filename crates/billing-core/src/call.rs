@@ -7,7 +7,7 @@ use crate::budget::{Amount, BudgetScope};
 use crate::id::{AccountId, CallId, KeyId, NodeId};
 use crate::meter::Usage;
 use crate::price::{Attributes, Circumstances, ModelName, ServiceTier};
-use crate::terms::Terms;
+use crate::terms::{RatingRecord, Terms};
 
 /// Where the figures of a usage come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -127,6 +127,14 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// What is kept on record of how it is rated.
+    pub fn rating(&self) -> RatingRecord {
+        RatingRecord {
+            rule: self.terms.resold.as_ref().map(|resold| resold.rule),
+            attributes: self.attributes.clone(),
+        }
+    }
+
     /// What decides which rates apply to it.
     pub fn circumstances(&self) -> Circumstances {
         Circumstances {

@@ -1,7 +1,6 @@
 //! A settlement as a node keeps it on its own disk until the books take it.
 
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use thiserror::Error;
 use time::OffsetDateTime;
 
@@ -9,14 +8,14 @@ use crate::budget::{Amount, BudgetRow, BudgetScope};
 use crate::call::{Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource};
 use crate::id::{AccountId, CallId, KeyId, NodeId, PriceVersionId};
 use crate::meter::Usage;
-use crate::price::{Attributes, ModelName, PriceVersion, ServiceTier};
-use crate::terms::Terms;
+use crate::price::{ModelName, ServiceTier};
+use crate::terms::{RatingRecord, Terms};
 
 /// The shape that is written now.
 const SHAPE: u32 = 1;
 
-/// All that a [`Settlement`] says, but for the price version, which is named by its id: versions
-/// never change, so the catalogue gives the same one back.
+/// All that a [`Settlement`] says, but for its terms, which are named by ids: versions and rules
+/// never change, so the catalogue gives the same ones back.
 ///
 /// It is read by later versions of the program too: a field is only ever added, with a default.
 /// One that this version does not know is an error, so that nothing of a charge is left out.
@@ -31,8 +30,8 @@ pub struct CallRecord {
     model: ModelName,
     price: PriceVersionId,
     tier: ServiceTier,
-    #[serde(default, skip_serializing_if = "Attributes::is_none")]
-    attributes: Attributes,
+    #[serde(default, skip_serializing_if = "RatingRecord::is_empty")]
+    rating: RatingRecord,
     /// What was delivered; `None` where nothing was.
     delivered: Option<DeliveredRecord>,
     bounds: [u64; 2],
@@ -109,9 +108,9 @@ impl CallRecord {
             key: settlement.key,
             node: settlement.node,
             model: settlement.model.clone(),
-            price: settlement.terms.price.id(),
+            price: settlement.terms.price_version(),
             tier: settlement.tier,
-            attributes: settlement.attributes.clone(),
+            rating: settlement.rating(),
             delivered,
             bounds: [
                 settlement.bounds.prompt_tokens,
@@ -155,15 +154,21 @@ impl CallRecord {
         self.price
     }
 
-    /// The settlement, with the price version that it names.
+    /// What else its charge follows from.
+    pub const fn rating(&self) -> &RatingRecord {
+        &self.rating
+    }
+
+    /// The settlement, with the terms that it names.
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn into_settlement(self, price: Arc<PriceVersion>) -> Result<Settlement, RecordError> {
+    pub fn into_settlement(self, terms: Terms) -> Result<Settlement, RecordError> {
         if self.shape != SHAPE {
             return Err(RecordError::UnknownShape(self.shape));
         }
-        if price.id() != self.price {
+        let rule = terms.resold.as_ref().map(|resold| resold.rule);
+        if terms.price_version() != self.price || rule != self.rating.rule {
             return Err(RecordError::OtherPrice(self.price));
         }
         let basis = self.delivered.map_or(Basis::Void, |d| Basis::Delivered {
@@ -180,9 +185,9 @@ impl CallRecord {
             key: self.key,
             node: self.node,
             model: self.model,
-            terms: Terms::listed(price),
+            terms,
             tier: self.tier,
-            attributes: self.attributes,
+            attributes: self.rating.attributes,
             basis,
             bounds: UsageBounds {
                 prompt_tokens,
@@ -246,7 +251,8 @@ mod tests {
     use crate::id::{QuotaId, UserId};
     use crate::meter::Meter;
     use crate::money::Currency;
-    use crate::price::Rate;
+    use crate::price::{Attributes, PriceVersion, Rate};
+    use std::sync::Arc;
 
     fn price(id: i64) -> Arc<PriceVersion> {
         let rate = Rate {
@@ -323,7 +329,7 @@ mod tests {
             let text = serde_json::to_string(&CallRecord::of(&before).unwrap()).unwrap();
             let record: CallRecord = serde_json::from_str(&text).unwrap();
             assert_eq!(record.price(), before.terms.price.id());
-            let after = record.into_settlement(price(5)).unwrap();
+            let after = record.into_settlement(Terms::listed(price(5))).unwrap();
             assert_eq!(format!("{before:?}"), format!("{after:?}"));
         }
     }
@@ -341,11 +347,11 @@ mod tests {
     fn a_record_is_not_guessed_at() {
         let later = SHAPE_1.replacen("\"shape\":1", "\"shape\":2", 1);
         let later: CallRecord = serde_json::from_str(&later).unwrap();
-        let unknown = later.into_settlement(price(5)).unwrap_err();
+        let unknown = later.into_settlement(Terms::listed(price(5))).unwrap_err();
         assert_eq!(unknown, RecordError::UnknownShape(2));
         let more = SHAPE_1.replacen("\"shape\":1", "\"shape\":1,\"discount\":5", 1);
         assert!(serde_json::from_str::<CallRecord>(&more).is_err());
         let record: CallRecord = serde_json::from_str(SHAPE_1).unwrap();
-        assert!(record.into_settlement(price(6)).is_err());
+        assert!(record.into_settlement(Terms::listed(price(6))).is_err());
     }
 }

@@ -111,6 +111,10 @@ ids! {
     PlanId "pln_";
     /// One quota of a plan version.
     QuotaId "quo_";
+    /// A sale rule.
+    SaleRuleId "sal_";
+    /// A tier schedule.
+    TierScheduleId "tis_";
     /// An account on a plan version.
     SubscriptionId "sub_";
     /// One running process that takes leases.

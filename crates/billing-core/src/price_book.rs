@@ -10,6 +10,9 @@ use time::OffsetDateTime;
 use crate::id::PriceVersionId;
 use crate::money::Currency;
 use crate::price::{ModelName, PriceError, PriceVersion, Rate, Variant};
+use crate::reach::{Buyer, Rules};
+use crate::sale::SaleRule;
+use crate::terms::{RatingRecord, Terms};
 
 /// What a catalogue says of a model apart from its price.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -76,6 +79,18 @@ pub enum Unpriced {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PriceBook {
     models: BTreeMap<ModelName, PricedModel>,
+    sales: Rules<SaleRule>,
+}
+
+/// What a model costs somebody at an instant, and by which rule.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'a> {
+    /// The model.
+    pub model: &'a PricedModel,
+    /// What the house pays.
+    pub cost: &'a Arc<PriceVersion>,
+    /// What is asked for that; `None` where the cost is the price.
+    pub sale: Option<&'a Arc<SaleRule>>,
 }
 
 impl PriceBook {
@@ -83,7 +98,57 @@ impl PriceBook {
     pub fn new(models: impl IntoIterator<Item = PricedModel>) -> Self {
         Self {
             models: models.into_iter().map(|m| (m.name.clone(), m)).collect(),
+            sales: Rules::default(),
         }
+    }
+
+    /// The same book with these rules of what is asked for the models.
+    #[must_use]
+    pub fn with_sales(mut self, sales: impl IntoIterator<Item = SaleRule>) -> Self {
+        self.sales = Rules::new(sales);
+        self
+    }
+
+    /// What a model costs a buyer, or anybody where none is named, at an instant.
+    ///
+    /// # Errors
+    /// [`Unpriced`]: such a model is refused, never free. A rule alone does not make a model known.
+    pub fn offer(
+        &self,
+        buyer: Option<&Buyer>,
+        model: &str,
+        at: OffsetDateTime,
+    ) -> Result<Offer<'_>, Unpriced> {
+        let (model, cost) = self.resolve(model, at)?;
+        let sale = self.sales.find(buyer, model.name.as_str(), at);
+        Ok(Offer { model, cost, sale })
+    }
+
+    /// A price version, whether or not it holds now. It is looked for under the model first: a call
+    /// may have named its model with parameters or by another name.
+    pub fn version(&self, model: &str, id: PriceVersionId) -> Option<&Arc<PriceVersion>> {
+        let own = self.get(model).into_iter();
+        let mut versions = own.chain(self.models()).flat_map(PricedModel::versions);
+        versions.find(|version| version.id() == id)
+    }
+
+    /// The terms that are on record of a call; `None` where this book does not have them all.
+    pub fn terms(
+        &self,
+        model: &str,
+        price: PriceVersionId,
+        rating: &RatingRecord,
+    ) -> Option<Terms> {
+        let cost = Arc::clone(self.version(model, price)?);
+        match rating.rule {
+            None => Some(Terms::listed(cost)),
+            Some(rule) => Terms::resold(cost, self.sales.get(rule.get())?).ok(),
+        }
+    }
+
+    /// The rules of what is asked for the models.
+    pub const fn sales(&self) -> &Rules<SaleRule> {
+        &self.sales
     }
 
     /// The model and the price version that holds at an instant.

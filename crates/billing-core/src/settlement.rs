@@ -13,6 +13,7 @@ use crate::charge::amount;
 use crate::id::{AccountId, CallId, LedgerTxnId, LotId, NodeId};
 use crate::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
 use crate::money::{MoneyError, Nanos};
+use crate::terms::Terms;
 use crate::wallet::{Lot, LotDraw, LotKind, Wallet, draw};
 
 /// The books of one account, as far as a settlement touches them, locked by whoever loaded them.
@@ -66,6 +67,10 @@ pub struct SettledCall {
     pub draws: Vec<LotDraw>,
     /// The wallet's balance after the call.
     pub balance_after: Nanos,
+    /// What it costs the house: the provider's price for what was consumed. `None` where that is
+    /// not known, because the usage is not believed or its price has no rate for it.
+    #[serde(default)]
+    pub cost: Option<Nanos>,
     /// What was drawn from each budget's hold or beyond it.
     #[serde(skip)]
     pub used: Vec<(BudgetScope, Amount)>,
@@ -122,7 +127,9 @@ pub struct Promise {
 /// With it a call can end before the books have answered, and its caller knows what it costs. A
 /// lease that is gone by then can only make it less.
 pub fn promised(settlement: &Settlement) -> Promise {
-    let Rated { due, quarantined } = rated(settlement);
+    let Rated {
+        due, quarantined, ..
+    } = rated(settlement);
     let held = budgets_of(settlement)
         .into_iter()
         .filter(|(scope, _)| scope.unit() == BudgetUnit::Nanos)
@@ -181,7 +188,11 @@ fn settle_one(
     totals: &mut Totals,
 ) -> Result<SettledCall, SettleError> {
     let budgets = budgets_of(settlement);
-    let Rated { due, quarantined } = rated(settlement);
+    let Rated {
+        due,
+        cost,
+        quarantined,
+    } = rated(settlement);
     let charge = budgets
         .iter()
         .filter(|(scope, _)| scope.unit() == BudgetUnit::Nanos)
@@ -214,6 +225,7 @@ fn settle_one(
         on_credit: on_credit.money(),
         draws,
         balance_after: state.wallet.posted,
+        cost,
         used,
     })
 }
@@ -262,6 +274,7 @@ impl AccountState {
 
 struct Rated {
     due: Amount,
+    cost: Option<Nanos>,
     quarantined: bool,
 }
 
@@ -272,17 +285,25 @@ fn rated(settlement: &Settlement) -> Rated {
     let Basis::Delivered { usage, .. } = &settlement.basis else {
         return Rated {
             due: Amount::ZERO,
+            cost: Some(Nanos::ZERO),
             quarantined: false,
         };
     };
     let believed = !settlement.bounds.are_passed_by(usage);
-    match amount(usage, &settlement.terms.price, &settlement.circumstances()) {
+    let circumstances = settlement.circumstances();
+    let Terms { price, resold } = &settlement.terms;
+    match amount(usage, price, &circumstances) {
         Ok(charge) if believed => Rated {
             due: Amount::of(charge),
+            cost: match resold {
+                Some(resold) => amount(usage, &resold.cost, &circumstances).ok(),
+                None => Some(charge),
+            },
             quarantined: false,
         },
         Ok(_) | Err(_) => Rated {
             due: held,
+            cost: None,
             quarantined: true,
         },
     }

@@ -8,8 +8,9 @@ use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, PriceVersionId};
 use billing_core::meter::Usage;
 use billing_core::money::Nanos;
 use billing_core::port::reports::CallDetail;
-use billing_core::price::{Attributes, ServiceTier};
+use billing_core::price::ServiceTier;
 use billing_core::settlement::SettledCall;
+use billing_core::terms::RatingRecord;
 use sea_orm::{ConnectionTrait, QueryResult};
 
 use crate::db;
@@ -53,6 +54,8 @@ const SHAPE: Shape = &[
     ("attempt_status", OptInt),
     ("attempt_outcome", OptText),
     ("attempt_ms", OptInt),
+    ("cost", OptInt),
+    ("rating", OptText),
 ];
 
 pub(crate) static INSERT: BatchSql = BatchSql::new(
@@ -84,6 +87,7 @@ pub(crate) fn push(
     let last = facts.attempts.last();
     let draws = draws_text(settled);
     let uses = uses_text(&settled.used);
+    let rating = rating_text(&settlement.rating());
     let due = !settled.charge.is_zero() || !settled.overrun.is_zero();
     rows.push([
         settled.call.get().into(),
@@ -97,7 +101,7 @@ pub(crate) fn push(
         usage.as_str().into(),
         source.into(),
         settlement.tier.name().into(),
-        settlement.terms.price.id().get().into(),
+        settlement.terms.price_version().get().into(),
         stored(held(settlement)).into(),
         settled.charge.get().into(),
         settled.overrun.get().into(),
@@ -118,6 +122,8 @@ pub(crate) fn push(
         last.and_then(|a| a.status).map(i64::from).into(),
         last.map(|a| a.outcome.as_str()).into(),
         last.map(|a| i64::from(a.latency_ms)).into(),
+        settled.cost.map(Nanos::get).into(),
+        rating.as_deref().into(),
     ]);
 }
 
@@ -142,6 +148,14 @@ fn draws_text(settled: &SettledCall) -> Option<String> {
         return None;
     }
     serde_json::to_string(&settled.draws).ok()
+}
+
+/// What a call is rated with beside its price, where there is any of it.
+fn rating_text(rating: &RatingRecord) -> Option<String> {
+    if rating.is_empty() {
+        return None;
+    }
+    serde_json::to_string(rating).ok()
 }
 
 /// What a call drew from each budget, where that is not the wallet alone.
@@ -207,6 +221,7 @@ pub(crate) fn settled(row: &QueryResult) -> Result<SettledCall, StoreError> {
         on_credit: Nanos::new(get(row, "on_credit")?),
         draws: json(draws.as_deref().unwrap_or("[]"))?,
         balance_after: Nanos::new(get(row, "balance_after")?),
+        cost: get::<Option<i64>>(row, "cost")?.map(Nanos::new),
         used: read_uses(uses.as_deref(), charge)?,
     })
 }
@@ -269,8 +284,9 @@ fn detail(row: &QueryResult) -> Result<CallDetail, StoreError> {
         usage: json(&get::<String>(row, "usage")?)?,
         source,
         tier: ServiceTier::of_provider(&tier),
-        attributes: Attributes::NONE,
         price_version: PriceVersionId::new(get(row, "price_version_id")?),
+        rating: rating(row)?,
+        cost: settled.cost,
         held: Nanos::new(get(row, "held")?),
         charge: settled.charge,
         overrun: settled.overrun,
@@ -287,6 +303,13 @@ fn detail(row: &QueryResult) -> Result<CallDetail, StoreError> {
         finish_reason: get(row, "finish_reason")?,
         attempts: last.into_iter().collect(),
     })
+}
+
+/// What a call was rated with beside its price.
+fn rating(row: &QueryResult) -> Result<RatingRecord, StoreError> {
+    let text: Option<String> = get(row, "rating")?;
+    text.as_deref()
+        .map_or_else(|| Ok(RatingRecord::default()), json)
 }
 
 fn last_attempt(row: &QueryResult) -> Result<Option<Attempt>, StoreError> {

@@ -19,6 +19,7 @@ use crate::instant::{get, instant, micros};
 use crate::open::Store;
 use crate::rows::BatchSql;
 use crate::rows::Kind::{Bool, Int, OptInt, Text};
+use crate::sale_rules;
 
 /// How many rows one statement takes.
 const CHUNK: usize = 4096;
@@ -111,6 +112,7 @@ async fn record<C: ConnectionTrait>(
     let id: i64 = get(&row, "id")?;
     record_models(tx, edition).await?;
     record_prices(tx, edition, id).await?;
+    sale_rules::record(tx, &edition.sales, id).await?;
     db::note_change(tx, "prices", None, micros(now)).await
 }
 
@@ -204,7 +206,8 @@ async fn book<C: ConnectionTrait>(tx: &C) -> Result<PriceBook, CatalogueError> {
         let text = "SELECT * FROM model WHERE name > ? ORDER BY name LIMIT ?";
         let rows = db::all(tx, text, vec![last.into(), most.into()]).await?;
         if rows.is_empty() {
-            return Ok(PriceBook::new(models));
+            let sales = sale_rules::all(tx).await?;
+            return Ok(PriceBook::new(models).with_sales(sales));
         }
         for row in rows {
             let name = ModelName::new(&get::<String>(&row, "name")?);

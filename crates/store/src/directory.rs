@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use billing_core::budget::LimitWindow;
-use billing_core::id::{AccountId, KeyId, UserId};
+use billing_core::id::{AccountId, KeyId, PlanId, UserId};
 use billing_core::money::Currency;
 use billing_core::port::directory::{
     Account, AccountTerms, ApiKey, Caller, Change, ChangeSubject, Directory, DirectoryError,
@@ -11,8 +11,8 @@ use billing_core::port::directory::{
 use billing_core::wallet::{AccountStatus, CreditLimitFault};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
-    QuerySelect, Select, Set, SqlErr,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect, Select, Set, SqlErr,
 };
 use time::OffsetDateTime;
 
@@ -20,7 +20,7 @@ use crate::books::{lease, load};
 use crate::db;
 use crate::entity::{account, api_key, change_feed, membership, session, user};
 use crate::error::StoreError;
-use crate::instant::{amount, instant, micros, stored};
+use crate::instant::{amount, get, instant, micros, stored};
 use crate::open::Store;
 
 type Result<T> = std::result::Result<T, DirectoryError>;
@@ -59,6 +59,7 @@ impl Directory for Store {
             key: read_key(key)?,
             currency: account.currency,
             status: account.status,
+            plan: plan_of(&self.db.reader, account.id).await?,
         }))
     }
 
@@ -340,6 +341,18 @@ pub(crate) fn keys(
 
 /// Sets the terms of an account; `None` when nodes have on lease what this would take away, which
 /// is then recalled from them.
+/// The plan that an account is on.
+async fn plan_of<C: ConnectionTrait>(reader: &C, account: AccountId) -> Result<Option<PlanId>> {
+    let text = "SELECT v.plan_id FROM subscription s \
+                JOIN plan_version v ON v.id = s.plan_version_id \
+                WHERE s.account_id = ? AND s.ended_at IS NULL ORDER BY s.id DESC LIMIT 1";
+    let row = db::one(reader, text, vec![account.get().into()]).await?;
+    Ok(row
+        .map(|row| get(&row, "plan_id"))
+        .transpose()?
+        .map(PlanId::new))
+}
+
 async fn update(
     tx: &crate::writer::Tx,
     id: AccountId,

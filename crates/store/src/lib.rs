@@ -45,6 +45,7 @@ mod purge;
 mod reports;
 mod retention;
 mod rows;
+mod sale_rules;
 mod schema;
 mod spool;
 mod store_time;

@@ -102,7 +102,7 @@ impl World {
         let edition = PriceEdition {
             source: "test".to_owned(),
             versions: vec![((*price).clone(), ModelFacts::default())],
-            facts: Vec::new(),
+            ..PriceEdition::default()
         };
         ports.catalogue.record(edition, NOON).await.unwrap();
         let mut world = Self {

@@ -9,8 +9,9 @@ use billing_core::lease_book::{HoldAsk, RefusalCause};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
 use billing_core::port::directory::Caller;
-use billing_core::price::{Foreseen, PriceVersion, ServiceTier};
+use billing_core::price::{Foreseen, ServiceTier};
 use billing_core::price_book::{ModelFacts, Unpriced};
+use billing_core::terms::Terms;
 use bytes::Bytes;
 use gateway_core::ceiling::{ModelBounds, ceiling};
 use gateway_core::endpoint::Endpoint;
@@ -20,6 +21,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::idempotency::KeyInUse;
 use super::places::Place;
+use super::prices::NoTerms;
 use super::{Gate, Leases};
 use crate::http::v1::error::{FundsError, V1Error};
 
@@ -45,7 +47,7 @@ pub(crate) struct OpenCall {
     pub(crate) incoming: Incoming,
     pub(crate) caller: Arc<Caller>,
     pub(crate) head: RequestHead,
-    pub(crate) price: Arc<PriceVersion>,
+    pub(crate) terms: Terms,
     pub(crate) bounds: ModelBounds,
     pub(crate) ceiling: Usage,
     /// The limit that was put on the answer so that the call fits the funds.
@@ -114,16 +116,11 @@ impl Gate {
         if !caller.may_use(model) {
             return Err(V1Error::ModelNotAllowed(head.model));
         }
-        let book = self.prices.book();
-        let (priced, price) = match book.resolve(model, incoming.started_at) {
-            Ok((priced, price)) if price.currency() == caller.currency => (priced, price),
-            Ok(_) | Err(Unpriced::NoPrice(_)) => return Err(V1Error::Unpriced(head.model)),
-            Err(Unpriced::Unknown(_)) => return Err(V1Error::UnknownModel(head.model)),
-        };
+        let (facts, terms) = self.terms(&caller, &head, incoming.started_at)?;
         if !self.routes.serves(model) {
             return Err(V1Error::NoChannel(head.model));
         }
-        let bounds = bounds_of(&priced.facts);
+        let bounds = bounds_of(&facts);
         let default = self.limits.default_output_tokens;
         let ceiling = ceiling(
             incoming.endpoint,
@@ -135,7 +132,7 @@ impl Gate {
         Ok(Box::new(OpenCall {
             incoming,
             caller,
-            price: Arc::clone(price),
+            terms,
             head,
             bounds,
             ceiling,
@@ -144,6 +141,34 @@ impl Gate {
             leases: Arc::clone(&self.leases),
             over: false,
         }))
+    }
+
+    /// What the call is rated with, and what else is known of its model.
+    fn terms(
+        &self,
+        caller: &Caller,
+        head: &RequestHead,
+        at: OffsetDateTime,
+    ) -> Result<(ModelFacts, Terms), V1Error> {
+        let model = || head.model.clone();
+        match self
+            .prices
+            .terms(&caller.buyer(), base_model(&head.model), at)
+        {
+            Ok((facts, terms)) if terms.price.currency() == caller.currency => Ok((facts, terms)),
+            Ok((_, terms)) => {
+                tracing::error!(model = head.model, account = %caller.key.account,
+                    price = %terms.price.currency(), wallet = %caller.currency,
+                    "a price is in another currency than the wallet");
+                Err(V1Error::Unpriced(model()))
+            }
+            Err(NoTerms::Unpriced(Unpriced::Unknown(_))) => Err(V1Error::UnknownModel(model())),
+            Err(NoTerms::Unpriced(Unpriced::NoPrice(_))) => Err(V1Error::Unpriced(model())),
+            Err(error @ NoTerms::Unsellable { .. }) => {
+                tracing::error!(model = head.model, %error, "a model cannot be sold");
+                Err(V1Error::Unpriced(model()))
+            }
+        }
     }
 
     /// Takes the caller's idempotency key into use, unless it is or was.
@@ -178,7 +203,7 @@ impl Gate {
         };
         let may_cap = call.caller.key.cap_output && refusal.cause == RefusalCause::Insufficient;
         if may_cap {
-            let fits = call.price.most_output_within(
+            let fits = call.terms.price.most_output_within(
                 &call.ceiling,
                 &Foreseen::new(&[tier], call.incoming.started_at),
                 refusal.left.money(),
@@ -233,13 +258,14 @@ impl Gate {
 }
 
 fn worst_case(call: &OpenCall, tier: ServiceTier) -> Result<Nanos, V1Error> {
-    call.price
+    call.terms
+        .price
         .worst_case(
             &call.ceiling,
             &Foreseen::new(&[tier], call.incoming.started_at),
         )
         .map_err(|error| {
-            tracing::error!(model = %call.price.model(), %error, "a model cannot be priced");
+            tracing::error!(model = %call.terms.price.model(), %error, "a model cannot be priced");
             V1Error::Unpriced(call.head.model.clone())
         })
 }

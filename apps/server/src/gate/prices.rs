@@ -1,17 +1,42 @@
 //! The price book in memory: a snapshot that is replaced when prices change.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use billing_core::id::PriceVersionId;
+use billing_core::id::{PriceVersionId, SaleRuleId};
 use billing_core::port::catalogue::{Catalogue, CatalogueError};
-use billing_core::price::PriceVersion;
-use billing_core::price_book::{PriceBook, PricedModel};
+use billing_core::price::PriceError;
+use billing_core::price_book::{ModelFacts, Offer, PriceBook, Unpriced};
+use billing_core::reach::Buyer;
+use billing_core::terms::{RatingRecord, Terms};
+use thiserror::Error;
+use time::OffsetDateTime;
 
 /// The present price book.
 #[derive(Debug)]
 pub(crate) struct Prices {
     book: RwLock<Arc<PriceBook>>,
+    sold: RwLock<Sold>,
     catalogue: Arc<dyn Catalogue>,
+}
+
+/// What rules made of price versions: always the same, so that it is made once.
+type Sold = HashMap<(PriceVersionId, SaleRuleId), Terms>;
+
+/// Why a call has no price.
+#[derive(Debug, Error)]
+pub(crate) enum NoTerms {
+    /// The book has none.
+    #[error(transparent)]
+    Unpriced(#[from] Unpriced),
+    /// The rule and the cost do not make a price.
+    #[error("the rule {rule} makes no price of it: {why}")]
+    Unsellable {
+        /// The rule.
+        rule: SaleRuleId,
+        /// What is wrong.
+        why: PriceError,
+    },
 }
 
 impl Prices {
@@ -20,6 +45,7 @@ impl Prices {
         let book = catalogue.price_book().await?;
         Ok(Self {
             book: RwLock::new(Arc::new(book)),
+            sold: RwLock::default(),
             catalogue,
         })
     }
@@ -29,18 +55,55 @@ impl Prices {
         Arc::clone(&self.book.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A version, whether or not it holds now.
-    pub(crate) fn version(&self, model: &str, id: PriceVersionId) -> Option<Arc<PriceVersion>> {
+    /// What a call of a buyer is rated with, should it begin at an instant; and what else is known
+    /// of its model.
+    pub(crate) fn terms(
+        &self,
+        buyer: &Buyer,
+        model: &str,
+        at: OffsetDateTime,
+    ) -> Result<(ModelFacts, Terms), NoTerms> {
         let book = self.book();
-        let own = book.get(model).into_iter();
-        let mut versions = own.chain(book.models()).flat_map(PricedModel::versions);
-        versions.find(|version| version.id() == id).map(Arc::clone)
+        let offer = book.offer(Some(buyer), model, at)?;
+        Ok((offer.model.facts.clone(), self.sold(&offer)?))
+    }
+
+    /// The terms of an offer.
+    pub(crate) fn sold(&self, offer: &Offer<'_>) -> Result<Terms, NoTerms> {
+        let Some(rule) = offer.sale else {
+            return Ok(Terms::listed(Arc::clone(offer.cost)));
+        };
+        let key = (offer.cost.id(), rule.id);
+        let sold = self.sold.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(terms) = sold.get(&key) {
+            return Ok(terms.clone());
+        }
+        drop(sold);
+        let terms = Terms::resold(Arc::clone(offer.cost), rule);
+        let terms = terms.map_err(|why| NoTerms::Unsellable { rule: rule.id, why })?;
+        let mut sold = self.sold.write().unwrap_or_else(PoisonError::into_inner);
+        sold.insert(key, terms.clone());
+        Ok(terms)
+    }
+
+    /// The terms that are on record of a call, whether or not they hold now.
+    pub(crate) fn on_record(
+        &self,
+        model: &str,
+        price: PriceVersionId,
+        rating: &RatingRecord,
+    ) -> Option<Terms> {
+        self.book().terms(model, price, rating)
     }
 
     /// Reads the price book again.
     pub(crate) async fn reload(&self) -> Result<(), CatalogueError> {
         let book = Arc::new(self.catalogue.price_book().await?);
         *self.book.write().unwrap_or_else(PoisonError::into_inner) = book;
+        self.sold
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         Ok(())
     }
 }

@@ -305,21 +305,26 @@ impl Replay {
                 }
             };
             let (model, id) = (record.model().clone(), record.price());
-            let mut price = self.prices.version(model.as_str(), id);
-            if price.is_none() && !is_fresh {
+            let rating = record.rating().clone();
+            let find = || self.prices.on_record(model.as_str(), id, &rating);
+            let mut terms = find();
+            if terms.is_none() && !is_fresh {
                 if let Err(error) = self.prices.reload().await {
                     tracing::warn!(%error, "the price of a spooled call cannot be read");
                     return None;
                 }
                 is_fresh = true;
-                price = self.prices.version(model.as_str(), id);
+                terms = find();
             }
-            let Some(price) = price else {
-                let why = format!("the price version {id} was never recorded");
+            let Some(terms) = terms else {
+                let why = match rating.rule {
+                    None => format!("the price version {id} was never recorded"),
+                    Some(rule) => format!("{id} or {rule} was never recorded"),
+                };
                 self.park(position, call, &why).await;
                 continue;
             };
-            match record.into_settlement(price) {
+            match record.into_settlement(terms) {
                 Ok(settlement) => calls.push((position, Arc::new(settlement))),
                 Err(error) => {
                     self.park(position, call, &error.to_string()).await;

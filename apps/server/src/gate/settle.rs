@@ -9,7 +9,6 @@ use billing_core::call::{
 use billing_core::charge::amount;
 use billing_core::port::books::BooksError;
 use billing_core::price::{Attributes, Circumstances, ServiceTier};
-use billing_core::terms::Terms;
 use gateway_core::metering::{Anomaly, Metered, Reported, UsageSource};
 
 use super::Gate;
@@ -90,7 +89,7 @@ fn missing(call: &OpenCall, metered: &Metered, tier: ServiceTier) -> Amount {
         return Amount::ZERO;
     }
     let circumstances = Circumstances::new(tier, call.incoming.started_at);
-    let Ok(charge) = amount(&usage, &call.price, &circumstances) else {
+    let Ok(charge) = amount(&usage, &call.terms.price, &circumstances) else {
         return Amount::ZERO;
     };
     Amount::of(charge).less(call.held_money())
@@ -104,8 +103,8 @@ fn settlement(call: &OpenCall, metered: &Metered, ending: Ending) -> Settlement 
         account: call.caller.key.account,
         key: call.caller.key.id,
         node,
-        model: call.price.model().clone(),
-        terms: Terms::listed(call.price.clone()),
+        model: call.terms.price.model().clone(),
+        terms: call.terms.clone(),
         tier: ending.tier(),
         attributes: Attributes::NONE,
         basis: basis_of(metered),

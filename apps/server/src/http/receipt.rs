@@ -3,15 +3,13 @@
 //! It is derived anew from the record and the price version that the record names, so a receipt
 //! that adds up proves the charge.
 
-use std::sync::Arc;
-
 use billing_core::call::UsageSource;
 use billing_core::charge::{Charge, ChargeLine, rate};
 use billing_core::meter::MeterUnit;
 use billing_core::money::{Currency, Exact, Nanos};
 use billing_core::port::reports::CallDetail;
 use billing_core::price::{PriceVersion, UnitPrice};
-use billing_core::price_book::{PriceBook, PricedModel};
+use billing_core::price_book::PriceBook;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -159,6 +157,9 @@ pub(crate) struct ReceiptPrice {
     /// Its id.
     #[schema(example = "prv_0001fv5kz4y00")]
     pub(crate) version: String,
+    /// The sale rule by which it follows from the catalogue's price; null where that is the price.
+    #[schema(example = "sal_0001fv5kz4y00")]
+    pub(crate) rule: Option<String>,
     /// From when on it holds; null when it is no longer on record.
     #[schema(format = DateTime)]
     pub(crate) effective_from: Option<String>,
@@ -193,7 +194,8 @@ enum Due {
 impl Receipt {
     /// The receipt of a call, in the currency of its account.
     pub(crate) fn of(call: &CallDetail, book: &PriceBook, currency: Currency) -> Self {
-        let version = version_of(call, book);
+        let terms = book.terms(&call.model, call.price_version, &call.rating);
+        let version = terms.as_ref().map(|terms| &terms.price);
         let due = due(call, version.map(|v| &**v));
         let money = |nanos| MoneyDto::of(nanos, currency);
         let (lines, rounding) = match &due {
@@ -225,6 +227,7 @@ impl Receipt {
             balance_after: money(call.balance_after),
             price: ReceiptPrice {
                 version: call.price_version.to_string(),
+                rule: call.rating.rule.map(|rule| rule.to_string()),
                 effective_from: version.map(|v| instant(v.effective_from())),
                 tier: call.tier.name(),
             },
@@ -234,15 +237,6 @@ impl Receipt {
             settled_at: instant(call.settled_at),
         }
     }
-}
-
-/// The version that the call was rated with, among all that its model ever had.
-fn version_of<'a>(call: &CallDetail, book: &'a PriceBook) -> Option<&'a Arc<PriceVersion>> {
-    let own = book.get(&call.model).into_iter();
-    // A call may have named its model with parameters or by another name.
-    own.chain(book.models())
-        .flat_map(PricedModel::versions)
-        .find(|version| version.id() == call.price_version)
 }
 
 fn due(call: &CallDetail, version: Option<&PriceVersion>) -> Due {

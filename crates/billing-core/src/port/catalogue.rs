@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use crate::price::PriceVersion;
 use crate::price_book::{ModelFacts, PriceBook};
+use crate::sale::SaleRule;
 
 /// The durable price book. Versions are only ever added.
 #[async_trait]
@@ -39,6 +40,8 @@ pub struct PriceEdition {
     pub versions: Vec<(PriceVersion, ModelFacts)>,
     /// Models of which only the facts change.
     pub facts: Vec<(String, ModelFacts)>,
+    /// New rules of what is asked for models.
+    pub sales: Vec<SaleRule>,
 }
 
 /// Why the catalogue did not answer.

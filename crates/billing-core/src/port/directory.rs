@@ -9,8 +9,9 @@ use thiserror::Error as ThisError;
 use time::OffsetDateTime;
 
 use crate::budget::{Amount, LimitWindow};
-use crate::id::{AccountId, KeyId, UserId};
+use crate::id::{AccountId, KeyId, PlanId, UserId};
 use crate::money::Currency;
+use crate::reach::Buyer;
 use crate::wallet::AccountStatus;
 
 /// The SHA-256 of a key or session secret. The secret itself is never kept.
@@ -207,9 +208,19 @@ pub struct Caller {
     pub currency: Currency,
     /// Whether the account may make calls.
     pub status: AccountStatus,
+    /// The plan that the account is on.
+    pub plan: Option<PlanId>,
 }
 
 impl Caller {
+    /// As who it asks for prices.
+    pub const fn buyer(&self) -> Buyer {
+        Buyer {
+            account: self.key.account,
+            plan: self.plan,
+        }
+    }
+
     /// Whether a key works at an instant.
     pub fn is_valid_at(&self, now: OffsetDateTime) -> bool {
         self.key.revoked_at.is_none() && self.key.expires_at.is_none_or(|end| now < end)

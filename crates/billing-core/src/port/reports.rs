@@ -14,7 +14,8 @@ use crate::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, PriceVersionId};
 use crate::ledger::{LedgerCode, LedgerKind};
 use crate::meter::Usage;
 use crate::money::Nanos;
-use crate::price::{Attributes, Circumstances, ServiceTier};
+use crate::price::{Circumstances, ServiceTier};
+use crate::terms::RatingRecord;
 use crate::wallet::LotDraw;
 
 /// What can be looked up. Lists are paged by key, newest first.
@@ -137,10 +138,12 @@ pub struct CallDetail {
     pub source: Option<UsageSource>,
     /// The tier that the provider gave.
     pub tier: ServiceTier,
-    /// What else was known of it that prices depend on.
-    pub attributes: Attributes,
-    /// The price it was rated with.
+    /// The catalogue's price that it was rated with.
     pub price_version: PriceVersionId,
+    /// What else its charge follows from.
+    pub rating: RatingRecord,
+    /// What it costs the house, as far as that is known.
+    pub cost: Option<Nanos>,
     /// What was held of the wallet.
     pub held: Nanos,
     /// What the account paid.
@@ -179,7 +182,7 @@ impl CallDetail {
         Circumstances {
             tier: self.tier,
             at: self.started_at,
-            attributes: self.attributes.clone(),
+            attributes: self.rating.attributes.clone(),
         }
     }
 }

@@ -1,12 +1,16 @@
 //! Walks the calls of an account: each is rated again from what is stored, and added up.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::charge::rate;
+use billing_core::id::SaleRuleId;
 use billing_core::money::Nanos;
 use billing_core::port::reports::CallDetail;
 use billing_core::price::PriceVersion;
+use billing_core::sale::SaleRule;
+use billing_core::terms::Terms;
 use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::findings::Findings;
@@ -16,14 +20,21 @@ use super::{Pass, scope_name};
 use crate::books::save::{BUCKET_US, Counted};
 use crate::error::StoreError;
 use crate::instant::{get, micros};
-use crate::{call_row, catalogue, db};
+use crate::{call_row, catalogue, db, sale_rules};
 
 /// How many calls are looked at together.
 const PAGE: usize = 1000;
 
-/// Price versions that were looked up before; `None` for one that is not on record.
+/// What calls were rated with, as far as it was looked up before.
 #[derive(Debug, Default)]
-pub(crate) struct Prices(BTreeMap<i64, Option<PriceVersion>>);
+pub(crate) struct Prices {
+    /// `None` for a version that is not on record.
+    versions: BTreeMap<i64, Option<Arc<PriceVersion>>>,
+    /// All rules, from when a call was first found that names one.
+    sales: BTreeMap<i64, SaleRule>,
+    /// What rules made of versions.
+    sold: BTreeMap<(i64, i64), Option<Terms>>,
+}
 
 impl Prices {
     async fn load<C: ConnectionTrait>(
@@ -32,19 +43,41 @@ impl Prices {
         calls: &[CallDetail],
     ) -> Result<(), StoreError> {
         let ids = calls.iter().map(|c| c.price_version.get());
-        let mut missing: Vec<i64> = ids.filter(|id| !self.0.contains_key(id)).collect();
+        let mut missing: Vec<i64> = ids.filter(|id| !self.versions.contains_key(id)).collect();
         missing.sort_unstable();
         missing.dedup();
-        if missing.is_empty() {
-            return Ok(());
+        if !missing.is_empty() {
+            let found = catalogue::versions(tx, &missing).await;
+            let found =
+                found.map_err(|e| StoreError::unreadable("price_version", e.to_string()))?;
+            let missing = missing.into_iter().map(|id| (id, None));
+            self.versions.extend(missing);
+            for version in found {
+                let id = version.id().get();
+                self.versions.insert(id, Some(Arc::new(version)));
+            }
         }
-        let found = catalogue::versions(tx, &missing).await;
-        let found = found.map_err(|e| StoreError::unreadable("price_version", e.to_string()))?;
-        self.0.extend(missing.into_iter().map(|id| (id, None)));
-        for version in found {
-            self.0.insert(version.id().get(), Some(version));
+        let mut rules = calls.iter().filter_map(|call| call.rating.rule);
+        if rules.any(|rule| !self.sales.contains_key(&rule.get())) {
+            let all = sale_rules::all(tx).await?;
+            self.sales = all.into_iter().map(|rule| (rule.id.get(), rule)).collect();
         }
         Ok(())
+    }
+
+    /// The terms of a call, where all that they name is on record.
+    fn terms(&mut self, call: &CallDetail) -> Option<Terms> {
+        let price = call.price_version.get();
+        let cost = self.versions.get(&price)?.as_ref()?;
+        let Some(rule) = call.rating.rule.map(SaleRuleId::get) else {
+            return Some(Terms::listed(Arc::clone(cost)));
+        };
+        let sold = self.sold.entry((price, rule));
+        let sold = sold.or_insert_with(|| {
+            let rule = self.sales.get(&rule)?;
+            Terms::resold(Arc::clone(cost), rule).ok()
+        });
+        sold.clone()
     }
 }
 
@@ -193,14 +226,13 @@ async fn page<C: ConnectionTrait>(tx: &C, account: i64, after: i64) -> Result<Pa
 }
 
 /// A call's charge must follow from its stored usage and the price it was authorized under.
-fn rated_again(call: &CallDetail, prices: &Prices, findings: &mut Findings) {
+fn rated_again(call: &CallDetail, prices: &mut Prices, findings: &mut Findings) {
     if call.source.is_none() {
         let due = call.charge.get() != 0 || call.overrun.get() != 0;
         findings.must(!due, || format!("{} is void and has a charge", call.id));
         return;
     }
-    let price = prices.0.get(&call.price_version.get());
-    let Some(price) = price.and_then(Option::as_ref) else {
+    let Some(terms) = prices.terms(call) else {
         findings.must(false, || {
             format!(
                 "{} was rated with {}, which is not on record",
@@ -213,7 +245,7 @@ fn rated_again(call: &CallDetail, prices: &Prices, findings: &mut Findings) {
         return;
     }
     let recorded = call.charge.plus(call.overrun).unwrap_or(Nanos::MAX);
-    match rate(&call.usage, price, &call.circumstances()) {
+    match rate(&call.usage, &terms.price, &call.circumstances()) {
         Ok(charge) if charge.amount == recorded => {}
         Ok(charge) => {
             let what = || format!("{} rated again", call.id);

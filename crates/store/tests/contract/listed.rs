@@ -251,6 +251,19 @@ fn a_journal_of_an_earlier_version_is_kept() {
         let config = StoreConfig::new(&*url, Arc::new(clock.clone()));
         let store = Store::open(config).await.unwrap();
         migrate_to(&url, "m20261123_000017_journal").await;
+        let back_door = Database::connect(&url).await.unwrap();
+        // What settles here writes more than what settled then.
+        let since = async |is_there: bool| {
+            for (column, kind) in LATER_COLUMNS {
+                let text = if is_there {
+                    format!("ALTER TABLE call ADD COLUMN {column} {kind}")
+                } else {
+                    format!("ALTER TABLE call DROP COLUMN {column}")
+                };
+                back_door.execute_unprepared(&text).await.unwrap();
+            }
+        };
+        since(true).await;
         let ports = crate::open::ports(std::slice::from_ref(&store), clock, folder);
         let world = World::new(ports).await;
         let given = credit(world.number(), 1000, "given");
@@ -261,7 +274,6 @@ fn a_journal_of_an_earlier_version_is_kept() {
         for _ in 0..20 {
             world.settle(world.call(10, 10)).await;
         }
-        let back_door = Database::connect(&url).await.unwrap();
         let legs = async || {
             let text = "SELECT * FROM ledger_leg ORDER BY account_id, txn_id, leg";
             let rows = back_door.query_all_raw(sea_orm::Statement::from_string(
@@ -279,6 +291,7 @@ fn a_journal_of_an_earlier_version_is_kept() {
         };
         let before = legs().await;
         assert_eq!(before.len(), 42);
+        since(false).await;
         store.migrate(|_, _, _| ()).await.unwrap();
         assert_eq!(legs().await, before);
         world.assert_sound().await;
@@ -293,6 +306,9 @@ fn a_journal_of_an_earlier_version_is_kept() {
         world.assert_sound().await;
     });
 }
+
+/// What calls have got since.
+const LATER_COLUMNS: [(&str, &str); 2] = [("cost", "INTEGER"), ("rating", "TEXT")];
 
 /// Takes all steps before one.
 async fn migrate_to(url: &str, step: &str) {

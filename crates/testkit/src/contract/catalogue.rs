@@ -1,6 +1,6 @@
 //! Rules of the catalogue.
 
-use billing_core::id::PriceVersionId;
+use billing_core::id::{PriceVersionId, SaleRuleId};
 use billing_core::meter::Meter;
 use billing_core::money::Currency;
 use billing_core::port::catalogue::PriceEdition;
@@ -8,6 +8,8 @@ use billing_core::price::{
     ContextThreshold, ModelName, PriceVersion, Rate, ServiceTier, UnitPrice,
 };
 use billing_core::price_book::{ModelFacts, Unpriced};
+use billing_core::reach::{Audience, Buyer, Reach};
+use billing_core::sale::{SalePrice, SaleRule};
 use time::Duration;
 
 use crate::World;
@@ -23,6 +25,7 @@ macro_rules! catalogue_contract {
             facts_change_without_a_price
             an_edition_is_recorded_whole_or_not_at_all
             a_whole_catalogue_is_recorded_at_once
+            a_sale_rule_reads_back_and_holds_from_its_instant_on
         );
     };
 }
@@ -31,7 +34,7 @@ fn edition(versions: Vec<(PriceVersion, ModelFacts)>) -> PriceEdition {
     PriceEdition {
         source: "prices.json".to_owned(),
         versions,
-        facts: Vec::new(),
+        ..PriceEdition::default()
     }
 }
 
@@ -141,4 +144,58 @@ pub async fn a_whole_catalogue_is_recorded_at_once(world: World) {
     let book = catalogue.price_book().await.unwrap();
     assert_eq!(book.len(), 4501);
     assert!(book.models().all(|m| m.versions().len() == 1));
+}
+
+/// What is asked differs from what it costs, for whom the rule is, from when on it says.
+pub async fn a_sale_rule_reads_back_and_holds_from_its_instant_on(world: World) {
+    let later = NOON + Duration::days(1);
+    let rule = |id, audience, price, effective_from| SaleRule {
+        id: SaleRuleId::new(id),
+        reach: Reach {
+            audience,
+            models: "m*".parse().unwrap(),
+        },
+        price,
+        effective_from,
+    };
+    let output = Rate {
+        meter: Meter::Output,
+        tier: ServiceTier::Standard,
+        above: None,
+        price: "0.000000003".parse().unwrap(),
+    };
+    let markup = SalePrice::Markup {
+        factor: "1.5".parse().unwrap(),
+        rates: vec![output],
+    };
+    let fixed = SalePrice::Fixed {
+        currency: Currency::CNY,
+        rates: vec![output],
+        variants: Vec::new(),
+    };
+    let own = Audience::Account(world.account);
+    let rules = vec![
+        rule(1, Audience::Everyone, markup, NOON),
+        rule(2, own, fixed, NOON),
+        rule(3, own, SalePrice::Withdrawn, later),
+    ];
+    let catalogue = &world.ports.catalogue;
+    let mut recorded = edition(Vec::new());
+    recorded.sales.clone_from(&rules);
+    catalogue.record(recorded, NOON).await.unwrap();
+    let book = catalogue.price_book().await.unwrap();
+    let kept: Vec<SaleRule> = book.sales().iter().map(|rule| (**rule).clone()).collect();
+    assert_eq!(kept.len(), 3);
+    assert!(rules.iter().all(|rule| kept.contains(rule)));
+    let buyer = Buyer {
+        account: world.account,
+        plan: None,
+    };
+    let found = |buyer, at| {
+        let offer = book.offer(buyer, "m", at).unwrap();
+        offer.sale.map(|rule| rule.id.get())
+    };
+    assert_eq!(found(Some(&buyer), NOON), Some(2));
+    assert_eq!(found(Some(&buyer), later), Some(1));
+    assert_eq!(found(None, NOON), Some(1));
 }

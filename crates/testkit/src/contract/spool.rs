@@ -121,7 +121,7 @@ pub async fn what_was_put_is_what_comes_out(case: SpoolCase) {
     let waiting = spool.waiting(SpoolPosition::default(), 1).await.unwrap();
     assert_eq!((waiting[0].call, waiting[0].since), (call.call, NOON));
     let read = waiting[0].record.clone().unwrap();
-    let read = read.into_settlement(Arc::clone(&call.terms.price)).unwrap();
+    let read = read.into_settlement(call.terms.clone()).unwrap();
     assert_eq!(format!("{read:?}"), format!("{call:?}"));
 }
 

@@ -50,7 +50,9 @@ impl Catalogue for Memory {
             model.facts = facts;
         }
         state.price_ids = known;
-        state.prices = PriceBook::new(models.into_values());
+        let sales = state.prices.sales().iter().map(|rule| (**rule).clone());
+        let sales: Vec<_> = sales.chain(edition.sales).collect();
+        state.prices = PriceBook::new(models.into_values()).with_sales(sales);
         state.changes.push(ChangeSubject::Prices);
         Ok(())
     }

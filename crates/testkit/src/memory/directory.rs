@@ -31,6 +31,7 @@ impl Directory for Memory {
                 key: key.clone(),
                 currency: account.currency,
                 status: account.status,
+                plan: None,
             })
         }))
     }

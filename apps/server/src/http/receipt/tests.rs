@@ -1,8 +1,12 @@
+use std::sync::Arc;
+
 use billing_core::budget::Amount;
 use billing_core::id::{AccountId, CallId, KeyId, LotId, PriceVersionId};
 use billing_core::meter::{Meter, Usage};
-use billing_core::price::{Attributes, ModelName, Rate, ServiceTier};
+use billing_core::price::{ModelName, Rate, ServiceTier};
 use billing_core::price_book::ModelFacts;
+use billing_core::price_book::PricedModel;
+use billing_core::terms::RatingRecord;
 use billing_core::wallet::{LotDraw, LotKind};
 use rust_decimal::Decimal;
 use time::OffsetDateTime;
@@ -55,8 +59,9 @@ fn call(usage: &Usage, charge: i64, overrun: i64) -> CallDetail {
         usage: *usage,
         source: Some(UsageSource::Provider),
         tier: ServiceTier::Flex,
-        attributes: Attributes::NONE,
         price_version: PriceVersionId::new(1),
+        rating: RatingRecord::default(),
+        cost: Some(Nanos::new(charge + overrun)),
         held: Nanos::new(1_000_000),
         charge: Nanos::new(charge),
         overrun: Nanos::new(overrun),

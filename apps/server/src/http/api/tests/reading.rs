@@ -121,7 +121,7 @@ async fn the_prices_of_a_model_are_listed_newest_first_and_paged() {
             version(903, "m", -1),
             version(904, "lab/m:x", -1),
         ],
-        facts: Vec::new(),
+        ..PriceEdition::default()
     };
     scene.record(edition).await;
     let ids = |page: &super::Reply| -> Vec<String> {
