@@ -1,12 +1,26 @@
 //! Charge models: what a quantity costs when the price changes with it.
 //!
 //! [`Tiers`] say where something changes and split what is used at those places, whatever it is
-//! that changes; the models are rules over them. Everything is exact: quantities are [`Quantity`],
+//! that changes; the models are rules over them. One kind of model is charged while usage comes in
+//! ([`Incremental`]), the other only once the period's total is known ([`AtPeriodEnd`]): a type is
+//! one or the other, so that volume prices cannot be charged call by call by mistake.
+//!
+//! Everything is exact: quantities are [`Quantity`],
 //! prices [`UnitPrice`] and [`Percent`], amounts
 //! [`Exact`](crate::money::Exact). What would have to be rounded, or does not fit, is an error.
 
+mod block;
+mod commitment;
+mod conversion;
+mod graduated;
+pub mod minor;
+mod model;
+mod package;
+mod percent;
+mod percentage;
 mod quantity;
 mod tiers;
+mod volume;
 mod wide;
 
 use thiserror::Error;
@@ -14,8 +28,19 @@ use thiserror::Error;
 use crate::money::MoneyError;
 use crate::price::UnitPrice;
 
-pub use quantity::{Percent, Quantity};
+pub use block::{AllTiers, Block, Blocks, TopTier};
+pub use commitment::{CappedLine, Progress, Thresholds, minimum_true_up, within_maximum};
+pub use conversion::{Conversion, Operation};
+pub use graduated::Graduated;
+pub use model::{
+    AtPeriodEnd, ChargeModel, Incremental, ModelError, PerUnit, Proportional, ZeroUsage, per_group,
+};
+pub use package::{Package, Rounding};
+pub use percent::Percent;
+pub use percentage::{EventsBefore, PerEvent, Percentage};
+pub use quantity::Quantity;
 pub use tiers::{Part, Split, StatedTier, Tier, TierError, Tiers};
+pub use volume::Volume;
 
 /// Why a quantity could not be read or charged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -41,6 +66,12 @@ pub enum ChargeError {
         quantity: Quantity,
         /// The price of one.
         price: UnitPrice,
+    },
+    /// A quantity that no decimal number of 18 places states.
+    #[error("{quantity} cannot be converted exactly; say how to round it")]
+    NotExact {
+        /// The quantity.
+        quantity: Quantity,
     },
     /// The amount does not fit.
     #[error(transparent)]

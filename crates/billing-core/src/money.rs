@@ -335,6 +335,17 @@ impl Exact {
             .ok_or(MoneyError::OutOfRange)
     }
 
+    /// The difference.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`] when it does not fit.
+    pub fn minus(self, other: Self) -> Result<Self, MoneyError> {
+        self.0
+            .checked_sub(other.0)
+            .map(Self)
+            .ok_or(MoneyError::OutOfRange)
+    }
+
     /// The one place where a call is rounded: half to even, to nanos.
     ///
     /// # Errors

@@ -1,12 +1,12 @@
-//! Exact quantities and percentages: what charge models multiply.
+//! Exact quantities: what charge models count.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::ChargeError;
 use super::wide::mul_div;
+use super::{ChargeError, Rounding};
 use crate::money::{Exact, MoneyError, Nanos, decimal_steps, decimal_text};
 use crate::price::UnitPrice;
 
@@ -14,15 +14,12 @@ use crate::price::UnitPrice;
 const PLACES: u32 = 18;
 /// How many steps make one unit.
 const STEPS: u128 = 1_000_000_000_000_000_000;
+/// The same, as a divisor.
+const STEPS_U64: u64 = 1_000_000_000_000_000_000;
 /// Steps of a quantity in a thousandth of a unit: a thousandth times a [`UnitPrice`] is [`Exact`].
 const PER_THOUSANDTH: u64 = 1_000_000_000_000_000;
 /// [`Quantity`] steps in one nano.
 const PER_NANO: u128 = 1_000_000_000;
-/// Decimal places of a [`Percent`] as a share of the whole.
-const SHARE_PLACES: u32 = 9;
-/// [`Percent`] steps in the whole.
-const WHOLE: u64 = 1_000_000_000;
-
 /// How much was used, in whatever a charge counts: at least zero, with 18 decimal places, up to
 /// about 1.7·10²⁰.
 ///
@@ -92,9 +89,98 @@ impl Quantity {
         Self(self.0.saturating_add(other.0)).min(Self::MAX)
     }
 
+    /// The number of 10⁻¹⁸ units.
+    pub(super) const fn steps(self) -> u128 {
+        self.0
+    }
+
     /// So many 10⁻¹⁸ units; `None` beyond [`Quantity::MAX`].
     fn of_steps(steps: u128) -> Option<Self> {
         Some(Self(steps)).filter(|quantity| *quantity <= Self::MAX)
+    }
+
+    /// So many times this, or the largest quantity.
+    pub(super) fn many(self, times: u64) -> Self {
+        Self(self.0.saturating_mul(u128::from(times))).min(Self::MAX)
+    }
+
+    /// How many packages of a size it takes, as a whole number.
+    pub(super) fn in_packages_of(self, size: Self, round: Rounding) -> Result<Self, ChargeError> {
+        let packages = round.times(self.0, size.0);
+        let steps = packages.and_then(|packages| packages.checked_mul(STEPS));
+        steps
+            .and_then(Self::of_steps)
+            .ok_or(ChargeError::QuantityOutOfRange)
+    }
+
+    /// The product, where it has no more than 18 places.
+    pub(super) fn times(self, factor: Self) -> Result<Self, ChargeError> {
+        let (steps, rest) = self.product(factor)?;
+        if rest != 0 {
+            return Err(ChargeError::NotExact { quantity: self });
+        }
+        Self::of_steps(steps).ok_or(ChargeError::QuantityOutOfRange)
+    }
+
+    /// The product, rounded to so many places (at most nine).
+    pub(super) fn times_rounded(
+        self,
+        factor: Self,
+        round: Rounding,
+        places: u32,
+    ) -> Result<Self, ChargeError> {
+        let out_of_range = ChargeError::QuantityOutOfRange;
+        let (steps, rest) = self.product(factor)?;
+        // What is beyond the steps only matters where it makes a part of something whole.
+        let steps = steps.saturating_add(u128::from(rest != 0 && round == Rounding::Up));
+        let place = STEPS.checked_div(10_u128.pow(places));
+        let times = place.and_then(|place| round.times(steps, place)?.checked_mul(place));
+        times.and_then(Self::of_steps).ok_or(out_of_range)
+    }
+
+    /// The quotient, where it has no more than 18 places.
+    pub(super) fn over(self, divisor: Self) -> Result<Self, ChargeError> {
+        // Shortened, a fraction has an end in decimals where its denominator divides a power of 10.
+        let shared = gcd(self.0, divisor.0);
+        let denominator = divisor.0.checked_div(shared);
+        let factor = denominator
+            .filter(|denominator| STEPS.checked_rem(*denominator) == Some(0))
+            .and_then(|denominator| STEPS.checked_div(denominator))
+            .ok_or(ChargeError::NotExact { quantity: self })?;
+        let numerator = self.0.checked_div(shared);
+        numerator
+            .and_then(|numerator| numerator.checked_mul(factor))
+            .and_then(Self::of_steps)
+            .ok_or(ChargeError::QuantityOutOfRange)
+    }
+
+    /// The quotient, rounded to so many places (at most nine).
+    pub(super) fn over_rounded(
+        self,
+        divisor: Self,
+        round: Rounding,
+        places: u32,
+    ) -> Result<Self, ChargeError> {
+        let shared = gcd(self.0, divisor.0).max(1);
+        let [numerator, denominator] = [self.0, divisor.0].map(|n| n.checked_div(shared));
+        let place = STEPS.checked_div(10_u128.pow(places));
+        let quotient = numerator.zip(denominator).and_then(|(numerator, divisor)| {
+            let whole = numerator.checked_div(divisor)?;
+            let rest = numerator.checked_rem(divisor)?;
+            let fraction = round.times(rest.checked_mul(10_u128.pow(places))?, divisor)?;
+            let places = whole
+                .checked_mul(10_u128.pow(places))?
+                .checked_add(fraction)?;
+            places.checked_mul(place?)
+        });
+        quotient
+            .and_then(Self::of_steps)
+            .ok_or(ChargeError::QuantityOutOfRange)
+    }
+
+    /// The product in steps, and what is left of one.
+    fn product(self, factor: Self) -> Result<(u128, u64), ChargeError> {
+        mul_div(self.0, factor.0, STEPS_U64).ok_or(ChargeError::QuantityOutOfRange)
     }
 
     /// What it costs at a price a unit. For whole quantities and thousandths always exact.
@@ -154,108 +240,21 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
-/// A percentage, at least zero, with seven decimal places: `2.9` is 2.9 %.
-///
-/// ```
-/// use billing_core::charge_model::{Percent, Quantity};
-/// let fee: Percent = "2.9".parse()?;
-/// assert_eq!(fee.of_quantity(Quantity::whole(4))?.to_string(), "0.116");
-/// # Ok::<(), billing_core::charge_model::ChargeError>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Percent(u64);
-
-impl Percent {
-    /// Nothing of it.
-    pub const ZERO: Self = Self(0);
-    /// All of it.
-    pub const HUNDRED: Self = Self(WHOLE);
-
-    /// So many whole percent.
-    pub fn whole(percent: u32) -> Self {
-        Self(u64::from(percent).saturating_mul(WHOLE.saturating_div(100)))
+/// The largest number that divides both; the other one, where one is zero.
+fn gcd(mut a: u128, mut b: u128) -> u128 {
+    while let Some(rest) = a.checked_rem(b) {
+        (a, b) = (b, rest);
     }
-
-    /// What is left of the whole, for a discount of this percentage; `None` above 100 %.
-    pub fn rest(self) -> Option<Self> {
-        WHOLE.checked_sub(self.0).map(Self)
-    }
-
-    /// This percentage of a quantity of money, in its unit. Always exact.
-    ///
-    /// # Errors
-    /// [`ChargeError::Money`] where it is too large for an amount.
-    pub fn of_quantity(self, quantity: Quantity) -> Result<Exact, ChargeError> {
-        // 10⁻¹⁸ times 10⁻⁹ is the 10⁻²⁷ of an amount.
-        let amount = quantity.0.checked_mul(u128::from(self.0));
-        exact(amount.ok_or(MoneyError::OutOfRange)?)
-    }
-
-    /// This percentage of an amount.
-    ///
-    /// An amount has 27 decimal places. What a percentage of it has beyond them (only where price
-    /// and percentage together have more) is rounded there, half to even: far below the nano to
-    /// which a call is rounded when it settles.
-    ///
-    /// # Errors
-    /// [`MoneyError::OutOfRange`] where it does not fit.
-    pub fn of(self, amount: Exact) -> Result<Exact, MoneyError> {
-        let (size, rest) = mul_div(amount.get().unsigned_abs(), u128::from(self.0), WHOLE)
-            .ok_or(MoneyError::OutOfRange)?;
-        let twice = rest.saturating_mul(2);
-        let up = twice > WHOLE || (twice == WHOLE && size & 1 == 1);
-        let size = size.saturating_add(u128::from(up));
-        let size = i128::try_from(size).map_err(|_| MoneyError::OutOfRange)?;
-        let signed = if amount.get() < 0 {
-            size.checked_neg().ok_or(MoneyError::OutOfRange)?
-        } else {
-            size
-        };
-        Ok(Exact::new(signed))
-    }
-}
-
-impl fmt::Display for Percent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&decimal_text(
-            i128::from(self.0),
-            SHARE_PLACES.saturating_sub(2),
-            0,
-        ))
-    }
-}
-
-impl FromStr for Percent {
-    type Err = ChargeError;
-    fn from_str(text: &str) -> Result<Self, ChargeError> {
-        decimal_steps(text, SHARE_PLACES.saturating_sub(2))
-            .and_then(|steps| u64::try_from(steps).ok())
-            .map(Self)
-            .ok_or_else(|| ChargeError::NotAPercentage(beginning(text)))
-    }
-}
-
-impl Serialize for Percent {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Percent {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
+    a
 }
 
 /// An amount of so many 10⁻²⁷.
-fn exact(steps: u128) -> Result<Exact, ChargeError> {
+pub(super) fn exact(steps: u128) -> Result<Exact, ChargeError> {
     let steps = i128::try_from(steps).map_err(|_| MoneyError::OutOfRange)?;
     Ok(Exact::new(steps))
 }
 
-fn beginning(text: &str) -> String {
+pub(super) fn beginning(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
@@ -269,9 +268,6 @@ mod tests {
             assert_eq!(text.parse::<Quantity>().unwrap().to_string(), text);
         }
         assert_eq!("7.50".parse::<Quantity>().unwrap().to_string(), "7.5");
-        assert_eq!("2.9".parse::<Percent>().unwrap().to_string(), "2.9");
-        assert_eq!(Percent::whole(15), "15".parse().unwrap());
-        assert_eq!(Percent::whole(15).rest(), "85".parse().ok());
     }
 
     #[test]
@@ -289,8 +285,6 @@ mod tests {
             let refused = text.parse::<Quantity>();
             assert_eq!(refused, Err(ChargeError::NotAQuantity(text.to_owned())));
         }
-        assert!("0.00000001".parse::<Percent>().is_err());
-        assert!("-5".parse::<Percent>().is_err());
     }
 
     #[test]
@@ -310,17 +304,5 @@ mod tests {
         assert_eq!(thousandth.at(price).unwrap(), Exact::new(1));
         let finer = "0.0001".parse::<Quantity>().unwrap();
         assert!(matches!(finer.at(price), Err(ChargeError::TooFine { .. })));
-    }
-
-    #[test]
-    fn a_share_of_an_amount_is_rounded_at_its_last_place_only() {
-        let half: Percent = "50".parse().unwrap();
-        for (steps, share) in [(4, 2), (3, 2), (1, 0), (-3, -2), (-1, 0)] {
-            assert_eq!(half.of(Exact::new(steps)).unwrap(), Exact::new(share));
-        }
-        assert_eq!(
-            Percent::whole(300).of(Exact::new(i128::MAX)),
-            Err(MoneyError::OutOfRange)
-        );
     }
 }

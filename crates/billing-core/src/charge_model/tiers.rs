@@ -148,7 +148,7 @@ impl<T> Tier<T> {
     }
 
     /// Its end; the open end is beyond every quantity.
-    fn end(&self) -> Quantity {
+    pub(super) fn end(&self) -> Quantity {
         self.up_to.unwrap_or(Quantity::MAX)
     }
 }
@@ -311,6 +311,14 @@ impl<T> Tiers<T> {
     /// The tiers that usage after a position can still fall into: what bounds a hold.
     pub fn ahead_of(&self, position: Quantity) -> &[Tier<T>] {
         self.tiers.get(self.next_after(position)..).unwrap_or(&[])
+    }
+
+    /// How long a tier is, counted from 0; an open one is longer than any quantity.
+    pub(super) fn length_of(&self, index: usize) -> Quantity {
+        let before = index.checked_sub(1).and_then(|i| self.tiers.get(i));
+        let tier = self.tiers.get(index);
+        tier.map_or(Quantity::ZERO, Tier::end)
+            .beyond(before.map_or(Quantity::ZERO, Tier::end))
     }
 
     /// Splits what is used after a position at the thresholds, exactly.
