@@ -30,6 +30,7 @@ mod m20261122_000014_retention;
 mod m20261122_000015_journal;
 mod m20261122_000016_versions;
 mod m20261123_000017_journal;
+mod m20261123_000018_rates;
 mod m20261123_000019_pricing;
 mod step;
 
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000015_journal::STEP),
             Box::new(m20261122_000016_versions::STEP),
             Box::new(m20261123_000017_journal::STEP),
+            Box::new(m20261123_000018_rates::STEP),
             Box::new(m20261123_000019_pricing::STEP),
         ]
     }

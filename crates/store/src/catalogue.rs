@@ -8,7 +8,9 @@ use billing_core::id::PriceVersionId;
 use billing_core::meter::Meter;
 use billing_core::money::Currency;
 use billing_core::port::catalogue::{Catalogue, CatalogueError, PriceEdition};
-use billing_core::price::{ContextThreshold, ModelName, PriceVersion, Rate, ServiceTier};
+use billing_core::price::{
+    ContextThreshold, ModelName, PriceVersion, Rate, ServiceTier, Variant, When,
+};
 use billing_core::price_book::{ModelFacts, PriceBook, PricedModel};
 use sea_orm::{ConnectionTrait, QueryResult};
 use time::OffsetDateTime;
@@ -62,6 +64,19 @@ static RATES: BatchSql = BatchSql::new(
     "INSERT INTO rate ({columns}) SELECT {columns} FROM {rows} v",
 );
 
+static VARIANT_RATES: BatchSql = BatchSql::new(
+    &[
+        ("price_version_id", Int),
+        ("condition", Text),
+        ("meter", Text),
+        ("tier", Text),
+        ("above_prompt", Int),
+        ("inclusive", Bool),
+        ("price", Text),
+    ],
+    "INSERT INTO variant_rate ({columns}) SELECT {columns} FROM {rows} v",
+);
+
 static VERSIONS_BY_ID: BatchSql = BatchSql::new(
     &[("id", Int)],
     "SELECT p.id, p.model, p.currency, p.effective_from FROM price_version p \
@@ -71,6 +86,11 @@ static VERSIONS_BY_ID: BatchSql = BatchSql::new(
 static RATES_BY_ID: BatchSql = BatchSql::new(
     &[("id", Int)],
     "SELECT r.* FROM rate r WHERE r.price_version_id IN (SELECT v.id FROM {rows} v)",
+);
+
+static VARIANT_RATES_BY_ID: BatchSql = BatchSql::new(
+    &[("id", Int)],
+    "SELECT r.* FROM variant_rate r WHERE r.price_version_id IN (SELECT v.id FROM {rows} v)",
 );
 
 #[async_trait]
@@ -152,6 +172,7 @@ async fn record_prices<C: ConnectionTrait>(
     for chunk in edition.versions.chunks(CHUNK) {
         let mut versions = VERSIONS.rows(tx.get_database_backend());
         let mut rates = RATES.rows(tx.get_database_backend());
+        let mut varied = VARIANT_RATES.rows(tx.get_database_backend());
         for (version, _) in chunk {
             versions.push([
                 version.id().get().into(),
@@ -171,9 +192,25 @@ async fn record_prices<C: ConnectionTrait>(
                     price.as_str().into(),
                 ]);
             }
+            for variant in version.variants() {
+                let condition = variant.when.to_string();
+                for rate in &variant.rates {
+                    let price = rate.price.to_string();
+                    varied.push([
+                        version.id().get().into(),
+                        condition.as_str().into(),
+                        rate.meter.name().into(),
+                        rate.tier.name().into(),
+                        rate.above.map_or(-1, |a| tokens(a.prompt_tokens)).into(),
+                        rate.above.is_some_and(|a| a.inclusive).into(),
+                        price.as_str().into(),
+                    ]);
+                }
+            }
         }
         versions.run(tx).await?;
         rates.run(tx).await?;
+        varied.run(tx).await?;
     }
     Ok(())
 }
@@ -238,41 +275,64 @@ pub(crate) async fn versions<C: ConnectionTrait>(
 ) -> Result<Vec<PriceVersion>, CatalogueError> {
     let mut versions = VERSIONS_BY_ID.rows(tx.get_database_backend());
     let mut rates = RATES_BY_ID.rows(tx.get_database_backend());
+    let mut varied = VARIANT_RATES_BY_ID.rows(tx.get_database_backend());
     for id in ids {
         versions.push([(*id).into()]);
         rates.push([(*id).into()]);
+        varied.push([(*id).into()]);
     }
-    versions_of(&versions.query(tx).await?, &rates.query(tx).await?)
+    let rates = by_version(rates.query(tx).await?)?;
+    let varied = by_version(varied.query(tx).await?)?;
+    versions_of(&versions.query(tx).await?, rates, varied)
+}
+
+/// Rates by the version that they are of.
+type OfVersions = BTreeMap<i64, Vec<QueryResult>>;
+
+fn by_version(rates: Vec<QueryResult>) -> Result<OfVersions, StoreError> {
+    let mut of_versions = OfVersions::new();
+    for rate in rates {
+        let id = get(&rate, "price_version_id")?;
+        of_versions.entry(id).or_default().push(rate);
+    }
+    Ok(of_versions)
 }
 
 fn versions_of(
     versions: &[QueryResult],
-    rates: &[QueryResult],
+    mut rates: OfVersions,
+    mut varied: OfVersions,
 ) -> Result<Vec<PriceVersion>, CatalogueError> {
-    let mut rates_of: BTreeMap<i64, Vec<&QueryResult>> = BTreeMap::new();
-    for rate in rates {
-        let id = get(rate, "price_version_id")?;
-        rates_of.entry(id).or_default().push(rate);
-    }
     versions
         .iter()
         .map(|row| {
             let id: i64 = get(row, "id")?;
             let model: String = get(row, "model")?;
-            let of_version = rates_of.remove(&id).unwrap_or_default();
             let unreadable = |why: String| CatalogueError::Unreadable {
                 model: model.clone(),
                 why,
             };
-            let rates: Result<Vec<Rate>, CatalogueError> = of_version
-                .into_iter()
-                .map(|rate| read_rate(rate)?.map_err(unreadable))
+            let rates = rates.remove(&id).unwrap_or_default().into_iter();
+            let rates: Result<Vec<Rate>, CatalogueError> = rates
+                .map(|rate| read_rate(&rate)?.map_err(unreadable))
                 .collect();
+            let mut by_condition: BTreeMap<String, Vec<Rate>> = BTreeMap::new();
+            for row in varied.remove(&id).unwrap_or_default() {
+                let rate = read_rate(&row)?.map_err(unreadable)?;
+                let condition = get(&row, "condition")?;
+                by_condition.entry(condition).or_default().push(rate);
+            }
+            let variants = by_condition.into_iter().map(|(condition, rates)| {
+                let when: When = condition.parse().map_err(|e| unreadable(format!("{e}")))?;
+                Variant::new(when, rates).map_err(|e| unreadable(e.to_string()))
+            });
+            let variants = variants.collect::<Result<Vec<_>, CatalogueError>>()?;
             let currency: String = get(row, "currency")?;
             let currency = Currency::parse(&currency).map_err(|e| unreadable(e.to_string()))?;
             let from = instant("price_version", get(row, "effective_from")?)?;
             let (id, name) = (PriceVersionId::new(id), ModelName::new(&model));
             PriceVersion::new(id, name, currency, from, rates?)
+                .and_then(|version| version.with_variants(variants))
                 .map_err(|e| unreadable(e.to_string()))
         })
         .collect()

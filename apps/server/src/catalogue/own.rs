@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use billing_core::meter::Meter;
 use billing_core::money::Currency;
-use billing_core::price::{ContextThreshold, ModelName, Rate, ServiceTier, UnitPrice};
+use billing_core::price::{
+    ContextThreshold, ModelName, Rate, ServiceTier, UnitPrice, Variant, When,
+};
 use billing_core::price_book::{ModelFacts, PriceDraft};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -15,8 +18,9 @@ use time::Date;
 
 use super::ImportError;
 
-/// The edition of the format that this version reads and writes.
-pub(crate) const FORMAT: u32 = 1;
+/// The edition of the format that this version writes. It reads the first one too, which had no
+/// variants.
+pub(crate) const FORMAT: u32 = 2;
 
 /// The first line: where the prices come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +48,8 @@ pub(crate) struct Header {
 
 time::serde::format_description!(day, Date, "[year]-[month]-[day]");
 
-/// A line: a draft, with its rates as `meter[@tier][>tokens]` and the price of one unit.
+/// A line: a draft, with its rates as `meter[@tier][>tokens]` and the price of one unit, and those
+/// under conditions by the condition.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -56,31 +61,69 @@ struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_output_tokens: Option<u64>,
     currency: Currency,
-    #[serde(deserialize_with = "each_once")]
-    per_unit: BTreeMap<String, UnitPrice>,
+    per_unit: Prices,
+    #[serde(
+        default,
+        deserialize_with = "each_once",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    when: BTreeMap<String, Prices>,
 }
 
+/// Prices of one unit by the name of the rate.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Prices(#[serde(deserialize_with = "each_once")] BTreeMap<String, UnitPrice>);
+
 /// A map that refuses a repeated key instead of keeping the last.
-fn each_once<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, UnitPrice>, D::Error> {
-    struct EachOnce;
-    impl<'de> Visitor<'de> for EachOnce {
-        type Value = BTreeMap<String, UnitPrice>;
+fn each_once<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
+    from: D,
+) -> Result<BTreeMap<String, V>, D::Error> {
+    struct EachOnce<V>(PhantomData<V>);
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for EachOnce<V> {
+        type Value = BTreeMap<String, V>;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("prices by meter, such as {\"input\":\"0.000001\"}")
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut prices = BTreeMap::new();
-            while let Some((name, price)) = map.next_entry::<String, UnitPrice>()? {
-                if prices.insert(name.clone(), price).is_some() {
+            let mut all = BTreeMap::new();
+            while let Some((name, value)) = map.next_entry::<String, V>()? {
+                if all.insert(name.clone(), value).is_some() {
                     return Err(serde::de::Error::custom(format!(
                         "\"{name}\" is priced twice"
                     )));
                 }
             }
-            Ok(prices)
+            Ok(all)
         }
     }
-    from.deserialize_map(EachOnce)
+    from.deserialize_map(EachOnce(PhantomData))
+}
+
+impl Prices {
+    fn of(rates: &[Rate]) -> Self {
+        Self(rates.iter().map(|r| (rate_name(r), r.price)).collect())
+    }
+
+    /// The rates, in order; `of` names what they are of where something is wrong with them.
+    fn rates(&self, of: &str) -> Result<Vec<Rate>, String> {
+        let mut rates = self
+            .0
+            .iter()
+            .map(|(name, price)| read_rate(name, *price))
+            .collect::<Result<Vec<_>, _>>()?;
+        if rates.is_empty() {
+            return Err(format!("{of} has no price"));
+        }
+        rates.sort_unstable();
+        if rates
+            .windows(2)
+            .any(|r| (r[0].meter, r[0].tier, r[0].above) == (r[1].meter, r[1].tier, r[1].above))
+        {
+            return Err(format!("{of} states one rate twice"));
+        }
+        Ok(rates)
+    }
 }
 
 impl From<&PriceDraft> for Line {
@@ -93,10 +136,11 @@ impl From<&PriceDraft> for Line {
             max_input_tokens: facts.max_input_tokens,
             max_output_tokens: facts.max_output_tokens,
             currency: draft.currency,
-            per_unit: draft
-                .rates
+            per_unit: Prices::of(&draft.rates),
+            when: draft
+                .variants
                 .iter()
-                .map(|r| (rate_name(r), r.price))
+                .map(|variant| (variant.when.to_string(), Prices::of(&variant.rates)))
                 .collect(),
         }
     }
@@ -105,20 +149,19 @@ impl From<&PriceDraft> for Line {
 impl TryFrom<Line> for PriceDraft {
     type Error = String;
     fn try_from(line: Line) -> Result<Self, String> {
-        let mut rates = line
-            .per_unit
+        let rates = line.per_unit.rates(line.model.as_str())?;
+        let mut variants = line
+            .when
             .iter()
-            .map(|(name, price)| read_rate(name, *price))
-            .collect::<Result<Vec<_>, _>>()?;
-        if rates.is_empty() {
-            return Err(format!("{} has no price", line.model));
-        }
-        rates.sort_unstable();
-        if rates
-            .windows(2)
-            .any(|r| (r[0].meter, r[0].tier, r[0].above) == (r[1].meter, r[1].tier, r[1].above))
-        {
-            return Err(format!("{} states one rate twice", line.model));
+            .map(|(when, prices)| {
+                let rates = prices.rates(&format!("{} with {when}", line.model))?;
+                let when: When = when.parse().map_err(|e| format!("{e}"))?;
+                Variant::new(when, rates).map_err(|e| e.to_string())
+            })
+            .collect::<Result<Vec<_>, String>>()?;
+        variants.sort();
+        if variants.windows(2).any(|v| v[0].when == v[1].when) {
+            return Err(format!("{} states one condition twice", line.model));
         }
         Ok(Self {
             model: line.model,
@@ -130,7 +173,7 @@ impl TryFrom<Line> for PriceDraft {
             },
             currency: line.currency,
             rates,
-            variants: Vec::new(),
+            variants,
         })
     }
 }
@@ -205,9 +248,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Header, Vec<PriceDraft>), ImportErro
         .ok_or_else(|| fault(1, "no header".to_owned()))?;
     let header: Header = serde_json::from_str(first)
         .map_err(|e| fault(1, format!("not a header of a catalogue: {e}")))?;
-    if header.format != FORMAT {
+    if !(1..=FORMAT).contains(&header.format) {
         let what = format!(
-            "edition {} of the format; this version reads {FORMAT}",
+            "edition {} of the format; this version reads 1 to {FORMAT}",
             header.format
         );
         return Err(fault(1, what));

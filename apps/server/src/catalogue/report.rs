@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use billing_core::money::Currency;
-use billing_core::price::{Rate, ServiceTier};
+use billing_core::price::{Rate, ServiceTier, Variant};
 use billing_core::price_book::{PriceBook, Revision};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -60,8 +60,12 @@ pub(crate) struct Changed {
 /// How many changed models the short report names.
 const NAMED: usize = 20;
 
-/// Rates in words: what a unit of each meter costs, the plain ones first.
-pub(crate) fn in_words(currency: Currency, rates: &[Rate]) -> String {
+/// How many conditions are named in words.
+const CONDITIONS: usize = 4;
+
+/// Rates in words: what a unit of each meter costs, the plain ones first, then under which
+/// conditions it costs something else.
+pub(crate) fn in_words(currency: Currency, rates: &[Rate], variants: &[Variant]) -> String {
     let is_plain = |rate: &&Rate| rate.above.is_none() && rate.tier == ServiceTier::Standard;
     let plain = rates.iter().filter(is_plain);
     let mut words: Vec<String> = plain
@@ -70,6 +74,15 @@ pub(crate) fn in_words(currency: Currency, rates: &[Rate]) -> String {
     let more = rates.len() - words.len();
     if more > 0 {
         words.push(format!("{more} more for long prompts or other tiers"));
+    }
+    let named = variants.iter().take(CONDITIONS);
+    let mut conditions: Vec<String> = named.map(|variant| variant.when.to_string()).collect();
+    match variants.len().saturating_sub(CONDITIONS) {
+        0 => {}
+        more => conditions.push(format!("{more} more")),
+    }
+    if !conditions.is_empty() {
+        words.push(format!("others for [{}]", conditions.join("] [")));
     }
     format!("{} {currency}", words.join(", "))
 }
@@ -116,9 +129,9 @@ impl ImportReport {
                     model: model.to_owned(),
                     old: old.map_or_else(
                         || "no price in effect".to_owned(),
-                        |old| in_words(old.currency(), old.rates()),
+                        |old| in_words(old.currency(), old.rates(), old.variants()),
                     ),
-                    new: in_words(draft.currency, &draft.rates),
+                    new: in_words(draft.currency, &draft.rates, &draft.variants),
                 });
             }
         }

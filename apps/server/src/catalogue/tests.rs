@@ -109,7 +109,7 @@ fn a_report_can_be_read_by_people_and_by_scripts() {
     let file = br#"{
         "a": {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "mode": "chat"},
         "b": {"input_cost_per_token": 0, "mode": "chat"},
-        "c": {"output_cost_per_second_4k": 0.5},
+        "c": {"guardrail_cost_per_unit": 0.5},
         "d": {"mode": "chat"}
     }"#;
     let import = read_any("some.json", file).unwrap();
@@ -129,12 +129,12 @@ fn a_report_can_be_read_by_people_and_by_scripts() {
         "{text}"
     );
     assert!(
-        text.contains("    1  output_cost_per_second_4k: a price by resolution"),
+        text.contains("    1  guardrail_cost_per_unit: units of seven kinds"),
         "{text}"
     );
     let verbose = report.verbose().to_string();
     assert!(
-        verbose.contains("  c: only prices that no meter expresses: output_cost_per_second_4k"),
+        verbose.contains("  c: only prices that no meter expresses: guardrail_cost_per_unit"),
         "{verbose}"
     );
     assert!(verbose.contains("  b: all prices are zero"), "{verbose}");
@@ -187,15 +187,18 @@ fn files_of_no_known_kind_are_refused() {
     );
 }
 
-const HEADER: &str = r#"{"tollgate_catalogue":1,"source":"s","source_sha256":"","made_on":"2026-11-22","made_by":"m","entries":1,"skipped":0,"models":1}"#;
+const HEADER: &str = r#"{"tollgate_catalogue":2,"source":"s","source_sha256":"","made_on":"2026-11-22","made_by":"m","entries":1,"skipped":0,"models":1}"#;
 
 #[test]
 fn the_own_format_reads_back_what_it_wrote() {
-    let line = r#"{"model":"m","provider":"p","mode":"chat","max_output_tokens":7,"currency":"CNY","per_unit":{"cache_read@flex>=128000":"0.0000001","input":"0.000001","input>200000":"0.000002","output@batch":"free"}}"#;
+    let line = r#"{"model":"m","provider":"p","mode":"chat","max_output_tokens":7,"currency":"CNY","per_unit":{"cache_read@flex>=128000":"0.0000001","input":"0.000001","input>200000":"0.000002","output@batch":"free"},"when":{"during Asia/Shanghai daily 00:00-08:00":{"input":"0.0000005"},"region=eu, speed=fast":{"input":"0.000003","input>200000":"0.000006"}}}"#;
     let text = format!("{HEADER}\n{line}\n");
     let (header, drafts) = own::read(text.as_bytes()).unwrap();
     assert_eq!(own::write(&header, &drafts).unwrap(), text);
     assert_eq!(drafts[0].rates.len(), 4);
+    assert_eq!(drafts[0].variants.len(), 2);
+    let first = text.replace("catalogue\":2", "catalogue\":1");
+    assert_eq!(own::read(first.as_bytes()).unwrap().1, drafts);
     assert!(
         drafts[0]
             .rates
@@ -237,6 +240,25 @@ fn a_fault_in_the_own_format_is_named_with_its_line() {
         (good.replace("USD", "usd"), "not an ISO 4217"),
         (good.replace("\"mode\"", "\"mood\""), "unknown field `mood`"),
         (format!("{good}\n{good}"), "lists \"m\" twice"),
+        (
+            good.replace("}}", r#"},"when":{"colour=red":{"input":"1"}}}"#),
+            "line 2: \"colour=red\" is not a condition: no such attribute",
+        ),
+        (
+            good.replace("}}", r#"},"when":{"region=eu":{}}}"#),
+            "m with region=eu has no price",
+        ),
+        (
+            good.replace("}}", r#"},"when":{"region=eu":{"input":"1","input":"2"}}}"#),
+            "\"input\" is priced twice",
+        ),
+        (
+            good.replace(
+                "}}",
+                r#"},"when":{"region=eu,speed=x":{"input":"1"},"speed=x, region=eu":{"input":"1"}}}"#,
+            ),
+            "m states one condition twice",
+        ),
         ("not json".to_owned(), "line 2: expected"),
     ] {
         let text = format!("{HEADER}\n{lines}\n");
@@ -245,11 +267,11 @@ fn a_fault_in_the_own_format_is_named_with_its_line() {
             .to_string();
         assert!(error.contains(words), "{error}");
     }
-    let newer = HEADER.replace("catalogue\":1", "catalogue\":2");
+    let newer = HEADER.replace("catalogue\":2", "catalogue\":3");
     let error = read_any("c.jsonl", newer.as_bytes())
         .unwrap_err()
         .to_string();
-    assert!(error.contains("edition 2"), "{error}");
-    let headless = "{\"tollgate_catalogue\":1}";
+    assert!(error.contains("edition 3"), "{error}");
+    let headless = "{\"tollgate_catalogue\":2}";
     assert!(read_any("c.jsonl", headless.as_bytes()).is_err());
 }

@@ -6,7 +6,7 @@ use billing_core::id::PriceVersionId;
 use billing_core::money::Currency;
 use billing_core::port::catalogue::PriceEdition;
 use billing_core::port::clock::Clock;
-use billing_core::price::Rate;
+use billing_core::price::{Rate, Variant};
 use billing_core::price_book::{PriceBook, PriceDraft, Revision};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -48,6 +48,8 @@ struct ShownVersion<'a> {
     currency: Currency,
     in_effect: bool,
     rates: &'a [Rate],
+    #[serde(skip_serializing_if = "<[Variant]>::is_empty")]
+    variants: &'a [Variant],
 }
 
 /// Arguments of `prices import`.
@@ -99,6 +101,7 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
         currency: version.currency(),
         in_effect: in_effect == Some(version.id()),
         rates: version.rates(),
+        variants: version.variants(),
     });
     if args.json {
         let shown: Vec<_> = shown.collect();
@@ -111,7 +114,7 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
             "{}  from {}{mark}  {}",
             shown.id,
             shown.effective_from,
-            in_words(version.currency(), version.rates())
+            in_words(version.currency(), version.rates(), version.variants())
         ));
     }
     Ok(())

@@ -97,6 +97,9 @@ pub(crate) struct ReceiptLine {
     pub(crate) tier: Option<&'static str>,
     /// The prompt size, in tokens, above which this price applies to the whole call.
     pub(crate) above_prompt_tokens: Option<u64>,
+    /// The condition under which this price stands in the place of the ordinary one; null for that.
+    #[schema(example = "region=eu")]
+    pub(crate) condition: Option<String>,
     /// Quantity times price, not rounded.
     pub(crate) amount: MoneyDto,
 }
@@ -271,6 +274,7 @@ fn line(line: &ChargeLine, currency: Currency) -> ReceiptLine {
         inherited: line.inherited,
         tier: Some(line.rate.tier.name()),
         above_prompt_tokens: line.rate.above.map(|above| above.prompt_tokens),
+        condition: line.when.as_ref().map(ToString::to_string),
         amount: exact(line.amount, currency),
     }
 }
@@ -287,6 +291,7 @@ fn hold_line(held: Nanos, currency: Currency) -> ReceiptLine {
         inherited: false,
         tier: None,
         above_prompt_tokens: None,
+        condition: None,
         amount: MoneyDto::of(held, currency),
     }
 }

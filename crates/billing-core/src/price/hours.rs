@@ -152,9 +152,18 @@ pub struct Hours {
 impl Hours {
     /// These windows in this zone; `None` without any.
     pub fn new(zone: Zone, windows: impl IntoIterator<Item = DailyWindow>) -> Option<Self> {
-        let mut windows: Vec<_> = windows.into_iter().collect();
-        windows.sort_unstable();
-        windows.dedup();
+        let mut sorted: Vec<_> = windows.into_iter().collect();
+        sorted.sort_unstable();
+        let mut windows: Vec<DailyWindow> = Vec::with_capacity(sorted.len());
+        for window in sorted {
+            match windows.last_mut() {
+                // Spans of the same days that touch are one.
+                Some(last) if last.days == window.days && window.from <= last.to => {
+                    last.to = last.to.max(window.to);
+                }
+                Some(_) | None => windows.push(window),
+            }
+        }
         (!windows.is_empty()).then_some(Self { zone, windows })
     }
 
@@ -244,6 +253,8 @@ mod tests {
             "Asia/Shanghai mon-fri 00:00-06:00 | mon-fri 22:00-24:00 | sat-sun 00:00-24:00"
         );
         assert_eq!(hours.to_string().parse(), Ok(hours));
+        let touching: Hours = "UTC daily 08:00-09:00 | daily 00:00-08:00".parse().unwrap();
+        assert_eq!(touching.to_string(), "UTC daily 00:00-09:00");
     }
 
     #[test]

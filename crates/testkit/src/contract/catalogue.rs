@@ -5,7 +5,7 @@ use billing_core::meter::Meter;
 use billing_core::money::Currency;
 use billing_core::port::catalogue::PriceEdition;
 use billing_core::price::{
-    ContextThreshold, ModelName, PriceVersion, Rate, ServiceTier, UnitPrice,
+    ContextThreshold, ModelName, PriceVersion, Rate, ServiceTier, UnitPrice, Variant,
 };
 use billing_core::price_book::{ModelFacts, Unpriced};
 use billing_core::reach::{Audience, Buyer, Reach};
@@ -72,7 +72,16 @@ pub async fn a_price_reads_back_to_the_last_digit(world: World) {
         rate(Meter::Output, ServiceTier::Standard, None, "free"),
     ];
     let (id, name) = (PriceVersionId::new(1), ModelName::new("it's \"a\" model/ü"));
+    let variants = [
+        "region!=global",
+        "region=it's, speed=fast",
+        "image_size=1024x1024",
+        "video_input_time>15000, during Asia/Shanghai mon-fri 22:00-06:00 | sat+sun 00:00-24:00",
+    ];
+    let under = |when: &&str| Variant::new(when.parse().unwrap(), rates.clone()).unwrap();
+    let variants = variants.iter().map(under).collect();
     let version = PriceVersion::new(id, name, Currency::CNY, NOON, rates).unwrap();
+    let version = version.with_variants(variants).unwrap();
     let facts = ModelFacts {
         provider: "sim".to_owned(),
         mode: "chat".to_owned(),

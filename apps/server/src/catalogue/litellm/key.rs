@@ -1,32 +1,51 @@
 //! LiteLLM's cost keys, taken apart: `cache_creation_input_token_cost_above_1hr_above_200k_tokens_flex`
 //! is a base, a lifetime, a prompt size and a service tier, in whatever order they were joined.
 
-use billing_core::meter::Meter;
-use billing_core::price::ServiceTier;
+use billing_core::meter::{Meter, MeterUnit};
+use billing_core::price::{Asked, Attribute, ServiceTier, When};
 
 /// What a key of an entry says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Key {
     /// Nothing about money.
     Other,
     /// What a meter costs.
     Rate(RateKey),
+    /// What a meter costs under a condition.
+    Varied(RateKey, When),
     /// What a search costs, by the size of its context.
     SearchBySize,
     /// A list of prices by range.
     Tiered,
-    /// A price that no meter or dimension can express yet, and why.
+    /// Prices for hours of the week.
+    OffPeak,
+    /// By how much everything is dearer where an attribute is so.
+    Factor(Attribute, Asked),
+    /// Several of these, and what is no price at all.
+    Factors,
+    /// A price that nothing expresses, and why.
     Unmapped(&'static str),
-    /// Something that changes other prices and cannot be expressed yet, and why.
+    /// Something that changes other prices and that nothing expresses, and why.
     Modifier(&'static str),
 }
 
 /// A price of a meter, in a tier, above a prompt size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RateKey {
     pub(super) meter: Meter,
     pub(super) tier: ServiceTier,
     pub(super) above: Option<u64>,
+}
+
+impl RateKey {
+    /// In the standard tier, for any prompt.
+    pub(super) const fn plain(meter: Meter) -> Self {
+        Self {
+            meter,
+            tier: ServiceTier::Standard,
+            above: None,
+        }
+    }
 }
 
 /// What is joined to the end of a base name.
@@ -37,10 +56,9 @@ struct Suffixes {
     hours: Option<u64>,
 }
 
-const RESOLUTION: &str = "a price by resolution: no such dimension yet";
-const IMAGE_SIZE: &str = "a price by image size: no such dimension yet";
-const INTERVAL: &str = "a price by length of the video: no such dimension yet";
 const UNKNOWN: &str = "a cost key that this version does not know";
+const FREE_UNITS: &str =
+    "free units per period: tier schedules have them, and the operator sets those";
 
 impl Key {
     /// Takes a key apart.
@@ -48,26 +66,31 @@ impl Key {
         match key {
             "search_context_cost_per_query" => return Self::SearchBySize,
             "tiered_pricing" => return Self::Tiered,
-            "off_peak_pricing" => {
-                return Self::Modifier("a price by time of day: no such dimension yet");
-            }
-            "provider_specific_entry" => {
-                return Self::Modifier("a factor by region or speed: no such dimension yet");
-            }
-            "search_free_requests" => {
-                return Self::Modifier("free units per period: they come with tier schedules");
+            "off_peak_pricing" => return Self::OffPeak,
+            "provider_specific_entry" => return Self::Factors,
+            "search_free_requests" => return Self::Modifier(FREE_UNITS),
+            // Any region but the global endpoint.
+            "regional_endpoint_uplift_multiplier" => {
+                return Self::Factor(Attribute::Region, Asked::IsNot("global".into()));
             }
             _ => {}
         }
+        if let Some(region) = key.strip_prefix("regional_processing_uplift_multiplier_") {
+            return Self::Factor(Attribute::Region, Asked::Is(region.into()));
+        }
         if key.contains("uplift_multiplier") {
-            return Self::Modifier("a factor by region: no such dimension yet");
+            return Self::Modifier(UNKNOWN);
         }
         if !key.contains("cost") && !key.contains("pric") {
             return Self::Other;
         }
         let (base, suffixes) = split(key);
-        let Some(meter) = meter(base) else {
-            return Self::Unmapped(why_unmapped(base));
+        let (meter, when) = match meter(base) {
+            Some(meter) => (meter, None),
+            None => match varied(base) {
+                Some((meter, when)) => (meter, Some(when)),
+                None => return Self::Unmapped(why_unmapped(base)),
+            },
         };
         let Some(meter) = suffixes
             .hours
@@ -76,7 +99,11 @@ impl Key {
             return Self::Unmapped("a lifetime that no cache meter has");
         };
         let (tier, above) = (suffixes.tier.unwrap_or_default(), suffixes.above);
-        Self::Rate(RateKey { meter, tier, above })
+        let at = RateKey { meter, tier, above };
+        match when {
+            Some(when) => Self::Varied(at, when),
+            None => Self::Rate(at),
+        }
     }
 }
 
@@ -135,6 +162,7 @@ fn meter(base: &str) -> Option<Meter> {
     Some(match base {
         "input_cost_per_token" => Meter::Input,
         "cache_read_input_token_cost" | "input_cost_per_token_cache_hit" => Meter::CacheRead,
+        "explicit_cache_read_input_token_cost" => Meter::ExplicitCacheRead,
         "cache_creation_input_token_cost" => Meter::CacheWrite5m,
         "output_cost_per_token" => Meter::Output,
         "output_cost_per_reasoning_token" => Meter::Reasoning,
@@ -165,52 +193,48 @@ fn meter(base: &str) -> Option<Meter> {
         "input_cost_per_query" => Meter::Query,
         "google_maps_grounding_cost_per_query" => Meter::MapSearch,
         "code_interpreter_cost_per_session" => Meter::Session,
+        "input_cost_per_text_message" => Meter::TextMessage,
+        "ocr_cost_per_credit" => Meter::Credit,
         _ => return None,
     })
 }
 
-/// The meter whose price a key states for one variant only, such as one resolution.
-pub(super) fn variant_of(key: &str) -> Option<Meter> {
-    let base = split(key).0;
-    let why = why_unmapped(base);
-    if why == INTERVAL {
-        return base.split_once("_above_").and_then(|(rest, _)| meter(rest));
+/// The meter that a base name prices under a condition, and the condition.
+fn varied(base: &str) -> Option<(Meter, When)> {
+    let when = When::default();
+    if let Some((rest, interval)) = base.split_once("_above_") {
+        let meter = meter(rest).filter(|meter| meter.unit() == MeterUnit::Millisecond)?;
+        let seconds: u64 = interval.strip_suffix("s_interval")?.parse().ok()?;
+        return Some((meter, when.and_above(meter, seconds.checked_mul(1000)?)));
     }
-    (why == IMAGE_SIZE || why == RESOLUTION)
-        .then(|| base.rsplit_once('_').and_then(|(rest, _)| meter(rest)))
-        .flatten()
+    let (rest, variant) = base.rsplit_once('_')?;
+    match (rest, meter(rest)?) {
+        ("output_cost_per_image", meter) if variant.starts_with(|c: char| c.is_ascii_digit()) => {
+            Some((meter, when.and_is(Attribute::ImageSize, variant)))
+        }
+        ("output_cost_per_second", meter) if variant.ends_with(['p', 'k']) => {
+            Some((meter, when.and_is(Attribute::Resolution, variant)))
+        }
+        _ => None,
+    }
 }
 
 /// Why a base name has no meter.
 fn why_unmapped(base: &str) -> &'static str {
-    if base.ends_with("s_interval") {
-        return INTERVAL;
-    }
-    if let Some((rest, variant)) = base.rsplit_once('_')
-        && meter(rest).is_some()
-    {
-        match rest {
-            "output_cost_per_image" => return IMAGE_SIZE,
-            "output_cost_per_second" if variant.ends_with(['p', 'k']) => return RESOLUTION,
-            _ => {}
-        }
-    }
     match base {
-        "explicit_cache_read_input_token_cost" => {
-            "explicit and implicit cache reads are one meter; the implicit price is kept"
-        }
         "input_dbu_cost_per_token" | "output_dbu_cost_per_token" => {
-            "Databricks units beside the price in dollars"
+            "the same price in Databricks units; the one in dollars is used"
         }
-        "ocr_cost_per_credit" => "the provider's credits are not a unit of use",
-        "guardrail_cost_per_unit" => "guardrail units: no such meter",
-        "input_cost_per_text_message" => "text messages: no such meter",
+        "guardrail_cost_per_unit" => {
+            "units of seven kinds of guardrail, which no model and no endpoint consumes"
+        }
         "file_search_cost_per_gb_per_day" | "vector_store_cost_per_gb_per_day" => {
-            "storage over time: no such meter"
+            "storage over time is no call; only the documentation of the format states it"
         }
-        "file_search_cost_per_1k_calls" => "file searches: no such meter",
-        "computer_use_input_cost_per_1k_tokens" | "computer_use_output_cost_per_1k_tokens" => {
-            "tokens of computer use: no such meter"
+        "file_search_cost_per_1k_calls"
+        | "computer_use_input_cost_per_1k_tokens"
+        | "computer_use_output_cost_per_1k_tokens" => {
+            "only the documentation of the format states it"
         }
         _ => UNKNOWN,
     }
@@ -259,16 +283,61 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_dimension_is_named() {
-        for (key, reason) in [
-            ("output_cost_per_second_1080p", RESOLUTION),
-            ("output_cost_per_second_4k", RESOLUTION),
-            ("output_cost_per_image_0.5K", IMAGE_SIZE),
+    fn a_key_may_name_a_condition() {
+        let plain = RateKey::plain;
+        for (key, at, when) in [
+            (
+                "output_cost_per_second_1080p",
+                plain(Meter::OutputTime),
+                "resolution=1080p",
+            ),
+            (
+                "output_cost_per_second_4k",
+                plain(Meter::OutputTime),
+                "resolution=4k",
+            ),
+            (
+                "output_cost_per_image_0.5K",
+                plain(Meter::OutputImage),
+                "image_size=0.5K",
+            ),
+            (
+                "output_cost_per_image_1024_batches",
+                RateKey {
+                    tier: ServiceTier::Batch,
+                    ..plain(Meter::OutputImage)
+                },
+                "image_size=1024",
+            ),
             (
                 "input_cost_per_video_per_second_above_15s_interval",
-                INTERVAL,
+                plain(Meter::VideoInputTime),
+                "video_input_time>15000",
             ),
+        ] {
+            let when = when.parse().unwrap();
+            assert_eq!(Key::read(key), Key::Varied(at, when), "{key}");
+        }
+        for (key, asked) in [
+            (
+                "regional_processing_uplift_multiplier_eu",
+                Asked::Is("eu".into()),
+            ),
+            (
+                "regional_endpoint_uplift_multiplier",
+                Asked::IsNot("global".into()),
+            ),
+        ] {
+            assert_eq!(Key::read(key), Key::Factor(Attribute::Region, asked));
+        }
+    }
+
+    #[test]
+    fn what_nothing_expresses_is_named() {
+        for (key, reason) in [
             ("input_cost_per_token_per_moon", UNKNOWN),
+            ("output_cost_per_image_huge", UNKNOWN),
+            ("input_cost_per_token_above_15s_interval", UNKNOWN),
             (
                 "input_cost_per_token_above_1hr",
                 "a lifetime that no cache meter has",

@@ -4,7 +4,7 @@ use actix_web::web;
 use billing_core::id::PriceVersionId;
 use billing_core::money::Currency;
 use billing_core::port::clock::Clock;
-use billing_core::price::{PriceVersion, Rate};
+use billing_core::price::{PriceVersion, Rate, When};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -49,17 +49,21 @@ pub(crate) struct RateDto {
     above_prompt_tokens: Option<u64>,
     /// Whether a prompt of exactly that size is above it.
     above_inclusive: bool,
+    /// The condition under which this price stands in the place of the ordinary one; null for that.
+    #[schema(example = "region=eu")]
+    condition: Option<String>,
     /// What it costs.
     price: LinePrice,
 }
 
 impl RateDto {
-    fn of(rate: &Rate) -> Self {
+    fn of(rate: &Rate, when: Option<&When>) -> Self {
         Self {
             meter: rate.meter.name(),
             tier: rate.tier.name(),
             above_prompt_tokens: rate.above.map(|above| above.prompt_tokens),
             above_inclusive: rate.above.is_some_and(|above| above.inclusive),
+            condition: when.map(ToString::to_string),
             price: LinePrice::of(rate.meter.unit(), rate.price),
         }
     }
@@ -67,13 +71,18 @@ impl RateDto {
 
 impl PriceVersionDto {
     fn of(version: &PriceVersion, in_effect: Option<PriceVersionId>) -> Self {
+        let plain = version.rates().iter().map(|rate| RateDto::of(rate, None));
+        let varied = version.variants().iter().flat_map(|variant| {
+            let rates = variant.rates.iter();
+            rates.map(|rate| RateDto::of(rate, Some(&variant.when)))
+        });
         Self {
             id: version.id().to_string(),
             model: version.model().to_string(),
             effective_from: instant(version.effective_from()),
             in_effect: in_effect == Some(version.id()),
             currency: version.currency(),
-            rates: version.rates().iter().map(RateDto::of).collect(),
+            rates: plain.chain(varied).collect(),
         }
     }
 }

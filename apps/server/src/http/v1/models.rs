@@ -9,7 +9,7 @@ use billing_core::meter::Meter;
 use billing_core::money::Currency;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::Caller;
-use billing_core::price::{ContextThreshold, PriceVersion, ServiceTier};
+use billing_core::price::{ContextThreshold, PriceVersion, Rate, ServiceTier, Variant};
 use billing_core::price_book::{PriceBook, PricedModel, Unpriced};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -78,7 +78,8 @@ pub(crate) struct Model<'a> {
     top_provider: TopProvider,
     /// What one token, image, request … costs, as exact decimal text. A price that is missing is
     /// unknown, not zero. `overrides` holds the prices of long prompts, `service_tiers` those of
-    /// other tiers.
+    /// other tiers, `conditions` those that stand in their place `when` something holds of the
+    /// call: `region=eu`, `during UTC mon-fri 22:00-06:00`.
     #[schema(value_type = Object, example = json!({
         "prompt": "0.000001", "completion": "0.000004", "input_cache_read": "0.0000001"
     }))]
@@ -119,22 +120,22 @@ impl<'a> Model<'a> {
                 context_length,
                 max_completion_tokens: model.facts.max_output_tokens,
             },
-            pricing: pricing(version),
+            pricing: pricing(version.rates(), version.variants()),
             currency: version.currency(),
             price_version: version.id().to_string(),
         }
     }
 }
 
-fn pricing(version: &PriceVersion) -> Map<String, Value> {
-    let mut pricing = prices(version, ServiceTier::Standard, None);
-    let mut above: Vec<ContextThreshold> = version.rates().iter().filter_map(|r| r.above).collect();
+fn pricing(rates: &[Rate], variants: &[Variant]) -> Map<String, Value> {
+    let mut pricing = prices(rates, ServiceTier::Standard, None);
+    let mut above: Vec<ContextThreshold> = rates.iter().filter_map(|r| r.above).collect();
     above.sort_unstable();
     above.dedup();
     let overrides: Vec<Value> = above
         .into_iter()
         .map(|above| {
-            let mut prices = prices(version, ServiceTier::Standard, Some(above));
+            let mut prices = prices(rates, ServiceTier::Standard, Some(above));
             // OpenRouter's bound is strict; one that includes its own size begins a token earlier.
             let tokens = above
                 .prompt_tokens
@@ -149,23 +150,34 @@ fn pricing(version: &PriceVersion) -> Map<String, Value> {
     let tiers: Map<String, Value> = ServiceTier::ALL
         .iter()
         .filter(|tier| **tier != ServiceTier::Standard)
-        .map(|tier| (tier.name().to_owned(), prices(version, *tier, None)))
+        .map(|tier| (tier.name().to_owned(), prices(rates, *tier, None)))
         .filter(|(_, prices)| !prices.is_empty())
         .map(|(name, prices)| (name, Value::Object(prices)))
         .collect();
     if !tiers.is_empty() {
         pricing.insert("service_tiers".to_owned(), tiers.into());
     }
+    let conditions: Vec<Value> = variants
+        .iter()
+        .map(|variant| {
+            let mut prices = self::pricing(&variant.rates, &[]);
+            prices.insert("when".to_owned(), variant.when.to_string().into());
+            Value::Object(prices)
+        })
+        .collect();
+    if !conditions.is_empty() {
+        pricing.insert("conditions".to_owned(), conditions.into());
+    }
     pricing
 }
 
 fn prices(
-    version: &PriceVersion,
+    rates: &[Rate],
     tier: ServiceTier,
     above: Option<ContextThreshold>,
 ) -> Map<String, Value> {
     let stated = |meter: Meter| {
-        let mut rates = version.rates().iter();
+        let mut rates = rates.iter();
         rates
             .find(|r| r.meter == meter && r.tier == tier && r.above == above)
             .map(|r| r.price)
