@@ -1,5 +1,7 @@
 //! The price book: every model with its price versions, and what an import changes in it.
 
+mod by_name;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,6 +15,7 @@ use crate::price::{ModelName, PriceError, PriceVersion, Rate, Variant};
 use crate::reach::{Buyer, Rules};
 use crate::sale::SaleRule;
 use crate::terms::{RatingRecord, Terms};
+use by_name::ByName;
 
 /// What a catalogue says of a model apart from its price.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -78,7 +81,7 @@ pub enum Unpriced {
 /// Every model that can be sold. A snapshot: a change makes a new book.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PriceBook {
-    models: BTreeMap<ModelName, PricedModel>,
+    models: ByName,
     sales: Rules<SaleRule>,
 }
 
@@ -97,7 +100,7 @@ impl PriceBook {
     /// A book of these models.
     pub fn new(models: impl IntoIterator<Item = PricedModel>) -> Self {
         Self {
-            models: models.into_iter().map(|m| (m.name.clone(), m)).collect(),
+            models: ByName::new(models),
             sales: Rules::default(),
         }
     }
@@ -177,22 +180,22 @@ impl PriceBook {
 
     /// All models, by name.
     pub fn models(&self) -> impl Iterator<Item = &PricedModel> {
-        self.models.values()
+        self.models.all().iter()
     }
 
     /// How many models there are.
     pub fn len(&self) -> usize {
-        self.models.len()
+        self.models.all().len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.models.is_empty()
+        self.models.all().is_empty()
     }
 
     /// What a draft changes in this book, for an import that takes effect at an instant.
     pub fn compare(&self, draft: &PriceDraft, at: OffsetDateTime) -> Revision {
-        let Some(known) = self.models.get(&draft.model) else {
+        let Some(known) = self.models.get(draft.model.as_str()) else {
             return Revision::NewModel;
         };
         let same_price = known
