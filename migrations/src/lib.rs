@@ -32,6 +32,7 @@ mod m20261122_000016_versions;
 mod m20261123_000017_journal;
 mod m20261123_000018_rates;
 mod m20261123_000019_pricing;
+mod m20261123_000020_tiers;
 mod step;
 
 /// Every step, in order.
@@ -61,6 +62,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000017_journal::STEP),
             Box::new(m20261123_000018_rates::STEP),
             Box::new(m20261123_000019_pricing::STEP),
+            Box::new(m20261123_000020_tiers::STEP),
         ]
     }
 }

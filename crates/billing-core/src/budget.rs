@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime, Time};
 
-use crate::id::{KeyId, QuotaId, UserId};
+use crate::id::{KeyId, QuotaId, TierScheduleId, UserId};
 use crate::money::Nanos;
 
 /// A quantity of a budget, never negative: nanos of money, calls or tokens, as its unit says.
@@ -138,14 +138,30 @@ pub enum BudgetScope {
         /// The window's first second (Unix time).
         window_start: i64,
     },
+    /// How far a window of a tier schedule was used: counted, never limited and never on lease.
+    Tier {
+        /// The schedule.
+        schedule: TierScheduleId,
+        /// What it counts.
+        unit: BudgetUnit,
+        /// The window's first second (Unix time); 0 for a lifetime.
+        window_start: i64,
+    },
+    /// What calls in a window of a tier schedule were charged: counted likewise.
+    TierCharge {
+        /// The schedule.
+        schedule: TierScheduleId,
+        /// The window's first second (Unix time); 0 for a lifetime.
+        window_start: i64,
+    },
 }
 
 /// The storage form of a [`BudgetScope`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BudgetRow {
-    /// 0 wallet, 1 key limit, 2 member limit, 3 quota.
+    /// 0 wallet, 1 key limit, 2 member limit, 3 quota, 4 tier, 5 tier charge.
     pub kind: i16,
-    /// The key, member or quota; 0 for the wallet.
+    /// The key, member, quota or schedule; 0 for the wallet.
     pub subject: i64,
     /// [`BudgetUnit::code`].
     pub unit: i16,
@@ -157,9 +173,17 @@ impl BudgetScope {
     /// What it is counted in.
     pub const fn unit(self) -> BudgetUnit {
         match self {
-            Self::Wallet | Self::KeyLimit { .. } | Self::MemberLimit { .. } => BudgetUnit::Nanos,
-            Self::Quota { unit, .. } => unit,
+            Self::Wallet
+            | Self::KeyLimit { .. }
+            | Self::MemberLimit { .. }
+            | Self::TierCharge { .. } => BudgetUnit::Nanos,
+            Self::Quota { unit, .. } | Self::Tier { unit, .. } => unit,
         }
+    }
+
+    /// Whether it only counts, so that nothing is held of it and nobody is stopped by it.
+    pub const fn is_counter(self) -> bool {
+        matches!(self, Self::Tier { .. } | Self::TierCharge { .. })
     }
 
     /// The storage form.
@@ -194,6 +218,25 @@ impl BudgetScope {
                 unit,
                 window_start,
             },
+            Self::Tier {
+                schedule,
+                window_start,
+                ..
+            } => BudgetRow {
+                kind: 4,
+                subject: schedule.get(),
+                unit,
+                window_start,
+            },
+            Self::TierCharge {
+                schedule,
+                window_start,
+            } => BudgetRow {
+                kind: 5,
+                subject: schedule.get(),
+                unit,
+                window_start,
+            },
         }
     }
 
@@ -223,6 +266,18 @@ impl BudgetScope {
                 }),
                 None => None,
             },
+            4 => match BudgetUnit::of_code(unit) {
+                Some(unit) => Some(Self::Tier {
+                    schedule: TierScheduleId::new(subject),
+                    unit,
+                    window_start,
+                }),
+                None => None,
+            },
+            5 => Some(Self::TierCharge {
+                schedule: TierScheduleId::new(subject),
+                window_start,
+            }),
             _ => None,
         }
     }
@@ -236,6 +291,8 @@ impl fmt::Display for BudgetScope {
             Self::KeyLimit { .. } => "key_limit",
             Self::MemberLimit { .. } => "member_limit",
             Self::Quota { .. } => "plan_quota",
+            Self::Tier { .. } => "tier_schedule",
+            Self::TierCharge { .. } => "tier_schedule_charge",
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::budget::{Amount, BudgetScope};
 use crate::id::{AccountId, CallId, KeyId, NodeId};
 use crate::meter::Usage;
 use crate::price::{Attributes, Circumstances, ModelName, ServiceTier};
-use crate::terms::{RatingRecord, Terms};
+use crate::terms::{InTiers, RatingRecord, Terms};
 
 /// Where the figures of a usage come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -127,10 +127,20 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    /// What is kept on record of how it is rated.
-    pub fn rating(&self) -> RatingRecord {
+    /// Every limit, quota and counter that it draws on, the wallet apart.
+    pub fn uses(&self) -> impl Iterator<Item = BudgetScope> {
+        let held = self.held.iter().map(|(scope, _)| *scope);
+        let held = held.filter(|scope| *scope != BudgetScope::Wallet);
+        held.chain(self.terms.tiers.iter().flat_map(InTiers::scopes))
+    }
+
+    /// What is kept on record of how it is rated: at the position in its tiers that the books took
+    /// it at, or before that at the one that was known.
+    pub fn rating(&self, position: Option<Amount>) -> RatingRecord {
+        let tiers = self.terms.tiers.as_ref();
         RatingRecord {
             rule: self.terms.resold.as_ref().map(|resold| resold.rule),
+            tiers: tiers.map(|tiers| tiers.record(position.unwrap_or(tiers.known))),
             attributes: self.attributes.clone(),
         }
     }

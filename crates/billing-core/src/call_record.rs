@@ -110,7 +110,7 @@ impl CallRecord {
             model: settlement.model.clone(),
             price: settlement.terms.price_version(),
             tier: settlement.tier,
-            rating: settlement.rating(),
+            rating: settlement.rating(None),
             delivered,
             bounds: [
                 settlement.bounds.prompt_tokens,
@@ -168,7 +168,9 @@ impl CallRecord {
             return Err(RecordError::UnknownShape(self.shape));
         }
         let rule = terms.resold.as_ref().map(|resold| resold.rule);
-        if terms.price_version() != self.price || rule != self.rating.rule {
+        let tiers = terms.tiers.as_ref().map(|tiers| tiers.record(tiers.known));
+        let is_same = (rule, tiers) == (self.rating.rule, self.rating.tiers);
+        if terms.price_version() != self.price || !is_same {
             return Err(RecordError::OtherPrice(self.price));
         }
         let basis = self.delivered.map_or(Basis::Void, |d| Basis::Delivered {

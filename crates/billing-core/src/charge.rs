@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::budget::Amount;
 use crate::meter::{Meter, Usage};
 use crate::money::{Currency, Exact, Nanos};
 use crate::price::{AppliedRate, Circumstances, PriceVersion, Rate, RatingError, When};
+use crate::terms::Terms;
+use crate::tier_schedule::Tiered;
 
 /// One line of a receipt: a quantity of a meter at a rate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,14 +32,40 @@ pub struct Charge {
     /// One line for each meter consumed.
     pub lines: Vec<ChargeLine>,
     /// The sum of the lines, unrounded.
+    pub list: Exact,
+    /// What tiers make of it; `None` where none apply.
+    pub tiers: Option<Tiered>,
+    /// What is due, unrounded: the sum of the tiers' lines, or of the lines where there are none.
     pub exact: Exact,
-    /// The sum, rounded once, half to even, to nanos.
+    /// What is due, rounded once, half to even, to nanos.
     pub amount: Nanos,
     /// The currency of the price.
     pub currency: Currency,
 }
 
-/// Rates a usage with a price version: the one rule that turns quantities into money.
+/// Rates a usage by the terms of a call, at its position in their tiers.
+///
+/// # Errors
+/// As [`rate`]; [`RatingError::OtherCurrency`].
+pub fn charge(
+    usage: &Usage,
+    terms: &Terms,
+    circumstances: &Circumstances,
+    position: Amount,
+) -> Result<Charge, RatingError> {
+    let mut charge = rate(usage, &terms.price, circumstances)?;
+    if let Some(of) = &terms.tiers {
+        let tiered = of
+            .terms
+            .rate(usage, &terms.price, circumstances, &charge, position)?;
+        charge.exact = tiered.exact()?;
+        charge.amount = charge.exact.settle()?;
+        charge.tiers = Some(tiered);
+    }
+    Ok(charge)
+}
+
+/// Rates a usage with a price version, tiers apart: the one rule that turns quantities into money.
 ///
 /// A call counts as one request where the version prices requests. The context threshold is looked
 /// up on the whole prompt, cached tokens included, and applies to the whole call.
@@ -53,6 +82,8 @@ pub fn rate(
     let exact = each_line(usage, price, circumstances, |line| lines.push(line))?;
     Ok(Charge {
         lines,
+        list: exact,
+        tiers: None,
         exact,
         amount: exact.settle()?,
         currency: price.currency(),

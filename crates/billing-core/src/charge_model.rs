@@ -41,6 +41,7 @@ pub use percentage::{EventsBefore, PerEvent, Percentage};
 pub use quantity::Quantity;
 pub use tiers::{Part, Split, StatedTier, Tier, TierError, Tiers};
 pub use volume::Volume;
+pub(crate) use wide::mul_div;
 
 /// Why a quantity could not be read or charged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

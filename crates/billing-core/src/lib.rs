@@ -34,5 +34,6 @@ pub mod sale;
 pub mod settlement;
 pub mod steady;
 pub mod terms;
+pub mod tier_schedule;
 pub mod wallet;
 pub mod zone;

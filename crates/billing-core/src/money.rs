@@ -335,6 +335,17 @@ impl Exact {
             .ok_or(MoneyError::OutOfRange)
     }
 
+    /// An amount that is already in nanos.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`] when it does not fit.
+    pub fn of(nanos: Nanos) -> Result<Self, MoneyError> {
+        i128::from(nanos.0)
+            .checked_mul(EXACT_PER_NANO)
+            .map(Self)
+            .ok_or(MoneyError::OutOfRange)
+    }
+
     /// The difference.
     ///
     /// # Errors

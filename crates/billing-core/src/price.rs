@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
 
+use crate::charge_model::ChargeError;
 use crate::id::PriceVersionId;
 use crate::meter::{Meter, Usage};
 use crate::money::{Currency, MoneyError};
@@ -33,6 +34,7 @@ pub use lookup::{Applicable, AppliedRate};
 pub use tier::ServiceTier;
 pub use unit::UnitPrice;
 pub use variant::Variant;
+pub(crate) use worst_case::most_that_fits;
 
 /// Why a price could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -171,6 +173,31 @@ impl PriceVersion {
         Ok(self)
     }
 
+    /// The same price with some meters at rates of their own, whatever the conditions.
+    ///
+    /// # Errors
+    /// [`PriceError::Twice`] for two rates of one meter, tier and threshold.
+    pub fn with_own_rates(&self, own: &[Rate]) -> Result<Self, PriceError> {
+        let rest = |rates: &[Rate]| -> Vec<Rate> {
+            let is_own = |rate: &&Rate| own.iter().any(|own| own.meter == rate.meter);
+            rates.iter().filter(|rate| !is_own(rate)).copied().collect()
+        };
+        let mut variants = Vec::with_capacity(self.variants.len());
+        for variant in &self.variants {
+            let rates = rest(&variant.rates);
+            if !rates.is_empty() {
+                let when = Arc::clone(&variant.when);
+                variants.push(Variant { when, rates });
+            }
+        }
+        Ok(Self {
+            model: self.model.clone(),
+            rates: in_order([rest(&self.rates), own.to_vec()].concat())?,
+            variants,
+            ..*self
+        })
+    }
+
     /// Its id.
     pub const fn id(&self) -> PriceVersionId {
         self.id
@@ -239,6 +266,15 @@ pub enum RatingError {
         /// The meter without a price.
         meter: Meter,
     },
+    /// Tiers in one currency over a price in another.
+    #[error("the price is in {0}, but its tiers are in {1}")]
+    OtherCurrency(Currency, Currency),
+    /// The rates of a tier do not make a price.
+    #[error(transparent)]
+    Price(#[from] PriceError),
+    /// A quantity that a charge model cannot price.
+    #[error(transparent)]
+    Quantity(#[from] ChargeError),
     /// The amount does not fit.
     #[error(transparent)]
     Money(#[from] MoneyError),

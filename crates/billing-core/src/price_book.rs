@@ -15,6 +15,7 @@ use crate::price::{ModelName, PriceError, PriceVersion, Rate, Variant};
 use crate::reach::{Buyer, Rules};
 use crate::sale::SaleRule;
 use crate::terms::{RatingRecord, Terms};
+use crate::tier_schedule::TierSchedule;
 use by_name::ByName;
 
 /// What a catalogue says of a model apart from its price.
@@ -83,6 +84,7 @@ pub enum Unpriced {
 pub struct PriceBook {
     models: ByName,
     sales: Rules<SaleRule>,
+    tiers: Rules<TierSchedule>,
 }
 
 /// What a model costs somebody at an instant, and by which rule.
@@ -94,6 +96,8 @@ pub struct Offer<'a> {
     pub cost: &'a Arc<PriceVersion>,
     /// What is asked for that; `None` where the cost is the price.
     pub sale: Option<&'a Arc<SaleRule>>,
+    /// How it falls with use; `None` where it does not.
+    pub tiers: Option<&'a Arc<TierSchedule>>,
 }
 
 impl PriceBook {
@@ -102,6 +106,7 @@ impl PriceBook {
         Self {
             models: ByName::new(models),
             sales: Rules::default(),
+            tiers: Rules::default(),
         }
     }
 
@@ -109,6 +114,13 @@ impl PriceBook {
     #[must_use]
     pub fn with_sales(mut self, sales: impl IntoIterator<Item = SaleRule>) -> Self {
         self.sales = Rules::new(sales);
+        self
+    }
+
+    /// The same book with these schedules of how prices fall with use.
+    #[must_use]
+    pub fn with_tiers(mut self, tiers: impl IntoIterator<Item = TierSchedule>) -> Self {
+        self.tiers = Rules::new(tiers);
         self
     }
 
@@ -124,7 +136,13 @@ impl PriceBook {
     ) -> Result<Offer<'_>, Unpriced> {
         let (model, cost) = self.resolve(model, at)?;
         let sale = self.sales.find(buyer, model.name.as_str(), at);
-        Ok(Offer { model, cost, sale })
+        let tiers = self.tiers.find(buyer, model.name.as_str(), at);
+        Ok(Offer {
+            model,
+            cost,
+            sale,
+            tiers,
+        })
     }
 
     /// A price version, whether or not it holds now. It is looked for under the model first: a call
@@ -143,10 +161,20 @@ impl PriceBook {
         rating: &RatingRecord,
     ) -> Option<Terms> {
         let cost = Arc::clone(self.version(model, price)?);
-        match rating.rule {
-            None => Some(Terms::listed(cost)),
-            Some(rule) => Terms::resold(cost, self.sales.get(rule.get())?).ok(),
-        }
+        let terms = match rating.rule {
+            None => Terms::listed(cost),
+            Some(rule) => Terms::resold(cost, self.sales.get(rule.get())?).ok()?,
+        };
+        let tiers = match &rating.tiers {
+            None => None,
+            Some(tiers) => Some(self.tiers.get(tiers.schedule.get())?.on_record(tiers)?),
+        };
+        Some(terms.in_tiers(tiers))
+    }
+
+    /// The schedules of how prices fall with use.
+    pub const fn tiers(&self) -> &Rules<TierSchedule> {
+        &self.tiers
     }
 
     /// The rules of what is asked for the models.

@@ -150,31 +150,26 @@ impl SalePrice {
             } => PriceVersion::new(id, model, *currency, from, rates.clone())?
                 .with_variants(variants.clone()),
             Self::Markup { factor, rates } => {
-                let multiplied = |cost: &[Rate]| multiplied(cost, *factor, rates);
-                let ordinary = [multiplied(cost.rates())?, rates.clone()].concat();
+                let times = |rates: &[Rate]| multiplied(rates, *factor);
                 let mut variants = Vec::with_capacity(cost.variants().len());
                 for variant in cost.variants() {
-                    let rates = multiplied(&variant.rates)?;
-                    if !rates.is_empty() {
-                        variants.push(Variant::new((*variant.when).clone(), rates)?);
-                    }
+                    let rates = times(&variant.rates)?;
+                    variants.push(Variant::new((*variant.when).clone(), rates)?);
                 }
-                PriceVersion::new(id, model, cost.currency(), from, ordinary)?
-                    .with_variants(variants)
+                PriceVersion::new(id, model, cost.currency(), from, times(cost.rates())?)?
+                    .with_variants(variants)?
+                    .with_own_rates(rates)
             }
         }
     }
 }
 
-/// Rates times a factor, without those of meters that are priced otherwise.
-fn multiplied(cost: &[Rate], factor: Factor, own: &[Rate]) -> Result<Vec<Rate>, PriceError> {
-    let is_own = |rate: &&Rate| own.iter().any(|own| own.meter == rate.meter);
-    let rest = cost.iter().filter(|rate| !is_own(rate));
-    rest.map(|rate| {
+fn multiplied(rates: &[Rate], factor: Factor) -> Result<Vec<Rate>, PriceError> {
+    let one = |rate: &Rate| {
         let price = rate.price.times_factor(factor.millionths(), STEPS)?;
         Ok(Rate { price, ..*rate })
-    })
-    .collect()
+    };
+    rates.iter().map(one).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Settlement: from an account's books and the calls that are over, to what changes.
 
+mod rated;
+
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
@@ -7,13 +9,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
 
+use self::rated::{Rated, rated};
 use crate::budget::{Amount, BudgetScope, BudgetUnit};
 use crate::call::{Basis, Settlement};
-use crate::charge::amount;
 use crate::id::{AccountId, CallId, LedgerTxnId, LotId, NodeId};
 use crate::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
 use crate::money::{MoneyError, Nanos};
-use crate::terms::Terms;
 use crate::wallet::{Lot, LotDraw, LotKind, Wallet, draw};
 
 /// The books of one account, as far as a settlement touches them, locked by whoever loaded them.
@@ -71,6 +72,9 @@ pub struct SettledCall {
     /// not known, because the usage is not believed or its price has no rate for it.
     #[serde(default)]
     pub cost: Option<Nanos>,
+    /// How much had been used of its tiers' window before it; `None` where it has none.
+    #[serde(default)]
+    pub position: Option<Amount>,
     /// What was drawn from each budget's hold or beyond it.
     #[serde(skip)]
     pub used: Vec<(BudgetScope, Amount)>,
@@ -119,17 +123,22 @@ pub struct Promise {
     pub overrun: Nanos,
     /// Whether the reported usage is not believed, so that the hold will be charged instead.
     pub quarantined: bool,
+    /// What is held for it: the most that it can be charged, wherever it stands in price tiers.
+    pub most: Amount,
 }
 
 /// What [`settle`] charges a call whose lease covers its hold, as long as
 /// [`Settlement::promised`] keeps it from taking more than that.
+///
+/// A call in price tiers is rated at the position that was known when it was authorized; only one
+/// whose position is fixed there ([`crate::terms::InTiers::is_fixed`]) is charged so.
 ///
 /// With it a call can end before the books have answered, and its caller knows what it costs. A
 /// lease that is gone by then can only make it less.
 pub fn promised(settlement: &Settlement) -> Promise {
     let Rated {
         due, quarantined, ..
-    } = rated(settlement);
+    } = rated(settlement, |_| None);
     let held = budgets_of(settlement)
         .into_iter()
         .filter(|(scope, _)| scope.unit() == BudgetUnit::Nanos)
@@ -143,6 +152,7 @@ pub fn promised(settlement: &Settlement) -> Promise {
         charge: charge.money(),
         overrun: due.less(charge).money(),
         quarantined,
+        most: held,
     }
 }
 
@@ -188,11 +198,13 @@ fn settle_one(
     totals: &mut Totals,
 ) -> Result<SettledCall, SettleError> {
     let budgets = budgets_of(settlement);
+    let used_before = |scope| state.uses.get(&scope).map(|budget| budget.used);
     let Rated {
         due,
         cost,
         quarantined,
-    } = rated(settlement);
+        counted,
+    } = rated(settlement, used_before);
     let charge = budgets
         .iter()
         .filter(|(scope, _)| scope.unit() == BudgetUnit::Nanos)
@@ -212,6 +224,11 @@ fn settle_one(
         state.consume(settlement.node, scope, held, taken);
         used.push((scope, taken));
     }
+    let position = counted.as_ref().map(|counted| counted.position);
+    for (scope, counts) in counted.iter().flat_map(|counted| &counted.scopes) {
+        state.consume(settlement.node, *scope, Amount::ZERO, *counts);
+        used.push((*scope, *counts));
+    }
     let wallet = &mut state.wallet;
     wallet.posted = wallet.posted.minus(charge.money())?;
     let (draws, on_credit) = draw(&mut state.lots, charge, now);
@@ -226,6 +243,7 @@ fn settle_one(
         draws,
         balance_after: state.wallet.posted,
         cost,
+        position,
         used,
     })
 }
@@ -236,7 +254,9 @@ impl AccountState {
             BudgetScope::Wallet => self.wallet.available(),
             BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
-            | BudgetScope::Quota { .. } => self
+            | BudgetScope::Quota { .. }
+            | BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. } => self
                 .uses
                 .get(&scope)
                 .map_or(Amount::MAX, BudgetUse::available),
@@ -263,49 +283,14 @@ impl AccountState {
             BudgetScope::Wallet => self.wallet.leased = self.wallet.leased.less(from_lease),
             BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
-            | BudgetScope::Quota { .. } => {
+            | BudgetScope::Quota { .. }
+            | BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. } => {
                 let budget = self.uses.entry(scope).or_default();
                 budget.leased = budget.leased.less(from_lease);
                 budget.used = budget.used.plus(taken);
             }
         }
-    }
-}
-
-struct Rated {
-    due: Amount,
-    cost: Option<Nanos>,
-    quarantined: bool,
-}
-
-/// What a call should cost. A usage beyond the model's bounds, or one that no rate covers, is not
-/// believed: the hold is due, and a person looks at it.
-fn rated(settlement: &Settlement) -> Rated {
-    let held = held_money(settlement);
-    let Basis::Delivered { usage, .. } = &settlement.basis else {
-        return Rated {
-            due: Amount::ZERO,
-            cost: Some(Nanos::ZERO),
-            quarantined: false,
-        };
-    };
-    let believed = !settlement.bounds.are_passed_by(usage);
-    let circumstances = settlement.circumstances();
-    let Terms { price, resold } = &settlement.terms;
-    match amount(usage, price, &circumstances) {
-        Ok(charge) if believed => Rated {
-            due: Amount::of(charge),
-            cost: match resold {
-                Some(resold) => amount(usage, &resold.cost, &circumstances).ok(),
-                None => Some(charge),
-            },
-            quarantined: false,
-        },
-        Ok(_) | Err(_) => Rated {
-            due: held,
-            cost: None,
-            quarantined: true,
-        },
     }
 }
 

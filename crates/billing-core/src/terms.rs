@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{PriceVersionId, SaleRuleId};
-use crate::price::{Attributes, PriceError, PriceVersion};
+use crate::budget::{Amount, BudgetScope};
+use crate::id::{PriceVersionId, SaleRuleId, TierScheduleId};
+use crate::meter::{Meter, Usage};
+use crate::money::Nanos;
+use crate::price::{Attributes, Foreseen, PriceError, PriceVersion, RatingError, most_that_fits};
 use crate::sale::SaleRule;
+use crate::tier_schedule::TierTerms;
 
 /// The terms of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +20,74 @@ pub struct Terms {
     /// What the house pays, and by which rule the price follows from it; `None` where the
     /// catalogue's price is both.
     pub resold: Option<Resold>,
+    /// How the price falls with use; `None` where it does not.
+    pub tiers: Option<InTiers>,
+}
+
+/// The window of a tier schedule that a call counts in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InTiers {
+    /// Which schedule.
+    pub schedule: TierScheduleId,
+    /// What it says.
+    pub terms: Arc<TierTerms>,
+    /// The window's first second (Unix time); 0 for a lifetime.
+    pub window_start: i64,
+    /// How much was known to have been used when the call was authorized: never more than had been.
+    pub known: Amount,
+    /// Whether the call is rated at what was known, because its caller was told what it costs while
+    /// the books were away.
+    pub is_fixed: bool,
+}
+
+impl InTiers {
+    /// The counter of positions.
+    pub fn position(&self) -> BudgetScope {
+        BudgetScope::Tier {
+            schedule: self.schedule,
+            unit: self.terms.measure.unit(),
+            window_start: self.window_start,
+        }
+    }
+
+    /// The sum of what calls are charged; `None` where it is not needed.
+    pub fn charged(&self) -> Option<BudgetScope> {
+        let scope = BudgetScope::TierCharge {
+            schedule: self.schedule,
+            window_start: self.window_start,
+        };
+        self.terms.is_closed().then_some(scope)
+    }
+
+    /// Everything that a call counts in.
+    pub fn scopes(&self) -> impl Iterator<Item = BudgetScope> + use<> {
+        std::iter::once(self.position()).chain(self.charged())
+    }
+
+    /// What is kept on record of it, with the position that the call was rated at.
+    pub const fn record(&self, position: Amount) -> TierRecord {
+        TierRecord {
+            schedule: self.schedule,
+            window_start: self.window_start,
+            position,
+            is_fixed: self.is_fixed,
+        }
+    }
+}
+
+/// Where a call stood in tiers, on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TierRecord {
+    /// Which schedule.
+    pub schedule: TierScheduleId,
+    /// The window's first second (Unix time).
+    pub window_start: i64,
+    /// How much had been used before the call.
+    pub position: Amount,
+    /// Whether it is rated at that, however much had been when the books took it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_fixed: bool,
 }
 
 /// How a price came to differ from what the house pays.
@@ -33,6 +105,7 @@ impl Terms {
         Self {
             price,
             resold: None,
+            tiers: None,
         }
     }
 
@@ -44,7 +117,51 @@ impl Terms {
         let price = Arc::new(rule.price.of(&cost)?);
         let rule = rule.id;
         let resold = Some(Resold { cost, rule });
-        Ok(Self { price, resold })
+        let tiers = None;
+        Ok(Self {
+            price,
+            resold,
+            tiers,
+        })
+    }
+
+    /// The same terms in tiers.
+    #[must_use]
+    pub fn in_tiers(self, tiers: Option<InTiers>) -> Self {
+        Self { tiers, ..self }
+    }
+
+    /// The most that a call within a ceiling can cost, as far as it is foreseen, rounded up.
+    ///
+    /// # Errors
+    /// As [`PriceVersion::worst_case`] and [`TierTerms::worst_case`].
+    pub fn worst_case(
+        &self,
+        ceiling: &Usage,
+        foreseen: &Foreseen<'_>,
+    ) -> Result<Nanos, RatingError> {
+        match &self.tiers {
+            None => self.price.worst_case(ceiling, foreseen),
+            Some(tiers) => {
+                let InTiers { terms, known, .. } = tiers;
+                terms.worst_case(ceiling, &self.price, foreseen, *known)
+            }
+        }
+    }
+
+    /// The most output, in tokens, that keeps the worst case of a ceiling within an amount; `None`
+    /// when the rest of the ceiling alone does not fit.
+    pub fn most_output_within(
+        &self,
+        ceiling: &Usage,
+        foreseen: &Foreseen<'_>,
+        amount: Nanos,
+    ) -> Option<u64> {
+        most_that_fits(ceiling.get(Meter::Output), |output| {
+            let capped = ceiling.with(Meter::Output, output);
+            let worst = self.worst_case(&capped, foreseen);
+            worst.is_ok_and(|cost| cost <= amount)
+        })
     }
 
     /// What the house pays.
@@ -67,6 +184,9 @@ pub struct RatingRecord {
     /// The rule by which the price follows from the catalogue's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<SaleRuleId>,
+    /// Where it stood in tiers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiers: Option<TierRecord>,
     /// What else was known of the call that prices depend on.
     #[serde(default, skip_serializing_if = "Attributes::is_none")]
     pub attributes: Attributes,

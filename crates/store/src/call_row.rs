@@ -87,7 +87,7 @@ pub(crate) fn push(
     let last = facts.attempts.last();
     let draws = draws_text(settled);
     let uses = uses_text(&settled.used);
-    let rating = rating_text(&settlement.rating());
+    let rating = rating_text(&settlement.rating(settled.position));
     let due = !settled.charge.is_zero() || !settled.overrun.is_zero();
     rows.push([
         settled.call.get().into(),
@@ -222,6 +222,7 @@ pub(crate) fn settled(row: &QueryResult) -> Result<SettledCall, StoreError> {
         draws: json(draws.as_deref().unwrap_or("[]"))?,
         balance_after: Nanos::new(get(row, "balance_after")?),
         cost: get::<Option<i64>>(row, "cost")?.map(Nanos::new),
+        position: rating(row)?.tiers.map(|tiers| tiers.position),
         used: read_uses(uses.as_deref(), charge)?,
     })
 }

@@ -19,9 +19,9 @@ use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, instant, micros};
 use crate::open::Store;
+use crate::pricing_rules;
 use crate::rows::BatchSql;
 use crate::rows::Kind::{Bool, Int, OptInt, Text};
-use crate::sale_rules;
 
 /// How many rows one statement takes.
 const CHUNK: usize = 4096;
@@ -132,7 +132,8 @@ async fn record<C: ConnectionTrait>(
     let id: i64 = get(&row, "id")?;
     record_models(tx, edition).await?;
     record_prices(tx, edition, id).await?;
-    sale_rules::record(tx, &edition.sales, id).await?;
+    pricing_rules::record_sales(tx, &edition.sales, id).await?;
+    pricing_rules::record_tiers(tx, &edition.tiers, id).await?;
     db::note_change(tx, "prices", None, micros(now)).await
 }
 
@@ -243,8 +244,10 @@ async fn book<C: ConnectionTrait>(tx: &C) -> Result<PriceBook, CatalogueError> {
         let text = "SELECT * FROM model WHERE name > ? ORDER BY name LIMIT ?";
         let rows = db::all(tx, text, vec![last.into(), most.into()]).await?;
         if rows.is_empty() {
-            let sales = sale_rules::all(tx).await?;
-            return Ok(PriceBook::new(models).with_sales(sales));
+            let sales = pricing_rules::sales(tx).await?;
+            let tiers = pricing_rules::tiers(tx).await?;
+            let book = PriceBook::new(models).with_sales(sales);
+            return Ok(book.with_tiers(tiers));
         }
         for row in rows {
             let name = ModelName::new(&get::<String>(&row, "name")?);

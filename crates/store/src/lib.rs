@@ -41,11 +41,11 @@ mod nodes;
 mod open;
 #[cfg(test)]
 mod partitioned;
+mod pricing_rules;
 mod purge;
 mod reports;
 mod retention;
 mod rows;
-mod sale_rules;
 mod schema;
 mod spool;
 mod store_time;

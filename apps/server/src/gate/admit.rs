@@ -203,7 +203,7 @@ impl Gate {
         };
         let may_cap = call.caller.key.cap_output && refusal.cause == RefusalCause::Insufficient;
         if may_cap {
-            let fits = call.terms.price.most_output_within(
+            let fits = call.terms.most_output_within(
                 &call.ceiling,
                 &Foreseen::new(&[tier], call.incoming.started_at),
                 refusal.left.money(),
@@ -259,7 +259,6 @@ impl Gate {
 
 fn worst_case(call: &OpenCall, tier: ServiceTier) -> Result<Nanos, V1Error> {
     call.terms
-        .price
         .worst_case(
             &call.ceiling,
             &Foreseen::new(&[tier], call.incoming.started_at),

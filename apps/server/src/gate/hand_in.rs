@@ -18,8 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// What a call that is over costs. It is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Paid {
-    /// What the account pays.
-    pub(crate) charge: Nanos,
+    /// What the account pays; `None` where only the books know, and have not answered yet.
+    pub(crate) charge: Option<Nanos>,
 }
 
 impl Replay {
@@ -29,6 +29,10 @@ impl Replay {
     /// A call whose hold covers it costs what it costs, whoever says so. One that outgrew its hold
     /// may be charged more than the hold by books that answer; where they do not even get to hear
     /// of it, the hold is all that is charged. Once they were asked, only they know.
+    ///
+    /// What a call in price tiers costs depends on all that were settled before it, so the books
+    /// alone know. Where they are known to be away it is rated at the position that this node knew,
+    /// for good; where they were asked and have not answered, nobody is told.
     pub(crate) fn hand_in<'a>(
         &'a self,
         mut settlement: Settlement,
@@ -36,18 +40,23 @@ impl Replay {
     ) -> impl Future<Output = Result<Paid, BooksError>> + use<'a> {
         let promise = promised(&settlement);
         let ask_books = !self.are_books_away();
+        let mut told = Some(promise.charge);
+        if let Some(tiers) = &mut settlement.terms.tiers {
+            tiers.is_fixed = !ask_books;
+            told = told.filter(|_| tiers.is_fixed);
+        }
         if promise.overrun.is_zero() || !ask_books {
-            settlement.promised = Some(Amount::of(promise.charge));
+            settlement.promised = Some(told.map_or(promise.most, Amount::of));
         }
         // Once for all who look at it: it is large, and waits for the books with the call.
-        self.until_durable(Arc::new(settlement), promise.charge, ask_books, leases)
+        self.until_durable(Arc::new(settlement), told, ask_books, leases)
     }
 
     /// Asks the books, unless they are known to be away, and the spool, until one of them has it.
     async fn until_durable(
         &self,
         settlement: Arc<Settlement>,
-        charge: Nanos,
+        told: Option<Nanos>,
         mut ask_books: bool,
         leases: &Arc<Leases>,
     ) -> Result<Paid, BooksError> {
@@ -56,14 +65,14 @@ impl Replay {
             if ask_books && let Some(answer) = self.ask_books(&settlement, leases).await {
                 return answer;
             }
-            if settlement.promised.is_some() {
+            if let Some(most) = settlement.promised {
                 match Box::pin(self.keep(&settlement)).await {
                     // What was promised stays held until the books have taken it: its lease covers
                     // it until then.
                     Ok(()) => {
                         let (account, call) = (settlement.account, settlement.call);
-                        leases.promised(account, call, charge);
-                        return Ok(Paid { charge });
+                        leases.promised(account, call, most);
+                        return Ok(Paid { charge: told });
                     }
                     Err(error) => {
                         tracing::warn!(call = %settlement.call, %error, "a settlement waits");
@@ -93,8 +102,9 @@ impl Replay {
             Ok(settled) => {
                 self.books_answered();
                 leases.settled(settlement, &settled.call.used);
+                self.prices().note(settlement, &settled.call);
                 Ok(Paid {
-                    charge: settled.call.charge,
+                    charge: Some(settled.call.charge),
                 })
             }
             Err(BooksError::Unavailable(error)) => {

@@ -11,7 +11,6 @@ use billing_core::lease::{LeaseAsk, LeaseReturn, Recall};
 use billing_core::lease_book::{
     BookSize, Decision, Held, HoldAsk, LeaseBook, LeasePolicy, Order, Refusal, RefusalCause,
 };
-use billing_core::money::Nanos;
 use billing_core::port::books::{Books, BooksError};
 use billing_core::port::clock::SteadyClock;
 use billing_core::steady::Steady;
@@ -151,9 +150,8 @@ impl Leases {
         MOVED.note(account);
     }
 
-    /// A call is over, and its caller was told what it will be charged.
-    pub(crate) fn promised(self: &Arc<Self>, account: AccountId, call: CallId, charge: Nanos) {
-        let most = Amount::of(charge);
+    /// A call is over, and it is settled what it will be charged at most.
+    pub(crate) fn promised(self: &Arc<Self>, account: AccountId, call: CallId, most: Amount) {
         self.with_shard(account, |shard, now| {
             shard.book.promised(account, call, most, now);
         });

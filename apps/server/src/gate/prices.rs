@@ -3,20 +3,27 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use billing_core::id::{PriceVersionId, SaleRuleId};
+use billing_core::budget::{Amount, BudgetScope};
+use billing_core::call::Settlement;
+use billing_core::id::{AccountId, PriceVersionId, SaleRuleId};
 use billing_core::port::catalogue::{Catalogue, CatalogueError};
 use billing_core::price::PriceError;
 use billing_core::price_book::{ModelFacts, Offer, PriceBook, Unpriced};
 use billing_core::reach::Buyer;
+use billing_core::settlement::SettledCall;
 use billing_core::terms::{RatingRecord, Terms};
 use thiserror::Error;
 use time::OffsetDateTime;
+
+/// How many counters are remembered. Those of windows that are over go with the rest.
+const MOST_SEEN: usize = 100_000;
 
 /// The present price book.
 #[derive(Debug)]
 pub(crate) struct Prices {
     book: RwLock<Arc<PriceBook>>,
     sold: RwLock<Sold>,
+    seen: RwLock<HashMap<(AccountId, BudgetScope), Amount>>,
     catalogue: Arc<dyn Catalogue>,
 }
 
@@ -46,6 +53,7 @@ impl Prices {
         Ok(Self {
             book: RwLock::new(Arc::new(book)),
             sold: RwLock::default(),
+            seen: RwLock::default(),
             catalogue,
         })
     }
@@ -65,7 +73,30 @@ impl Prices {
     ) -> Result<(ModelFacts, Terms), NoTerms> {
         let book = self.book();
         let offer = book.offer(Some(buyer), model, at)?;
-        Ok((offer.model.facts.clone(), self.sold(&offer)?))
+        let terms = self.sold(&offer)?;
+        let known = |scope| self.seen(buyer.account, scope);
+        let tiers = offer.tiers.and_then(|tiers| tiers.window(at, None, known));
+        Ok((offer.model.facts.clone(), terms.in_tiers(tiers)))
+    }
+
+    /// How far a counter of an account is known to have come.
+    fn seen(&self, account: AccountId, scope: BudgetScope) -> Amount {
+        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
+        seen.get(&(account, scope)).copied().unwrap_or_default()
+    }
+
+    /// Notes how far a settled call found its counter, so that the next one holds less.
+    pub(crate) fn note(&self, settlement: &Settlement, settled: &SettledCall) {
+        let (Some(tiers), Some(position)) = (&settlement.terms.tiers, settled.position) else {
+            return;
+        };
+        let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= MOST_SEEN {
+            seen.clear();
+        }
+        let known = seen.entry((settlement.account, tiers.position()));
+        let known = known.or_default();
+        *known = position.max(*known);
     }
 
     /// The terms of an offer.

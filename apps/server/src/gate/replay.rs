@@ -79,6 +79,11 @@ impl Replay {
         }
     }
 
+    /// The price book.
+    pub(super) fn prices(&self) -> &Prices {
+        &self.prices
+    }
+
     /// The books.
     pub(super) fn books(&self) -> &dyn Books {
         &*self.books

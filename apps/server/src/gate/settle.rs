@@ -6,7 +6,7 @@ use billing_core::budget::Amount;
 use billing_core::call::{
     Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource as Source,
 };
-use billing_core::charge::amount;
+use billing_core::charge::charge;
 use billing_core::port::books::BooksError;
 use billing_core::price::{Attributes, Circumstances, ServiceTier};
 use gateway_core::metering::{Anomaly, Metered, Reported, UsageSource};
@@ -89,10 +89,12 @@ fn missing(call: &OpenCall, metered: &Metered, tier: ServiceTier) -> Amount {
         return Amount::ZERO;
     }
     let circumstances = Circumstances::new(tier, call.incoming.started_at);
-    let Ok(charge) = amount(&usage, &call.terms.price, &circumstances) else {
+    let position = call.terms.tiers.as_ref().map(|tiers| tiers.known);
+    let position = position.unwrap_or_default();
+    let Ok(charge) = charge(&usage, &call.terms, &circumstances, position) else {
         return Amount::ZERO;
     };
-    Amount::of(charge).less(call.held_money())
+    Amount::of(charge.amount).less(call.held_money())
 }
 
 /// What is handed in.
@@ -171,6 +173,8 @@ fn recordable(text: String) -> String {
 
 /// The members that a settled call adds to the usage its caller sees.
 pub(crate) fn cost_members(paid: Paid) -> String {
-    let charge = paid.charge;
-    format!("\"cost\":{charge},\"cost_nanos\":{}", charge.get())
+    match paid.charge {
+        Some(charge) => format!("\"cost\":{charge},\"cost_nanos\":{}", charge.get()),
+        None => "\"cost\":null,\"cost_nanos\":null".to_owned(),
+    }
 }

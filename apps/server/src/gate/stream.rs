@@ -179,7 +179,7 @@ impl Gate {
         let more = covered.max(256);
         let usage = Usage::NONE.with(Meter::Output, more);
         let foreseen = Foreseen::new(&[], call.incoming.started_at);
-        let cost = call.terms.price.worst_case(&usage, &foreseen).ok()?;
+        let cost = call.terms.worst_case(&usage, &foreseen).ok()?;
         self.leases.hold(self.ask(call, cost)).await.ok()?;
         Some(covered.saturating_add(more))
     }

@@ -4,12 +4,13 @@
 //! that adds up proves the charge.
 
 use billing_core::call::UsageSource;
-use billing_core::charge::{Charge, ChargeLine, rate};
+use billing_core::charge::{Charge, ChargeLine, charge};
 use billing_core::meter::MeterUnit;
 use billing_core::money::{Currency, Exact, Nanos};
 use billing_core::port::reports::CallDetail;
-use billing_core::price::{PriceVersion, UnitPrice};
+use billing_core::price::UnitPrice;
 use billing_core::price_book::PriceBook;
+use billing_core::terms::Terms;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -199,7 +200,7 @@ impl Receipt {
     pub(crate) fn of(call: &CallDetail, book: &PriceBook, currency: Currency) -> Self {
         let terms = book.terms(&call.model, call.price_version, &call.rating);
         let version = terms.as_ref().map(|terms| &terms.price);
-        let due = due(call, version.map(|v| &**v));
+        let due = due(call, terms.as_ref());
         let money = |nanos| MoneyDto::of(nanos, currency);
         let (lines, rounding) = match &due {
             Due::Nothing | Due::Unexplained => (Vec::new(), Exact::ZERO),
@@ -242,14 +243,15 @@ impl Receipt {
     }
 }
 
-fn due(call: &CallDetail, version: Option<&PriceVersion>) -> Due {
+fn due(call: &CallDetail, terms: Option<&Terms>) -> Due {
     if call.source.is_none() {
         return Due::Nothing;
     }
     if call.quarantined {
         return Due::Hold(call.held);
     }
-    let rated = version.map(|version| rate(&call.usage, version, &call.circumstances()));
+    let rated =
+        terms.map(|terms| charge(&call.usage, terms, &call.circumstances(), call.position()));
     let on_record = call.charge.plus(call.overrun);
     match rated {
         Some(Ok(charge)) if on_record == Ok(charge.amount) => Due::Rated(charge),

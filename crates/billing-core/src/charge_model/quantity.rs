@@ -53,6 +53,15 @@ impl Quantity {
         Self(nanos.saturating_mul(PER_NANO))
     }
 
+    /// A quantity of a currency's major unit as money, where it has whole nanos and fits.
+    pub fn as_money(self) -> Option<Nanos> {
+        if self.0.checked_rem(PER_NANO) != Some(0) {
+            return None;
+        }
+        let nanos = self.0.checked_div(PER_NANO)?;
+        i64::try_from(nanos).ok().map(Nanos::new)
+    }
+
     /// The number of units, where it is whole and fits.
     pub fn units(self) -> Option<u64> {
         let whole = self.is_whole().then(|| self.0.checked_div(STEPS))??;

@@ -59,6 +59,8 @@ impl Staleness {
             BudgetScope::Wallet => self.wallet,
             BudgetScope::KeyLimit { .. } | BudgetScope::MemberLimit { .. } => self.limits,
             BudgetScope::Quota { .. } => self.quotas,
+            // Never held: what only counts stops nobody.
+            BudgetScope::Tier { .. } | BudgetScope::TierCharge { .. } => StaleRule::Refuse,
         }
     }
 }

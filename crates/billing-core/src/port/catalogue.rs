@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use crate::price::PriceVersion;
 use crate::price_book::{ModelFacts, PriceBook};
 use crate::sale::SaleRule;
+use crate::tier_schedule::TierSchedule;
 
 /// The durable price book. Versions are only ever added.
 #[async_trait]
@@ -42,6 +43,8 @@ pub struct PriceEdition {
     pub facts: Vec<(String, ModelFacts)>,
     /// New rules of what is asked for models.
     pub sales: Vec<SaleRule>,
+    /// New schedules of how prices fall with use.
+    pub tiers: Vec<TierSchedule>,
 }
 
 /// Why the catalogue did not answer.

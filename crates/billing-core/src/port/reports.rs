@@ -177,6 +177,12 @@ pub struct CallDetail {
 }
 
 impl CallDetail {
+    /// How much had been used of its tiers' window before it; nothing where it has none.
+    pub fn position(&self) -> Amount {
+        let tiers = self.rating.tiers.as_ref();
+        tiers.map_or(Amount::ZERO, |tiers| tiers.position)
+    }
+
     /// What decided which rates applied to it.
     pub fn circumstances(&self) -> Circumstances {
         Circumstances {

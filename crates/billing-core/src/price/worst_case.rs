@@ -51,21 +51,26 @@ impl PriceVersion {
             self.worst_case(&capped, foreseen)
                 .is_ok_and(|cost| cost <= amount)
         };
-        let (mut low, mut high) = (0, ceiling.get(Meter::Output));
-        if !fits(low) {
-            return None;
-        }
-        // The worst case grows with the output, so halving finds the last that fits.
-        while low < high {
-            let middle = high.saturating_sub(high.saturating_sub(low) >> 1);
-            if fits(middle) {
-                low = middle;
-            } else {
-                high = middle.saturating_sub(1);
-            }
-        }
-        Some(low)
+        most_that_fits(ceiling.get(Meter::Output), fits)
     }
+}
+
+/// The largest number up to `high` that fits, where all below one that fits do so too; `None` where
+/// not even nothing does.
+pub(crate) fn most_that_fits(mut high: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
+    let mut low = 0;
+    if !fits(low) {
+        return None;
+    }
+    while low < high {
+        let middle = high.saturating_sub(high.saturating_sub(low) >> 1);
+        if fits(middle) {
+            low = middle;
+        } else {
+            high = middle.saturating_sub(1);
+        }
+    }
+    Some(low)
 }
 
 /// The rates of a price that may come to apply to a call.

@@ -230,6 +230,7 @@ impl World {
             BudgetScope::Wallet => staleness.wallet,
             BudgetScope::KeyLimit { .. } | BudgetScope::MemberLimit { .. } => staleness.limits,
             BudgetScope::Quota { .. } => staleness.quotas,
+            BudgetScope::Tier { .. } | BudgetScope::TierCharge { .. } => StaleRule::Refuse,
         };
         let allowed = self.setup.policy.staleness.is_some_and(|staleness| {
             wants

@@ -95,7 +95,9 @@ impl Page {
             BudgetScope::Wallet => self.state.wallet.available(),
             limit @ (BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
-            | BudgetScope::Quota { .. }) => self.state.uses[&limit].available(),
+            | BudgetScope::Quota { .. }
+            | BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. }) => self.state.uses[&limit].available(),
         }
     }
 
@@ -109,7 +111,9 @@ impl Page {
             BudgetScope::Wallet => self.state.wallet.leased,
             limit @ (BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
-            | BudgetScope::Quota { .. }) => self.state.uses[&limit].leased,
+            | BudgetScope::Quota { .. }
+            | BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. }) => self.state.uses[&limit].leased,
         }
     }
 
@@ -118,7 +122,11 @@ impl Page {
             BudgetScope::Wallet => &mut self.state.wallet.leased,
             limit @ (BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
-            | BudgetScope::Quota { .. }) => &mut self.state.uses.entry(limit).or_default().leased,
+            | BudgetScope::Quota { .. }
+            | BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. }) => {
+                &mut self.state.uses.entry(limit).or_default().leased
+            }
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use billing_core::budget::BudgetScope;
 use billing_core::call::Settlement;
 use billing_core::id::{AccountId, NodeId};
 use billing_core::port::books::{BooksError, Settled};
@@ -232,7 +231,7 @@ impl<'a> OfAccount<'a> {
             if !nodes.contains(&settlement.node) {
                 nodes.push(settlement.node);
             }
-            is_wallet_alone &= limits(settlement).next().is_none();
+            is_wallet_alone &= settlement.uses().next().is_none();
         }
         Self {
             account,
@@ -247,14 +246,8 @@ impl<'a> OfAccount<'a> {
         let nodes = self.nodes.iter().map(|node| (self.account, *node));
         wanted.nodes.extend(nodes);
         for (_, settlement) in &self.calls {
-            let scopes = limits(settlement).map(|scope| (self.account, scope));
+            let scopes = settlement.uses().map(|scope| (self.account, scope));
             wanted.scopes.extend(scopes);
         }
     }
-}
-
-/// What a call draws beside the wallet.
-fn limits(settlement: &Settlement) -> impl Iterator<Item = BudgetScope> {
-    let scopes = settlement.held.iter().map(|(scope, _)| *scope);
-    scopes.filter(|scope| *scope != BudgetScope::Wallet)
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use billing_core::budget::{Amount, BudgetScope};
-use billing_core::charge::rate;
+use billing_core::charge::charge;
 use billing_core::id::SaleRuleId;
 use billing_core::money::Nanos;
 use billing_core::port::reports::CallDetail;
 use billing_core::price::PriceVersion;
 use billing_core::sale::SaleRule;
 use billing_core::terms::Terms;
+use billing_core::tier_schedule::TierSchedule;
 use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::findings::Findings;
@@ -20,7 +21,7 @@ use super::{Pass, scope_name};
 use crate::books::save::{BUCKET_US, Counted};
 use crate::error::StoreError;
 use crate::instant::{get, micros};
-use crate::{call_row, catalogue, db, sale_rules};
+use crate::{call_row, catalogue, db, pricing_rules};
 
 /// How many calls are looked at together.
 const PAGE: usize = 1000;
@@ -32,6 +33,8 @@ pub(crate) struct Prices {
     versions: BTreeMap<i64, Option<Arc<PriceVersion>>>,
     /// All rules, from when a call was first found that names one.
     sales: BTreeMap<i64, SaleRule>,
+    /// All schedules, likewise.
+    tiers: BTreeMap<i64, TierSchedule>,
     /// What rules made of versions.
     sold: BTreeMap<(i64, i64), Option<Terms>>,
 }
@@ -59,8 +62,15 @@ impl Prices {
         }
         let mut rules = calls.iter().filter_map(|call| call.rating.rule);
         if rules.any(|rule| !self.sales.contains_key(&rule.get())) {
-            let all = sale_rules::all(tx).await?;
+            let all = pricing_rules::sales(tx).await?;
             self.sales = all.into_iter().map(|rule| (rule.id.get(), rule)).collect();
+        }
+        let tiers = calls.iter().filter_map(|call| call.rating.tiers);
+        let mut tiers = tiers.map(|tiers| tiers.schedule.get());
+        if tiers.any(|schedule| !self.tiers.contains_key(&schedule)) {
+            let all = pricing_rules::tiers(tx).await?;
+            let by_id = |schedule: TierSchedule| (schedule.id.get(), schedule);
+            self.tiers = all.into_iter().map(by_id).collect();
         }
         Ok(())
     }
@@ -69,15 +79,22 @@ impl Prices {
     fn terms(&mut self, call: &CallDetail) -> Option<Terms> {
         let price = call.price_version.get();
         let cost = self.versions.get(&price)?.as_ref()?;
-        let Some(rule) = call.rating.rule.map(SaleRuleId::get) else {
-            return Some(Terms::listed(Arc::clone(cost)));
+        let terms = match call.rating.rule.map(SaleRuleId::get) {
+            None => Terms::listed(Arc::clone(cost)),
+            Some(rule) => {
+                let sold = self.sold.entry((price, rule));
+                let sold = sold.or_insert_with(|| {
+                    let rule = self.sales.get(&rule)?;
+                    Terms::resold(Arc::clone(cost), rule).ok()
+                });
+                sold.clone()?
+            }
         };
-        let sold = self.sold.entry((price, rule));
-        let sold = sold.or_insert_with(|| {
-            let rule = self.sales.get(&rule)?;
-            Terms::resold(Arc::clone(cost), rule).ok()
-        });
-        sold.clone()
+        let Some(tiers) = &call.rating.tiers else {
+            return Some(terms);
+        };
+        let schedule = self.tiers.get(&tiers.schedule.get())?;
+        Some(terms.in_tiers(Some(schedule.on_record(tiers)?)))
     }
 }
 
@@ -245,7 +262,7 @@ fn rated_again(call: &CallDetail, prices: &mut Prices, findings: &mut Findings) 
         return;
     }
     let recorded = call.charge.plus(call.overrun).unwrap_or(Nanos::MAX);
-    match rate(&call.usage, &terms.price, &call.circumstances()) {
+    match charge(&call.usage, &terms, &call.circumstances(), call.position()) {
         Ok(charge) if charge.amount == recorded => {}
         Ok(charge) => {
             let what = || format!("{} rated again", call.id);

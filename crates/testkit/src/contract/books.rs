@@ -1,6 +1,7 @@
 //! Rules of the books.
 
 mod leases;
+mod tiers;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::World;
 use crate::world::credit;
 
 pub use leases::*;
+pub use tiers::*;
 
 /// Every rule of the books, as tests: `testkit::books_contract!(name, opener)`.
 #[macro_export]
@@ -57,6 +59,12 @@ macro_rules! books_contract {
             another_amount_under_the_same_key_is_refused
             credit_that_does_not_fit_is_refused
             verify_goes_through_accounts_in_order
+            a_call_that_crosses_a_threshold_is_split_at_it
+            calls_that_race_over_thresholds_cost_the_closed_form
+            a_position_that_was_told_stands_and_counts_all_the_same
+            volume_pricing_charges_the_list_until_the_window_is_over
+            a_void_or_disbelieved_call_counts_nothing
+            what_a_call_costs_the_house_is_on_record
         );
     };
 }

@@ -33,7 +33,9 @@ impl Books for Memory {
             BudgetScope::Wallet => page.wallet.available(),
             BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
-            | BudgetScope::Quota { .. } => page.in_use(ask.scope, limit).available(),
+            | BudgetScope::Quota { .. }
+            | BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. } => page.in_use(ask.scope, limit).available(),
         };
         let budget = LeasedBudget {
             stopped: page.wallet.status != AccountStatus::Active,
@@ -97,8 +99,8 @@ impl Books for Memory {
         let txn = state.txn_id(now);
         let account = settlement.account;
         let mut limits = BTreeMap::new();
-        for (scope, _) in &settlement.held {
-            limits.insert(*scope, state.limit(account, *scope).unwrap_or(None));
+        for scope in settlement.uses() {
+            limits.insert(scope, state.limit(account, scope).unwrap_or(None));
         }
         state.page(account)?;
         let of_id = state.books.values();
@@ -169,9 +171,10 @@ impl State {
                 .filter(|(key, _)| key.account == account)
                 .map(|(key, _)| key.limit.map(|l| l.amount))
                 .ok_or(BooksError::NoSuchBudget),
-            BudgetScope::MemberLimit { .. } | BudgetScope::Quota { .. } => {
-                Err(BooksError::NoSuchBudget)
-            }
+            BudgetScope::MemberLimit { .. }
+            | BudgetScope::Quota { .. }
+            | BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. } => Err(BooksError::NoSuchBudget),
         }
     }
 }
@@ -237,7 +240,9 @@ impl Page {
             BudgetScope::Wallet => &mut self.wallet.leased,
             BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
-            | BudgetScope::Quota { .. } => &mut self.uses.entry(scope).or_default().leased,
+            | BudgetScope::Quota { .. }
+            | BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. } => &mut self.uses.entry(scope).or_default().leased,
         }
     }
 

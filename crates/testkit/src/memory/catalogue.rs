@@ -52,7 +52,10 @@ impl Catalogue for Memory {
         state.price_ids = known;
         let sales = state.prices.sales().iter().map(|rule| (**rule).clone());
         let sales: Vec<_> = sales.chain(edition.sales).collect();
-        state.prices = PriceBook::new(models.into_values()).with_sales(sales);
+        let tiers = state.prices.tiers().iter().map(|rule| (**rule).clone());
+        let tiers: Vec<_> = tiers.chain(edition.tiers).collect();
+        let book = PriceBook::new(models.into_values()).with_sales(sales);
+        state.prices = book.with_tiers(tiers);
         state.changes.push(ChangeSubject::Prices);
         Ok(())
     }

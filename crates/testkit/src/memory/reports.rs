@@ -210,7 +210,7 @@ fn detail(recorded: &Recorded) -> CallDetail {
         source,
         tier: settlement.tier,
         price_version: settlement.terms.price_version(),
-        rating: settlement.rating(),
+        rating: settlement.rating(settled.position),
         cost: settled.cost,
         held: held.map_or(Nanos::ZERO, |(_, amount)| amount.money()),
         charge: settled.charge,

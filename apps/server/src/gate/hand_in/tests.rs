@@ -218,7 +218,7 @@ async fn a_call_ends_in_time_and_is_charged_once_whatever_the_books_do() {
         for number in 1..=4_u64 {
             let call = scene.call(DUE).await;
             let (paid, took) = scene.ends(call.clone()).await;
-            assert_eq!(paid.unwrap().charge, nanos(DUE), "{mood:?}");
+            assert_eq!(paid.unwrap().charge, Some(nanos(DUE)), "{mood:?}");
             assert!(took < PATIENCE * 3, "{mood:?}: {took:?}");
             let is_first = number == 1;
             assert!(
@@ -234,7 +234,7 @@ async fn a_call_ends_in_time_and_is_charged_once_whatever_the_books_do() {
         assert_eq!(scene.charged().await, 4 * DUE, "{mood:?}");
         assert!(scene.is_proved().await, "{mood:?}");
         let (paid, _) = scene.ends(scene.call(DUE).await).await;
-        assert_eq!(paid.unwrap().charge, nanos(DUE));
+        assert_eq!(paid.unwrap().charge, Some(nanos(DUE)));
         assert_eq!(scene.spool_size(), 0, "{mood:?}: the books are asked again");
     }
 }
@@ -311,14 +311,14 @@ async fn a_call_that_outgrew_its_hold_costs_what_its_caller_was_told() {
     let scene = Scene::new(Mood::Away).await;
     scene.ends(scene.call(DUE).await).await.0.unwrap();
     let (paid, _) = scene.ends(scene.call(HELD + 50).await).await;
-    assert_eq!(paid.unwrap().charge, nanos(HELD));
+    assert_eq!(paid.unwrap().charge, Some(nanos(HELD)));
     scene.set(Mood::Answer);
     scene.replays().await;
     assert_eq!(scene.charged().await, DUE + HELD);
     // Books that answer may find more than the hold.
     scene.world.top_up(30).await;
     let (paid, _) = scene.ends(scene.call(HELD + 50).await).await;
-    assert_eq!(paid.unwrap().charge, nanos(HELD + 30));
+    assert_eq!(paid.unwrap().charge, Some(nanos(HELD + 30)));
 }
 
 /// Neither books nor disk: the call waits with what it holds, new ones are refused, and it ends
@@ -342,7 +342,7 @@ async fn a_full_disk_refuses_new_calls_and_loses_none() {
         } else {
             scene.set(Mood::Answer);
         }
-        assert_eq!(ending.await.unwrap().unwrap().charge, nanos(DUE));
+        assert_eq!(ending.await.unwrap().unwrap().charge, Some(nanos(DUE)));
         assert!(!scene.replay.has_no_room(), "disk first: {disk_first}");
         scene.set(Mood::Answer);
         scene.spool.set_full(false);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use billing_core::budget::Amount;
 use billing_core::id::{AccountId, CallId, KeyId, LotId, PriceVersionId};
 use billing_core::meter::{Meter, Usage};
-use billing_core::price::{ModelName, Rate, ServiceTier};
+use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::price_book::ModelFacts;
 use billing_core::price_book::PricedModel;
 use billing_core::terms::RatingRecord;

@@ -176,10 +176,13 @@ async fn serve(
     // Beside the connection's own task: to wake one from the other takes no turn of the runtime.
     gate.tracker.spawn_local(carried);
     match delivery.await {
-        Ok(Delivery::Whole { body, paid }) => Ok(HttpResponse::Ok()
-            .content_type("application/json")
-            .insert_header((X_TOLLGATE_COST, paid.charge.to_string()))
-            .body(body)),
+        Ok(Delivery::Whole { body, paid }) => {
+            let mut response = HttpResponse::Ok();
+            if let Some(charge) = paid.charge {
+                response.insert_header((X_TOLLGATE_COST, charge.to_string()));
+            }
+            Ok(response.content_type("application/json").body(body))
+        }
         Ok(Delivery::Stream(pieces)) => Ok(event_stream(&mut HttpResponse::Ok(), pieces)),
         Ok(Delivery::Failed(error)) => Err(error),
         Err(_) => Err(V1Error::StoreAway),

@@ -291,6 +291,8 @@ impl FundsError {
             BudgetScope::KeyLimit { .. } => "the limit of this key",
             BudgetScope::MemberLimit { .. } => "your limit in this account",
             BudgetScope::Quota { .. } => "the quota of your plan",
+            // Nobody is stopped by what only counts.
+            BudgetScope::Tier { .. } | BudgetScope::TierCharge { .. } => "your price tiers",
         }
     }
 }

@@ -22,7 +22,8 @@ pub(in crate::books) static WALLETS: BatchSql = BatchSql::query(
 pub(in crate::books) static RECORDED: BatchSql = BatchSql::new(
     &[("account_id", Int), ("id", Int)],
     "SELECT c.id, c.account_id, c.key_id, c.started_at, c.charge, c.overrun, c.quarantined, \
-     c.on_credit, c.draws, c.uses, c.balance_after, c.cost FROM {rows} v CROSS JOIN call c \
+     c.on_credit, c.draws, c.uses, c.balance_after, c.cost, \
+     c.rating FROM {rows} v CROSS JOIN call c \
      WHERE c.id = v.id AND c.account_id = v.account_id",
 );
 

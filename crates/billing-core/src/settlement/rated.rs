@@ -1,0 +1,107 @@
+//! What a call should cost, before it is known how far its funds reach.
+
+use super::held_money;
+use crate::budget::{Amount, BudgetScope};
+use crate::call::{Basis, Settlement};
+use crate::charge::{amount, charge};
+use crate::money::Nanos;
+use crate::price::RatingError;
+use crate::terms::InTiers;
+
+/// What a call should cost.
+pub(super) struct Rated {
+    /// The account.
+    pub(super) due: Amount,
+    /// The house; `None` where that is not known.
+    pub(super) cost: Option<Nanos>,
+    /// Whether the reported usage is not believed, so that the hold is due.
+    pub(super) quarantined: bool,
+    /// What it counts in its tiers' window.
+    pub(super) counted: Option<Counted>,
+}
+
+/// What a call counts in the window of its tiers.
+pub(super) struct Counted {
+    /// The position that it was rated at.
+    pub(super) position: Amount,
+    /// By how much each counter moves.
+    pub(super) scopes: Vec<(BudgetScope, Amount)>,
+}
+
+/// Rates a call. A usage beyond the model's bounds, or one that no rate covers, is not believed: the
+/// hold is due, nothing is counted, and a person looks at it.
+///
+/// `used_before` says how far a counter has come. A call whose position is fixed is
+/// rated at that one, and counted like every other.
+pub(super) fn rated(
+    settlement: &Settlement,
+    used_before: impl Fn(BudgetScope) -> Option<Amount>,
+) -> Rated {
+    let Basis::Delivered { usage, .. } = &settlement.basis else {
+        return Rated {
+            due: Amount::ZERO,
+            cost: Some(Nanos::ZERO),
+            quarantined: false,
+            counted: None,
+        };
+    };
+    let quarantined = Rated {
+        due: held_money(settlement),
+        cost: None,
+        quarantined: true,
+        counted: None,
+    };
+    if settlement.bounds.are_passed_by(usage) {
+        return quarantined;
+    }
+    let tiers = settlement.terms.tiers.as_ref();
+    let rated = match tiers {
+        None => plain(settlement),
+        Some(tiers) => {
+            let fixed = Some(tiers.known).filter(|_| tiers.is_fixed);
+            let position = fixed.or_else(|| used_before(tiers.position()));
+            in_tiers(settlement, tiers, position.unwrap_or(tiers.known))
+        }
+    };
+    let Ok((due, counted)) = rated else {
+        return quarantined;
+    };
+    let cost = match &settlement.terms.resold {
+        // The catalogue's price, without tiers, is what the house pays.
+        None if tiers.is_none() => Some(due),
+        None | Some(_) => {
+            let cost = settlement.terms.cost();
+            amount(usage, cost, &settlement.circumstances()).ok()
+        }
+    };
+    Rated {
+        due: Amount::of(due),
+        cost,
+        quarantined: false,
+        counted,
+    }
+}
+
+type Due = Result<(Nanos, Option<Counted>), RatingError>;
+
+fn plain(settlement: &Settlement) -> Due {
+    let Basis::Delivered { usage, .. } = &settlement.basis else {
+        return Ok((Nanos::ZERO, None));
+    };
+    let price = &settlement.terms.price;
+    Ok((amount(usage, price, &settlement.circumstances())?, None))
+}
+
+fn in_tiers(settlement: &Settlement, tiers: &InTiers, position: Amount) -> Due {
+    let Basis::Delivered { usage, .. } = &settlement.basis else {
+        return Ok((Nanos::ZERO, None));
+    };
+    let circumstances = settlement.circumstances();
+    let charge = charge(usage, &settlement.terms, &circumstances, position)?;
+    let counted = charge.tiers.as_ref().map(|tiered| tiered.counted);
+    let mut scopes = vec![(tiers.position(), counted.unwrap_or_default())];
+    if let Some(charged) = tiers.charged() {
+        scopes.push((charged, Amount::of(charge.amount)));
+    }
+    Ok((charge.amount, Some(Counted { position, scopes })))
+}

@@ -1,0 +1,219 @@
+//! Rules of the books for prices that fall with use, and that differ from what the house pays.
+
+use std::sync::Arc;
+
+use billing_core::budget::Amount;
+use billing_core::call::{Basis, Settlement};
+use billing_core::charge_model::{Percent, Quantity, Tier, Tiers};
+use billing_core::id::{SaleRuleId, TierScheduleId};
+use billing_core::money::{Currency, Nanos};
+use billing_core::port::catalogue::PriceEdition;
+use billing_core::port::reports::CallFilter;
+use billing_core::reach::{Audience, Reach};
+use billing_core::sale::{SalePrice, SaleRule};
+use billing_core::terms::{InTiers, Terms};
+use billing_core::tier_schedule::{
+    Measure, TierPrice, TierPricing, TierSchedule, TierTerms, TierWindow,
+};
+use billing_core::zone::Zone;
+use time::OffsetDateTime;
+
+use super::{WALLET, settle_at_once};
+use crate::World;
+use crate::world::NOON;
+
+fn reach() -> Reach {
+    Reach {
+        audience: Audience::Everyone,
+        models: "*".parse().unwrap(),
+    }
+}
+
+fn discount(percent: u32) -> TierPrice {
+    TierPrice::Discount(Percent::whole(percent))
+}
+
+/// A schedule over the tokens of a month, on record.
+async fn schedule(world: &World, pricing: TierPricing) -> TierSchedule {
+    let terms = TierTerms {
+        currency: Currency::USD,
+        measure: Measure::Tokens,
+        window: TierWindow::Month,
+        zone: Zone::utc(),
+        pricing,
+        minimum: None,
+    };
+    terms.check().unwrap();
+    let schedule = TierSchedule {
+        id: TierScheduleId::new(world.number()),
+        reach: reach(),
+        terms: Some(Arc::new(terms)),
+        effective_from: NOON,
+    };
+    let edition = PriceEdition {
+        tiers: vec![schedule.clone()],
+        ..PriceEdition::default()
+    };
+    let catalogue = &world.ports.catalogue;
+    catalogue.record(edition, NOON).await.unwrap();
+    let book = catalogue.price_book().await.unwrap();
+    let kept = book.tiers().get(schedule.id.get()).unwrap();
+    assert_eq!(**kept, schedule);
+    schedule
+}
+
+/// Ten percent off above a hundred tokens, half off above two hundred.
+fn graduated() -> TierPricing {
+    let tiers = vec![
+        Tier::up_to(Quantity::whole(100), discount(0)),
+        Tier::up_to(Quantity::whole(200), discount(10)),
+        Tier::open(discount(50)),
+    ];
+    TierPricing::Graduated(Tiers::new(tiers).unwrap())
+}
+
+fn in_tiers(call: Settlement, schedule: &TierSchedule) -> Settlement {
+    let window =
+        |at: OffsetDateTime| -> Option<InTiers> { schedule.window(at, None, |_| Amount::ZERO) };
+    let tiers = window(call.facts.started_at);
+    let terms = call.terms.clone().in_tiers(tiers);
+    Settlement { terms, ..call }
+}
+
+/// Each token above a threshold costs what the tier above it says, whatever call it is of.
+pub async fn a_call_that_crosses_a_threshold_is_split_at_it(world: World) {
+    let schedule = schedule(&world, graduated()).await;
+    world.top_up(10_000).await;
+    world.lease(WALLET, 5_000).await.unwrap();
+    let mut costs = Vec::new();
+    for tokens in [90, 30, 200] {
+        let settled = world
+            .settle(in_tiers(world.call(500, tokens), &schedule))
+            .await;
+        costs.push((
+            settled.call.position.unwrap().get(),
+            settled.call.charge.get(),
+        ));
+    }
+    // 10 + 20 x 0.9; then 80 x 0.9 + 120 x 0.5.
+    assert_eq!(costs, [(0, 90), (90, 28), (120, 132)]);
+    let detail = world
+        .ports
+        .reports
+        .calls(world.account, CallFilter::default(), None, 10);
+    let positions = detail.await.unwrap();
+    let positions: Vec<u64> = positions.iter().map(|call| call.position().get()).collect();
+    assert_eq!(positions, [120, 90, 0]);
+    world.assert_sound().await;
+}
+
+/// Whichever is settled first, by whichever handle, together they cost what their sum costs.
+pub async fn calls_that_race_over_thresholds_cost_the_closed_form(world: World) {
+    const CALLS: u64 = 48;
+    // Every thousand tokens another price, so that nearly every call crosses a threshold.
+    let tiers = (1..=CALLS).map(|n| {
+        let percent = u32::try_from(n % 2 * 10).unwrap();
+        Tier::up_to(Quantity::whole(n * 1000), discount(percent))
+    });
+    let tiers: Vec<_> = tiers.chain([Tier::open(discount(50))]).collect();
+    let pricing = TierPricing::Graduated(Tiers::new(tiers).unwrap());
+    let schedule = schedule(&world, pricing).await;
+    world.top_up(10_000_000).await;
+    world.lease(WALLET, 5_000_000).await.unwrap();
+    let call = |_| in_tiers(world.call(10_000, 1_000), &schedule);
+    let calls: Vec<_> = (0..CALLS).map(call).collect();
+    let settled = settle_at_once(&world, calls).await;
+    let charges = settled
+        .into_iter()
+        .map(|settled| settled.unwrap().call.charge.get());
+    // Half of the thousands at list price, half at nine tenths of it.
+    let total: i64 = charges.sum();
+    assert_eq!(total, i64::try_from(CALLS).unwrap() * 950);
+    world.assert_sound().await;
+}
+
+/// The caller was told what it costs while the books were away.
+pub async fn a_position_that_was_told_stands_and_counts_all_the_same(world: World) {
+    let schedule = schedule(&world, graduated()).await;
+    world.top_up(10_000).await;
+    world.lease(WALLET, 5_000).await.unwrap();
+    world
+        .settle(in_tiers(world.call(500, 150), &schedule))
+        .await;
+    let mut told = in_tiers(world.call(500, 60), &schedule);
+    if let Some(tiers) = &mut told.terms.tiers {
+        (tiers.known, tiers.is_fixed) = (Amount::new(90), true);
+    }
+    told.promised = Some(Amount::new(55));
+    let settled = world.settle(told).await;
+    // 10 + 50 x 0.9.
+    assert_eq!(settled.call.charge, Nanos::new(55));
+    let next = world.settle(in_tiers(world.call(500, 1), &schedule)).await;
+    assert_eq!(next.call.position, Some(Amount::new(210)));
+    world.assert_sound().await;
+}
+
+/// What the tiers make of it is known when the window is over, and not before.
+pub async fn volume_pricing_charges_the_list_until_the_window_is_over(world: World) {
+    let tiers = vec![
+        Tier::up_to(Quantity::whole(100), discount(0)),
+        Tier::open(discount(50)),
+    ];
+    let volume = TierPricing::Volume(Tiers::new(tiers).unwrap());
+    let schedule = schedule(&world, volume).await;
+    world.top_up(10_000).await;
+    world.lease(WALLET, 5_000).await.unwrap();
+    for tokens in [90, 30] {
+        let settled = world
+            .settle(in_tiers(world.call(500, tokens), &schedule))
+            .await;
+        assert_eq!(settled.call.charge.get(), i64::try_from(tokens).unwrap());
+    }
+    world.assert_sound().await;
+}
+
+/// Nothing was consumed, or nobody knows what was.
+pub async fn a_void_or_disbelieved_call_counts_nothing(world: World) {
+    let schedule = schedule(&world, graduated()).await;
+    world.top_up(10_000).await;
+    world.lease(WALLET, 5_000).await.unwrap();
+    let mut void = in_tiers(world.call(500, 90), &schedule);
+    void.basis = Basis::Void;
+    let mut absurd = in_tiers(world.call(500, 90), &schedule);
+    absurd.bounds.answer_tokens = 80;
+    assert_eq!(world.settle(void).await.call.charge, Nanos::ZERO);
+    assert!(world.settle(absurd).await.call.quarantined);
+    let next = world.settle(in_tiers(world.call(500, 90), &schedule)).await;
+    assert_eq!(next.call.position, Some(Amount::ZERO));
+    world.assert_sound().await;
+}
+
+/// With it the margin of a call is known.
+pub async fn what_a_call_costs_the_house_is_on_record(world: World) {
+    let rule = SaleRule {
+        id: SaleRuleId::new(world.number()),
+        reach: reach(),
+        price: SalePrice::Markup {
+            factor: "1.5".parse().unwrap(),
+            rates: Vec::new(),
+        },
+        effective_from: NOON,
+    };
+    let edition = PriceEdition {
+        sales: vec![rule.clone()],
+        ..PriceEdition::default()
+    };
+    world.ports.catalogue.record(edition, NOON).await.unwrap();
+    world.top_up(10_000).await;
+    world.lease(WALLET, 5_000).await.unwrap();
+    let mut call = world.call(500, 100);
+    call.terms = Terms::resold(Arc::clone(&world.price), &rule).unwrap();
+    let settled = world.settle(call.clone()).await;
+    assert_eq!(settled.call.charge, Nanos::new(150));
+    assert_eq!(settled.call.cost, Some(Nanos::new(100)));
+    let found = world.ports.reports.call(world.account, call.call).await;
+    let found = found.unwrap().unwrap();
+    assert_eq!(found.cost, Some(Nanos::new(100)));
+    assert_eq!(found.rating.rule, Some(rule.id));
+    world.assert_sound().await;
+}
