@@ -74,6 +74,10 @@ bench-growth *ARGS:
 bench-gateway *ARGS: release
     scripts/bench/gateway.sh {{ ARGS }}
 
+# Price random usages of every model sold by tokens beside LiteLLM and genai-prices; --seed N, --record
+oracle-prices *ARGS:
+    scripts/oracle.sh {{ ARGS }}
+
 # Write docs/openapi.json, docs/reference/entities.md and docs/reference/outcomes.md anew from the code
 bless: build
     TOLLGATE_BLESS=1 cargo nextest run --locked -p server -E 'test(http::docs)' --no-tests=fail

@@ -48,6 +48,7 @@ impl Reader {
         let mut prices = self.chosen(name, facts, &stated)?;
         self.follow_output(name, &mut prices);
         self.fill_tiers(name, &mut prices);
+        self.halve_lasting_writes(name, &mut prices);
         self.fill_base(name, &mut prices);
 
         let mut rates = Vec::new();
@@ -135,6 +136,38 @@ impl Reader {
             format!("{key} is zero and not taken for free: {instead}"),
         );
         Ok(())
+    }
+
+    /// Where batches halve the price of a cache write of five minutes, they halve that of the longer
+    /// ones too, for which the source has no key.
+    fn halve_lasting_writes(&mut self, name: &str, prices: &mut BTreeMap<Place, UnitPrice>) {
+        let half = |price: &UnitPrice| price.scaled(Decimal::new(5, 1)).ok();
+        let short = |tier| {
+            let tiered = RateKey {
+                tier,
+                ..RateKey::plain(Meter::CacheWrite5m)
+            };
+            prices.get(&(None, tiered))
+        };
+        let halved = short(ServiceTier::Standard).and_then(half);
+        if halved.is_none() || halved.as_ref() != short(ServiceTier::Batch) {
+            return;
+        }
+        for meter in [Meter::CacheWrite1h, Meter::CacheWrite12h] {
+            let standard = RateKey::plain(meter);
+            let batch = RateKey {
+                tier: ServiceTier::Batch,
+                ..standard
+            };
+            let price = prices.get(&(None, standard)).and_then(half);
+            if let Some(price) = price.filter(|_| !prices.contains_key(&(None, batch))) {
+                prices.insert((None, batch), price);
+                self.note(
+                    name,
+                    format!("{meter} is halved in batches as the shorter one is"),
+                );
+            }
+        }
     }
 
     /// What is only priced under conditions costs the dearest of these prices where none holds.

@@ -270,6 +270,7 @@ const ALL: &[(&str, &[&str])] = &[
             "cache_write_5m 3.75",
             "cache_write_5m@batch 1.875",
             "cache_write_1h 6",
+            "cache_write_1h@batch 3",
             "output 15",
             "output@batch 7.5",
             "search 10000",

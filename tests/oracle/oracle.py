@@ -1,0 +1,159 @@
+"""Compares what Tollgate says that random usages cost with what two independent calculations say.
+
+    oracle.py ask [--seed N] USAGES             write the usages, with the answers of the oracles
+    oracle.py judge [--seed N] USAGES CHARGES   compare them with Tollgate's figures, and judge
+    oracle.py record USAGES CHARGES RECORDED    keep some hundred models for the tests
+
+Equal is equal to one part in 10^12, in decimal arithmetic. What differs must be in `reviewed.json`,
+with the reason and the source of our figure; what is listed must differ, for exactly as many models
+as the list says. The last line is the verdict in JSON.
+"""
+
+import argparse
+import collections
+import fnmatch
+import json
+import pathlib
+import random
+import sys
+from decimal import Decimal
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parent.parent
+SEED = 20261123
+NEAR = Decimal("1e-12")
+ORACLES = ("litellm", "genai-prices")
+VERSIONS = {"litellm": "1.109.1", "genai-prices": "0.2.3"}
+RECORDED_MODELS = 300
+
+
+def catalogue():
+    lines = (ROOT / "data/catalogue.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines[1:]]
+
+
+def ask(options):
+    import oracles
+    import usages
+
+    others = [oracles.LiteLLM(), oracles.GenaiPrices()]
+    with open(options.usages, "w") as out:
+        for question in usages.of_catalogue(catalogue(), options.seed):
+            for oracle in others:
+                question[oracle.name] = oracle.price(question)
+            out.write(json.dumps(question) + "\n")
+
+
+def answered(options):
+    """Each question with our figure: a decimal, or the words of an error."""
+    with open(options.usages) as asked, open(options.charges) as charged:
+        for question, charge in zip(asked, charged, strict=True):
+            yield json.loads(question), json.loads(charge)["amount"]
+
+
+def equal(ours, theirs):
+    if ours.startswith("error"):
+        return False
+    ours, theirs = Decimal(ours), Decimal(theirs)
+    return abs(ours - theirs) <= NEAR * max(abs(ours), abs(theirs))
+
+
+def fits(entry, oracle, question, providers):
+    model, case = question["model"], question["case"]
+    return (
+        entry["oracle"] == oracle
+        and any(fnmatch.fnmatchcase(model, pattern) for pattern in entry["models"])
+        and any(fnmatch.fnmatchcase(case, pattern) for pattern in entry["cases"])
+        and providers.get(model, "") in entry.get("providers", [providers.get(model, "")])
+    )
+
+
+def judge(options):
+    reviewed = json.loads((HERE / "reviewed.json").read_text())
+    providers = {line["model"]: line["provider"] for line in catalogue()}
+    differing = [set() for _ in reviewed]
+    unlisted, verdict = [], {}
+    compared = {oracle: {"models": set(), "usages": 0, "equal": 0, "listed": 0} for oracle in ORACLES}
+    unpriced = collections.defaultdict(set)
+    for question, ours in answered(options):
+        for oracle in ORACLES:
+            theirs = question[oracle]
+            if theirs is None:
+                unpriced[oracle].add(question["model"])
+                continue
+            count = compared[oracle]
+            count["models"].add(question["model"])
+            count["usages"] += 1
+            if equal(ours, theirs):
+                count["equal"] += 1
+                continue
+            matching = (
+                at for at, entry in enumerate(reviewed) if fits(entry, oracle, question, providers)
+            )
+            at = next(matching, None)
+            if at is None:
+                unlisted.append((oracle, question, ours))
+            else:
+                count["listed"] += 1
+                differing[at].add(question["model"])
+    for oracle, question, ours in unlisted[:20]:
+        used = json.dumps(question["usage"])
+        print(f"{question['model']}, {question['case']}: {ours} here, {question[oracle]} by {oracle}: {used}", file=sys.stderr)
+    stale = []
+    for entry, models in zip(reviewed, differing):
+        stated = entry["differing"]
+        if not models or (options.seed == SEED and len(models) != stated):
+            stale.append(entry)
+            print(
+                f"listed for {stated} models, but {len(models)} differ: {entry['reason']}",
+                file=sys.stderr,
+            )
+    verdict = {
+        "oracle": "prices",
+        "seed": options.seed,
+        **{
+            oracle: {**count, "models": len(count["models"]), "not_priced_there": len(unpriced[oracle] - count["models"])}
+            for oracle, count in compared.items()
+        },
+        "reviewed": len(reviewed),
+        "not_listed": len(unlisted),
+        "no_longer_differing": len(stale),
+        "verdict": "fail" if unlisted or stale else "pass",
+    }
+    print(json.dumps(verdict))
+    return 1 if unlisted or stale else 0
+
+
+def record(options):
+    kept = collections.defaultdict(list)
+    for question, ours in answered(options):
+        if question["litellm"] is not None and equal(ours, question["litellm"]):
+            question.pop("genai-prices")
+            kept[question["model"]].append(question)
+    # Every model with a condition or a threshold, and others at random.
+    rng = random.Random(SEED)
+    models = rng.sample(sorted(kept), len(kept))
+    models.sort(key=lambda model: -len({q["case"] for q in kept[model]}))
+    chosen = sorted(models[: RECORDED_MODELS // 3] + rng.sample(models[RECORDED_MODELS // 3 :], RECORDED_MODELS * 2 // 3))
+    with open(options.recorded, "w") as out:
+        provenance = {"asked": "tests/oracle/oracle.py", "seed": SEED, **VERSIONS}
+        out.write(json.dumps(provenance, separators=(",", ":")) + "\n")
+        for model in chosen:
+            for question in rng.sample(kept[model], min(6, len(kept[model]))):
+                out.write(json.dumps(question, separators=(",", ":")) + "\n")
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("do", choices=["ask", "judge", "record"])
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("usages")
+    parser.add_argument("charges", nargs="?")
+    parser.add_argument("recorded", nargs="?")
+    options = parser.parse_args()
+    sys.exit({"ask": ask, "judge": judge, "record": record}[options.do](options))
+
+
+if __name__ == "__main__":
+    main()
