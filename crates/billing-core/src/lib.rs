@@ -29,6 +29,8 @@ pub mod node_watch;
 pub mod port;
 pub mod price;
 pub mod price_book;
+pub mod price_change;
+pub mod price_replay;
 pub mod reach;
 pub mod sale;
 pub mod settlement;

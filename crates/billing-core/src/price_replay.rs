@@ -1,0 +1,225 @@
+//! Past calls under other prices: what they would have brought in, and what they would have cost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::budget::Amount;
+use crate::charge::{amount, charge};
+use crate::id::{AccountId, PriceVersionId, SaleRuleId, TierScheduleId};
+use crate::money::Nanos;
+use crate::port::reports::CallDetail;
+use crate::price_book::PriceBook;
+use crate::reach::Buyer;
+use crate::terms::{InTiers, Terms};
+use crate::tier_schedule::{Close, TierTerms};
+
+/// Sums over calls, in nanos of one currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Replayed {
+    /// How many calls.
+    pub calls: u64,
+    /// Of these, how many could not be rated: the other prices have none for them. They are in no
+    /// sum of what comes after.
+    pub unpriced: u64,
+    /// What accounts paid.
+    pub revenue: [i128; 2],
+    /// What the house paid, as far as that is known.
+    pub cost: [i128; 2],
+}
+
+/// Which of two figures of [`Replayed`]: as it was, and as it would have been.
+const BEFORE: usize = 0;
+const AFTER: usize = 1;
+
+impl Replayed {
+    /// What was left of the revenue: as it was, and as it would have been.
+    pub fn margin(&self) -> [i128; 2] {
+        let [paid, cost] = [self.revenue, self.cost];
+        [BEFORE, AFTER].map(|at| {
+            let [paid, cost] = [paid, cost].map(|sum| sum.get(at).copied().unwrap_or_default());
+            paid.saturating_sub(cost)
+        })
+    }
+
+    fn add(&mut self, call: &One) {
+        self.calls = self.calls.saturating_add(1);
+        let [was_paid, was_cost] = call.before;
+        let add = |sums: &mut [i128; 2], at: usize, amount: Nanos| {
+            if let Some(sum) = sums.get_mut(at) {
+                *sum = sum.saturating_add(i128::from(amount.get()));
+            }
+        };
+        add(&mut self.revenue, BEFORE, was_paid);
+        add(&mut self.cost, BEFORE, was_cost);
+        match call.after {
+            None => self.unpriced = self.unpriced.saturating_add(1),
+            Some([paid, cost]) => {
+                add(&mut self.revenue, AFTER, paid);
+                add(&mut self.cost, AFTER, cost);
+            }
+        }
+    }
+}
+
+/// One call: what was paid and what it cost, and what would have been.
+struct One {
+    before: [Nanos; 2],
+    after: Option<[Nanos; 2]>,
+}
+
+/// Calls put through other prices, one account after the other, each in the order of its calls.
+#[derive(Debug)]
+pub struct Replay<'a> {
+    book: &'a PriceBook,
+    from: OffsetDateTime,
+    sold: BTreeMap<(PriceVersionId, SaleRuleId), Option<Terms>>,
+    windows: BTreeMap<(AccountId, TierScheduleId, i64), Window>,
+    by_model: BTreeMap<String, Replayed>,
+    by_account: BTreeMap<AccountId, Replayed>,
+    total: Replayed,
+}
+
+#[derive(Debug)]
+struct Window {
+    terms: Arc<TierTerms>,
+    used: Amount,
+    charged: Amount,
+}
+
+/// What a replay came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplayReport {
+    /// All calls.
+    pub total: Replayed,
+    /// Model by model.
+    pub by_model: BTreeMap<String, Replayed>,
+    /// Account by account.
+    pub by_account: BTreeMap<AccountId, Replayed>,
+    /// What closing the windows of volume prices and minimums would charge (above zero) or give
+    /// back. It is in the revenue of the total and of the accounts, not in that of the models.
+    pub true_ups: i128,
+}
+
+impl<'a> Replay<'a> {
+    /// A replay under the prices that a book has at an instant. Tiers begin to count with the first
+    /// call, so a replay should begin where windows do.
+    pub const fn new(book: &'a PriceBook, from: OffsetDateTime) -> Self {
+        Self {
+            book,
+            from,
+            sold: BTreeMap::new(),
+            windows: BTreeMap::new(),
+            by_model: BTreeMap::new(),
+            by_account: BTreeMap::new(),
+            total: Replayed {
+                calls: 0,
+                unpriced: 0,
+                revenue: [0; 2],
+                cost: [0; 2],
+            },
+        }
+    }
+
+    /// The next call of a buyer.
+    pub fn call(&mut self, buyer: &Buyer, call: &CallDetail) {
+        let before = [call.charge, call.cost.unwrap_or_else(|| self.cost_of(call))];
+        let after = self.again(buyer, call);
+        let one = One { before, after };
+        self.total.add(&one);
+        let by_model = self.by_model.entry(call.model.clone()).or_default();
+        by_model.add(&one);
+        self.by_account.entry(call.account).or_default().add(&one);
+    }
+
+    /// What a call cost the house, whose record does not say so: by the price it was rated with.
+    fn cost_of(&self, call: &CallDetail) -> Nanos {
+        let cost = self.book.version(&call.model, call.price_version);
+        let cost = cost.map(|cost| amount(&call.usage, cost, &call.circumstances()));
+        cost.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// What is paid for a call, and what it costs; `None` where it has no price.
+    fn again(&mut self, buyer: &Buyer, call: &CallDetail) -> Option<[Nanos; 2]> {
+        if call.source.is_none() || call.quarantined {
+            // Nothing was delivered, or the hold was charged: other prices do not change that.
+            return Some([call.charge, call.cost.unwrap_or_default()]);
+        }
+        let terms = self.terms(buyer, &call.model, call.started_at)?;
+        let position = terms.tiers.as_ref().map(|tiers| self.used(buyer, tiers));
+        let circumstances = call.circumstances();
+        let position = position.unwrap_or_default();
+        let charged = charge(&call.usage, &terms, &circumstances, position).ok()?;
+        let cost = amount(&call.usage, terms.cost(), &circumstances);
+        if let (Some(tiers), Some(tiered)) = (&terms.tiers, &charged.tiers) {
+            let window = self.window(buyer, tiers);
+            window.used = window.used.plus(tiered.counted);
+            window.charged = window.charged.plus(Amount::of(charged.amount));
+        }
+        // What the house bore then, it would bear again.
+        let paid = Amount::of(charged.amount).less(Amount::of(call.overrun));
+        Some([paid.money(), cost.unwrap_or_default()])
+    }
+
+    fn terms(&mut self, buyer: &Buyer, model: &str, at: OffsetDateTime) -> Option<Terms> {
+        let offer = self.book.offer(Some(buyer), model, self.from).ok()?;
+        let terms = match offer.sale {
+            None => Terms::listed(Arc::clone(offer.cost)),
+            Some(rule) => {
+                let sold = self.sold.entry((offer.cost.id(), rule.id));
+                let make = || Terms::resold(Arc::clone(offer.cost), rule).ok();
+                sold.or_insert_with(make).clone()?
+            }
+        };
+        let window = offer
+            .tiers
+            .and_then(|tiers| tiers.window(at, None, |_| Amount::ZERO));
+        Some(terms.in_tiers(window))
+    }
+
+    fn used(&mut self, buyer: &Buyer, tiers: &InTiers) -> Amount {
+        self.window(buyer, tiers).used
+    }
+
+    fn window(&mut self, buyer: &Buyer, tiers: &InTiers) -> &mut Window {
+        let key = (buyer.account, tiers.schedule, tiers.window_start);
+        self.windows.entry(key).or_insert_with(|| Window {
+            terms: Arc::clone(&tiers.terms),
+            used: Amount::ZERO,
+            charged: Amount::ZERO,
+        })
+    }
+
+    /// What it came to, with all windows closed.
+    pub fn report(mut self) -> ReplayReport {
+        let mut true_ups = 0_i128;
+        for ((account, ..), window) in &self.windows {
+            if !window.terms.is_closed() {
+                continue;
+            }
+            let close = Close {
+                used: window.used,
+                charged: window.charged,
+                trued_up: Nanos::ZERO,
+            };
+            let Ok(closed) = window.terms.close(&close) else {
+                continue;
+            };
+            let more = i128::from(closed.true_up.get());
+            true_ups = true_ups.saturating_add(more);
+            let of_account = self.by_account.entry(*account).or_default();
+            for sums in [of_account, &mut self.total] {
+                if let Some(sum) = sums.revenue.get_mut(AFTER) {
+                    *sum = sum.saturating_add(more);
+                }
+            }
+        }
+        ReplayReport {
+            total: self.total,
+            by_model: self.by_model,
+            by_account: self.by_account,
+            true_ups,
+        }
+    }
+}
