@@ -16,6 +16,7 @@ pub(crate) mod litellm;
 mod number;
 pub(crate) mod own;
 pub(crate) mod report;
+pub(crate) mod rules;
 
 use report::{Note, Skipped, Unmapped};
 
@@ -56,6 +57,9 @@ pub(crate) enum ImportError {
         "a JSON object, but not a price map: none of its {0} entries is an object (expected {{\"model\": {{\"input_cost_per_token\": …}}}})"
     )]
     NotAPriceMap(usize),
+    /// A fault in a rules file.
+    #[error("{0}")]
+    Rules(String),
     /// A fault in Tollgate's own format.
     #[error("line {line}: {what}")]
     Line {
@@ -133,7 +137,8 @@ pub(crate) fn shipped() -> Result<Vec<PriceDraft>, ImportError> {
     Ok(drafts)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as hexadecimal text.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing into a String does not fail.
