@@ -1,0 +1,204 @@
+//! Prices on a live system: tiers that many callers cross at once through two nodes, and a price that
+//! changes while calls are made.
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use acceptance::call::{Ask, Caller};
+use acceptance::cluster::{Cluster, Payer, Shape};
+use acceptance::gate::binary;
+use acceptance::served::Served;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::task::JoinSet;
+
+const MODEL: &str = "sim/echo";
+/// How many callers call at once.
+const CALLERS: usize = 64;
+/// How many thresholds they cross.
+const THRESHOLDS: u64 = 1_000;
+/// How many calls lie between two of them.
+const STEP: u64 = 3;
+/// What a change of prices may take to reach every node.
+const SOON: Duration = Duration::from_secs(20);
+
+fn import(folder: &TempDir, database: &str, name: &str, file: &str, from: Option<&str>) {
+    let path: PathBuf = folder.path().join(name);
+    std::fs::write(&path, file).unwrap();
+    let mut command = Command::new(binary().unwrap());
+    command.args(["prices", "import", "--database", database, "--confirm"]);
+    command.args(from.iter().flat_map(|from| ["--from", from]));
+    let done = command.arg(&path).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{said}");
+}
+
+/// Half off every second step of calls, and half off the first call of whoever probes.
+fn schedules(account: &str, probe: &str) -> String {
+    let tier = |up_to: Option<u64>, percent: &str| {
+        let mut tier = json!({ "price": { "discount": percent } });
+        if let Some(up_to) = up_to {
+            tier["up_to"] = json!(up_to.to_string());
+        }
+        tier
+    };
+    let steps = (1..=THRESHOLDS).map(|n| {
+        let percent = if n % 2 == 1 { "0" } else { "50" };
+        tier(Some(n * STEP), percent)
+    });
+    let last = tier(None, "0");
+    let tiers: Vec<Value> = steps.chain([last]).collect();
+    let of = |audience: &str, tiers: Vec<Value>| {
+        json!({
+            "audience": audience,
+            "models": "*",
+            "terms": {
+                "currency": "USD",
+                "measure": "calls",
+                "window": "lifetime",
+                "pricing": { "graduated": tiers },
+            },
+        })
+    };
+    let half = vec![tier(None, "50")];
+    json!({ "tiers": [of(account, tiers), of(probe, half)] }).to_string()
+}
+
+/// The charge of one call, in nanos.
+async fn cost(caller: &Caller) -> i128 {
+    let answer = caller.call(&Ask::of(MODEL)).await;
+    assert!(answer.is_complete(), "{answer:?}");
+    answer.cost_nanos().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tiers_that_are_crossed_a_thousand_times_at_once_cost_the_closed_form() {
+    let cluster = Cluster::start(Shape::local(2, false).unwrap())
+        .await
+        .unwrap();
+    let control = cluster.control(0).await.unwrap();
+    let funds = 1_000_000_000_000;
+    let payer = Payer::new(&control, "many", funds).await.unwrap();
+    let probe = Payer::new(&control, "probe", funds).await.unwrap();
+    let probes = [0, 1].map(|node: usize| probe.caller(&cluster.nodes[node]).unwrap());
+    let list = cost(&probes[0]).await;
+    assert!(list > 0 && list % 2 == 0, "{list}");
+    let folder = TempDir::new().unwrap();
+    let file = schedules(&payer.account, &probe.account);
+    import(&folder, cluster.url(), "tiers.json", &file, None);
+    for probe in &probes {
+        let since = Instant::now();
+        while cost(probe).await != list / 2 {
+            assert!(since.elapsed() < SOON, "a node does not know the schedule");
+        }
+    }
+    let calls = Arc::new(AtomicU64::new(0));
+    let mut running = JoinSet::new();
+    for number in 0..CALLERS {
+        let node = &cluster.nodes[number % cluster.nodes.len()];
+        let caller = payer.caller(node).unwrap();
+        let calls = Arc::clone(&calls);
+        running.spawn(async move {
+            let mut sum = 0;
+            while calls.fetch_add(1, Ordering::Relaxed) < THRESHOLDS * STEP {
+                sum += cost(&caller).await;
+            }
+            sum
+        });
+    }
+    let told: i128 = running.join_all().await.into_iter().sum();
+    // Of every two steps one is at the list price and one at half of it.
+    let pairs = i128::from(THRESHOLDS / 2 * STEP);
+    assert_eq!(told, pairs * list + pairs * (list / 2));
+    let balance = control.balance(&payer.account).await.unwrap();
+    assert_eq!(funds - balance, told);
+    cluster.verify_ledger().unwrap();
+}
+
+fn at(field: &Value) -> OffsetDateTime {
+    OffsetDateTime::parse(field.as_str().unwrap(), &Rfc3339).unwrap()
+}
+
+/// The catalogue's line of the model at another price.
+fn dearer() -> String {
+    let header = json!({
+        "tollgate_catalogue": catalogue_edition(),
+        "source": "a test", "source_sha256": "", "made_on": "2026-11-22", "made_by": "a test",
+        "entries": 1, "skipped": 0, "models": 1,
+    });
+    let model = json!({
+        "model": MODEL, "provider": "simulated", "mode": "chat",
+        "max_input_tokens": 128_000, "max_output_tokens": 16_384, "currency": "USD",
+        "per_unit": {"cache_read": "0.0000002", "input": "0.000002", "output": "0.000008"},
+    });
+    format!("{header}\n{model}\n")
+}
+
+/// The edition of the format that the shipped catalogue is in.
+fn catalogue_edition() -> Value {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/simulated.jsonl");
+    let shipped = std::fs::read_to_string(shipped).unwrap();
+    let header: Value = serde_json::from_str(shipped.lines().next().unwrap()).unwrap();
+    header["tollgate_catalogue"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_charged_by_the_price_it_was_authorized_under() {
+    let served = Served::start("", 1_000_000_000_000).await.unwrap();
+    let caller = &served.payer.caller;
+    let first = caller.call(&Ask::of(MODEL)).await;
+    let old = first.cost_nanos().unwrap();
+    // By the clock of the receipts.
+    let first = served.receipt(&served.payer, first.id.as_deref().unwrap());
+    let from = at(&first.await.unwrap()["started_at"]) + Duration::from_secs(3);
+    let from = from.replace_nanosecond(0).unwrap();
+    let folder = TempDir::new().unwrap();
+    let url = format!(
+        "sqlite://{}",
+        served.gate.data().join("tollgate.db").display()
+    );
+    import(
+        &folder,
+        &url,
+        "dearer.jsonl",
+        &dearer(),
+        Some(&from.format(&Rfc3339).unwrap()),
+    );
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut running = JoinSet::new();
+    for _ in 0..8 {
+        let (caller, is_over) = (caller.clone(), Arc::clone(&is_over));
+        running.spawn(async move {
+            let mut answers = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let answer = caller.call(&Ask::of(MODEL)).await;
+                let charge = answer.cost_nanos().unwrap();
+                if charge == 2 * old {
+                    is_over.store(true, Ordering::Relaxed);
+                }
+                answers.push((answer.id.clone().unwrap(), charge));
+            }
+            answers
+        });
+    }
+    let answers: Vec<_> = running.join_all().await.into_iter().flatten().collect();
+    let mut seen = [0, 0];
+    for (id, charge) in &answers {
+        let receipt = served.control.call(&served.payer.account, id).await;
+        let receipt = receipt.unwrap().unwrap();
+        let is_late = at(&receipt["started_at"]) >= from;
+        let in_force = at(&receipt["price"]["effective_from"]);
+        assert_eq!(in_force == from, is_late, "{receipt}");
+        assert_eq!(*charge, if is_late { 2 * old } else { old }, "{receipt}");
+        seen[usize::from(is_late)] += 1;
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
+    // Every call is rated again from what is stored, bit for bit.
+    served.gate.verify_ledger().unwrap();
+}
