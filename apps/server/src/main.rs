@@ -11,6 +11,7 @@ mod ids;
 mod jobs;
 mod metrics;
 mod node;
+mod price_list;
 mod secrets;
 mod wiring;
 

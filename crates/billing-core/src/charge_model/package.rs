@@ -100,6 +100,26 @@ impl Package {
         self
     }
 
+    /// How many units one is.
+    pub const fn size(&self) -> Quantity {
+        self.size
+    }
+
+    /// What one costs.
+    pub const fn each(&self) -> UnitPrice {
+        self.price
+    }
+
+    /// How many units come before the first one and cost nothing.
+    pub const fn free(&self) -> Quantity {
+        self.free
+    }
+
+    /// What becomes of one that is not full.
+    pub const fn rounding(&self) -> Rounding {
+        self.round
+    }
+
     /// How many packages a quantity takes. What is free takes none.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use billing_core::id::{AccountId, CallId};
 use billing_core::money::Currency;
 use billing_core::port::directory::{Directory, Role};
 use billing_core::port::reports::{CallDetail, CallFilter, Reports};
+use billing_core::price_book::PriceBook;
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -59,10 +60,50 @@ pub(crate) struct CallDto {
     first_byte_ms: Option<u32>,
     /// Milliseconds until the upstream's answer was over.
     latency_ms: u32,
+    /// What the house paid and kept; for operators alone.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    house: Option<HouseDto>,
+}
+
+/// What the house paid for a call, and what is left of the charge. Operators alone are shown it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HouseDto {
+    /// What the providers are due; null where it is not known.
+    cost: Option<MoneyDto>,
+    /// The charge less the cost; null where the cost is not known, or in another currency.
+    margin: Option<MoneyDto>,
+}
+
+impl HouseDto {
+    /// What an operator is shown of a call.
+    fn of(call: &CallDetail, book: &PriceBook, currency: Currency) -> Self {
+        let paid_in = if call.rating.rule.is_none() {
+            currency
+        } else {
+            let version = book.version(&call.model, call.price_version);
+            version.map_or(currency, |version| version.currency())
+        };
+        let margin = call.cost.filter(|_| paid_in == currency);
+        let margin = margin.and_then(|cost| call.charge.minus(cost).ok());
+        Self {
+            cost: call.cost.map(|cost| MoneyDto::of(cost, paid_in)),
+            margin: margin.map(|margin| MoneyDto::of(margin, currency)),
+        }
+    }
+}
+
+/// The receipt of a call.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CallReceipt {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// What the house paid and kept; for operators alone.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    house: Option<HouseDto>,
 }
 
 impl CallDto {
-    fn of(call: CallDetail, currency: Currency) -> Self {
+    fn of(call: CallDetail, house: Option<HouseDto>, currency: Currency) -> Self {
         Self {
             id: call.id.to_string(),
             key: call.key.to_string(),
@@ -81,6 +122,7 @@ impl CallDto {
             started_at: instant(call.started_at),
             first_byte_ms: call.first_byte_ms,
             latency_ms: call.latency_ms,
+            house,
         }
     }
 }
@@ -167,13 +209,18 @@ pub(crate) async fn list(
     query: Query<CallsOf>,
     directory: web::Data<dyn Directory>,
     reports: web::Data<dyn Reports>,
+    prices: web::Data<Prices>,
 ) -> Result<web::Json<Page<CallDto>>, ApiError> {
     let account = access::account(&**directory, &user, path.into_inner(), Role::Member).await?;
     let CallsOf { page, filter } = query.0;
     let calls = reports
         .calls(account.id, filter, page.cursor, page.fetch())
         .await?;
-    let render = |call| CallDto::of(call, account.currency);
+    let (book, currency) = (prices.book(), account.currency);
+    let render = |call: CallDetail| {
+        let house = user.operator.then(|| HouseDto::of(&call, &book, currency));
+        CallDto::of(call, house, currency)
+    };
     Ok(page.answer(calls, |c| c.id, render))
 }
 
@@ -185,7 +232,7 @@ pub(crate) async fn list(
         ("call" = String, Path, description = "The call", example = "req_0001fv5kz4y00"),
     ),
     responses(
-        (status = 200, description = "The receipt", body = Receipt),
+        (status = 200, description = "The receipt", body = CallReceipt),
         (status = 401, description = "Nobody is signed in", body = Problem,
             content_type = "application/problem+json"),
         (status = 404, description = "No such account or call", body = Problem,
@@ -199,16 +246,15 @@ pub(crate) async fn read(
     directory: web::Data<dyn Directory>,
     reports: web::Data<dyn Reports>,
     prices: web::Data<Prices>,
-) -> Result<web::Json<Receipt>, ApiError> {
+) -> Result<web::Json<CallReceipt>, ApiError> {
     let (id, call) = path.into_inner();
     let account = access::account(&**directory, &user, id, Role::Member).await?;
     let call = reports
         .call(account.id, call)
         .await?
         .ok_or(ApiError::NotFound("call"))?;
-    Ok(web::Json(Receipt::of(
-        &call,
-        &prices.book(),
-        account.currency,
-    )))
+    let (book, currency) = (prices.book(), account.currency);
+    let house = user.operator.then(|| HouseDto::of(&call, &book, currency));
+    let receipt = Receipt::of(&call, &book, currency);
+    Ok(web::Json(CallReceipt { receipt, house }))
 }

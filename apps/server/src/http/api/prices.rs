@@ -4,7 +4,8 @@ use actix_web::web;
 use billing_core::id::PriceVersionId;
 use billing_core::money::Currency;
 use billing_core::port::clock::Clock;
-use billing_core::price::{PriceVersion, Rate, When};
+use billing_core::port::directory::User;
+use billing_core::price::PriceVersion;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,7 +14,8 @@ use super::error::{ApiError, FieldError, Problem};
 use super::extract::Query;
 use super::wire::{Page, PageOf, PageParams, instant};
 use crate::gate::Prices;
-use crate::http::receipt::LinePrice;
+use crate::http::rates::RateDto;
+use crate::price_list::{ListedVersion, versions};
 
 /// A price version: what a model costs from an instant on. It never changes.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,57 +34,28 @@ pub(crate) struct PriceVersionDto {
     /// The currency of the prices.
     #[schema(value_type = String, example = "USD")]
     currency: Currency,
-    /// What each class of consumption costs.
+    /// What each class of consumption costs everybody, as the version was sold last.
     rates: Vec<RateDto>,
-}
-
-/// What a class of consumption costs.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RateDto {
-    /// What is priced.
-    #[schema(example = "input")]
-    meter: &'static str,
-    /// The service tier that the price is for.
-    #[schema(example = "standard")]
-    tier: &'static str,
-    /// The prompt size, in tokens, above which this price applies to the whole call.
-    above_prompt_tokens: Option<u64>,
-    /// Whether a prompt of exactly that size is above it.
-    above_inclusive: bool,
-    /// The condition under which this price stands in the place of the ordinary one; null for that.
-    #[schema(example = "region=eu")]
-    condition: Option<String>,
-    /// What it costs.
-    price: LinePrice,
-}
-
-impl RateDto {
-    fn of(rate: &Rate, when: Option<&When>) -> Self {
-        Self {
-            meter: rate.meter.name(),
-            tier: rate.tier.name(),
-            above_prompt_tokens: rate.above.map(|above| above.prompt_tokens),
-            above_inclusive: rate.above.is_some_and(|above| above.inclusive),
-            condition: when.map(ToString::to_string),
-            price: LinePrice::of(rate.meter.unit(), rate.price),
-        }
-    }
+    /// What the house pays where that is something else; for operators alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Vec<RateDto>>,
 }
 
 impl PriceVersionDto {
-    fn of(version: &PriceVersion, in_effect: Option<PriceVersionId>) -> Self {
-        let plain = version.rates().iter().map(|rate| RateDto::of(rate, None));
-        let varied = version.variants().iter().flat_map(|variant| {
-            let rates = variant.rates.iter();
-            rates.map(|rate| RateDto::of(rate, Some(&variant.when)))
-        });
+    /// A version as everybody pays it. What it costs the house is for operators.
+    fn of(listed: &ListedVersion, user: &User) -> Self {
+        let ListedVersion { cost, price, .. } = listed;
+        let rates = |price: &PriceVersion| RateDto::all_of(price);
+        let paid = rates(cost);
+        let asked = price.as_deref().map(rates).unwrap_or_default();
         Self {
-            id: version.id().to_string(),
-            model: version.model().to_string(),
-            effective_from: instant(version.effective_from()),
-            in_effect: in_effect == Some(version.id()),
-            currency: version.currency(),
-            rates: plain.chain(varied).collect(),
+            id: cost.id().to_string(),
+            model: cost.model().to_string(),
+            effective_from: instant(cost.effective_from()),
+            in_effect: listed.in_effect,
+            currency: price.as_ref().unwrap_or(cost).currency(),
+            cost: Some(paid).filter(|paid| user.operator && *paid != asked),
+            rates: asked,
         }
     }
 }
@@ -109,7 +82,7 @@ impl PriceVersionDto {
 )]
 pub(crate) async fn list(
     path: web::Path<String>,
-    _: SignedIn,
+    SignedIn(user): SignedIn,
     page: Query<PageOf<PriceVersionId>>,
     prices: web::Data<Prices>,
     clock: web::Data<dyn Clock>,
@@ -117,18 +90,17 @@ pub(crate) async fn list(
     let book = prices.book();
     let model = book.get(&path).ok_or(ApiError::NotFound("model"))?;
     let page = page.0;
-    let mut versions = model.versions().iter().rev();
+    let mut versions = versions(&prices, &book, model, clock.now()).into_iter();
     if let Some(cursor) = page.cursor {
         versions
-            .find(|version| version.id() == cursor)
+            .find(|version| version.cost.id() == cursor)
             .ok_or_else(unknown_cursor)?;
     }
     let fetched = usize::try_from(page.fetch()).unwrap_or(usize::MAX);
-    let in_effect = model.version_at(clock.now()).map(|version| version.id());
     Ok(page.answer(
         versions.take(fetched).collect(),
-        |version| version.id(),
-        |version| PriceVersionDto::of(version, in_effect),
+        |version| version.cost.id(),
+        |version| PriceVersionDto::of(&version, &user),
     ))
 }
 

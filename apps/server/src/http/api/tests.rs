@@ -4,6 +4,7 @@ mod accounts;
 mod money;
 mod reading;
 mod scene;
+mod selling;
 mod sessions;
 mod v1;
 

@@ -1,6 +1,9 @@
+mod tiers;
+
 use std::sync::Arc;
 
 use billing_core::budget::Amount;
+use billing_core::call::UsageSource;
 use billing_core::id::{AccountId, CallId, KeyId, LotId, PriceVersionId};
 use billing_core::meter::{Meter, Usage};
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
@@ -91,7 +94,15 @@ fn receipt(call: &CallDetail) -> Receipt {
 fn adds_up(receipt: &Receipt) {
     let amount = |money: &MoneyDto| money.amount.parse::<Decimal>().unwrap();
     let lines: Decimal = receipt.lines.iter().map(|l| amount(&l.amount)).sum();
-    let sum = lines + amount(&receipt.rounding) - amount(&receipt.overrun);
+    assert_eq!(lines, amount(&receipt.list));
+    let due = match &receipt.tiers {
+        None => lines,
+        Some(tiers) => {
+            let lines = tiers.lines.iter();
+            lines.map(|l| amount(&l.amount) + amount(&l.flat)).sum()
+        }
+    };
+    let sum = due + amount(&receipt.rounding) - amount(&receipt.overrun);
     assert_eq!(sum, amount(&receipt.charge));
 }
 

@@ -147,10 +147,10 @@ async fn the_prices_of_a_model_are_listed_newest_first_and_paged() {
         .collect();
     assert_eq!(in_effect, [false, true, false]);
     let rates = json!([
-        {"meter": "input", "tier": "standard", "above_prompt_tokens": null,
-            "above_inclusive": false, "condition": null, "price": {"amount": "0.002", "per": "million_tokens"}},
-        {"meter": "output", "tier": "standard", "above_prompt_tokens": null,
-            "above_inclusive": false, "condition": null, "price": {"amount": "0.001", "per": "million_tokens"}},
+        {"meter": "input", "service_tier": "standard", "threshold": null, "condition": null,
+            "per_million_tokens": "0.002"},
+        {"meter": "output", "service_tier": "standard", "threshold": null, "condition": null,
+            "per_million_tokens": "0.001"},
     ]);
     assert_eq!(first.body["data"][0]["rates"], rates, "{}", first.text);
     let cursor = first.body["next_cursor"].as_str().unwrap();
