@@ -1,8 +1,9 @@
 //! Catalogues: files that list models with their prices, read into drafts.
 //!
-//! Pure: bytes in, drafts and a report out. Two kinds of file are known: LiteLLM's price map
-//! ([`litellm`], the one place with its key names) and Tollgate's own JSON Lines ([`own`]), in which
-//! the default catalogue is shipped.
+//! Pure: bytes in, drafts and a report out. Four kinds of file are known: LiteLLM's price map
+//! ([`litellm`], the one place with its key names), OpenRouter's list of models ([`openrouter`],
+//! likewise), Tollgate's own JSON Lines ([`own`]), in which the default catalogue is shipped, and
+//! price books in YAML or TOML ([`handwritten`]).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,13 +13,19 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use time::Date;
 
+mod handwritten;
 pub(crate) mod litellm;
 mod number;
+mod object;
+mod openrouter;
 pub(crate) mod own;
 pub(crate) mod report;
 pub(crate) mod rules;
 
 use report::{Note, Skipped, Unmapped};
+
+/// The most entries that a file may have: more is a mistake, or somebody's attempt.
+const MOST_ENTRIES: usize = 100_000;
 
 /// What a file gave: every entry is a draft or skipped with a reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,6 +59,9 @@ pub(crate) enum ImportError {
     /// One name, two prices.
     #[error("the file lists \"{0}\" twice; keep one of the two")]
     Duplicate(String),
+    /// More entries than [`MOST_ENTRIES`].
+    #[error("the file has {0} entries, at most {MOST_ENTRIES} are read; split it")]
+    TooMany(usize),
     /// An object, but none of its entries is one.
     #[error(
         "a JSON object, but not a price map: none of its {0} entries is an object (expected {{\"model\": {{\"input_cost_per_token\": …}}}})"
@@ -82,18 +92,43 @@ pub(crate) fn read_any(name: &str, bytes: &[u8]) -> Result<Import, ImportError> 
             why,
         })
     };
+    if let Some(read) = by_extension(name) {
+        let text = std::str::from_utf8(bytes).map_err(|e| ImportError::Line {
+            line: 1,
+            what: format!("not UTF-8: {e}"),
+        })?;
+        return Ok(all_of(read(text)?));
+    }
     match bytes.trim_ascii_start().first() {
-        Some(b'{') if own::is_own(bytes) => own::read(bytes).map(|(_, drafts)| Import {
-            entries: drafts.len(),
-            drafts,
-            ..Import::default()
-        }),
+        Some(b'{') if own::is_own(bytes) => own::read(bytes).map(|(_, drafts)| all_of(drafts)),
+        Some(b'{') if openrouter::is_list(bytes) => openrouter::read(bytes),
         Some(b'{') => litellm::read(bytes),
         Some(b'[') => unrecognized("it is a JSON array; a price map is an object, model by model"),
         None => unrecognized("it is empty"),
         Some(_) => unrecognized(
-            "it is neither a LiteLLM price map (a JSON object) nor Tollgate's own catalogue (JSON Lines)",
+            "it is neither a LiteLLM price map or OpenRouter list (a JSON object), Tollgate's own catalogue (JSON Lines), nor named *.yaml or *.toml",
         ),
+    }
+}
+
+/// Reads text into drafts.
+type ReadText = fn(&str) -> Result<Vec<PriceDraft>, ImportError>;
+
+/// The reader of a price book written by hand, where the file's name says that it is one.
+fn by_extension(name: &str) -> Option<ReadText> {
+    match Path::new(name).extension()?.to_str()? {
+        "yaml" | "yml" => Some(handwritten::read_yaml),
+        "toml" => Some(handwritten::read_toml),
+        _ => None,
+    }
+}
+
+/// An import in which every entry is a draft.
+fn all_of(drafts: Vec<PriceDraft>) -> Import {
+    Import {
+        entries: drafts.len(),
+        drafts,
+        ..Import::default()
     }
 }
 

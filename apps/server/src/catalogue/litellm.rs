@@ -11,13 +11,12 @@ use billing_core::price::ModelName;
 use billing_core::price_book::{ModelFacts, PriceDraft};
 use serde_json::value::RawValue;
 
-use self::object::members;
 use super::number;
+use super::object::members;
 use super::report::{Note, Skipped, Unmapped};
-use super::{Import, ImportError};
+use super::{Import, ImportError, MOST_ENTRIES};
 
 mod key;
-mod object;
 mod rates;
 mod sheet;
 mod zero;
@@ -32,6 +31,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Import, ImportError> {
     let file = serde_json::from_slice::<&RawValue>(bytes)
         .map_err(|error| ImportError::Json(error.to_string()))?;
     let entries = members(file).map_err(ImportError::Json)?;
+    if entries.len() > MOST_ENTRIES {
+        return Err(ImportError::TooMany(entries.len()));
+    }
     let mut names = BTreeSet::new();
     if let Some((twice, _)) = entries.iter().find(|(name, _)| !names.insert(name)) {
         return Err(ImportError::Duplicate(twice.chars().take(80).collect()));

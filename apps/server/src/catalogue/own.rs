@@ -16,7 +16,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use time::Date;
 
-use super::ImportError;
+use super::{ImportError, MOST_ENTRIES};
 
 /// The edition of the format that this version writes. It reads the first one too, which had no
 /// variants.
@@ -193,7 +193,7 @@ fn rate_name(rate: &Rate) -> String {
     }
 }
 
-fn read_rate(name: &str, price: UnitPrice) -> Result<Rate, String> {
+pub(super) fn read_rate(name: &str, price: UnitPrice) -> Result<Rate, String> {
     let (what, above) = match name.split_once('>') {
         None => (name, None),
         Some((what, tokens)) => {
@@ -257,6 +257,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Header, Vec<PriceDraft>), ImportErro
     }
     let mut drafts = BTreeMap::new();
     for (line, number) in lines.filter(|(line, _)| !line.trim().is_empty()) {
+        if drafts.len() >= MOST_ENTRIES {
+            return Err(ImportError::TooMany(header.models.max(drafts.len() + 1)));
+        }
         let parsed: Line = serde_json::from_str(line).map_err(|e| fault(number, e.to_string()))?;
         let draft = PriceDraft::try_from(parsed).map_err(|what| fault(number, what))?;
         if let Some(earlier) = drafts.insert(draft.model.clone(), draft) {

@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use time::macros::datetime;
 
 use super::key::{Key, RateKey};
-use super::object::{members, sequence};
 use super::{Reader, whole};
 use crate::catalogue::number;
+use crate::catalogue::object::{members, sequence};
 use crate::catalogue::report::Unmapped;
 
 /// Keys of `provider_specific_entry` that are factors, with the attribute that they are for.
