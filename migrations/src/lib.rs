@@ -33,6 +33,7 @@ mod m20261123_000017_journal;
 mod m20261123_000018_rates;
 mod m20261123_000019_pricing;
 mod m20261123_000020_tiers;
+mod m20261123_000021_adjustments;
 mod step;
 
 /// Every step, in order.
@@ -63,6 +64,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000018_rates::STEP),
             Box::new(m20261123_000019_pricing::STEP),
             Box::new(m20261123_000020_tiers::STEP),
+            Box::new(m20261123_000021_adjustments::STEP),
         ]
     }
 }

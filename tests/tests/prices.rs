@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use acceptance::call::{Ask, Caller};
 use acceptance::cluster::{Cluster, Payer, Shape};
+use acceptance::figure::nanos_of_text;
 use acceptance::gate::binary;
 use acceptance::served::Served;
 use serde_json::{Value, json};
@@ -200,5 +201,97 @@ async fn a_call_is_charged_by_the_price_it_was_authorized_under() {
     }
     assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
     // Every call is rated again from what is stored, bit for bit.
+    served.gate.verify_ledger().unwrap();
+}
+
+/// What a command prints as JSON.
+fn said(served: &Served, arguments: &[&str]) -> Value {
+    let done = served.gate.run(arguments).unwrap();
+    let error = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{arguments:?}: {error}");
+    serde_json::from_slice(&done.stdout).unwrap()
+}
+
+/// A price that doubles must be confirmed, and none holds in the past.
+fn refused_until_confirmed(served: &Served, import: &[&str]) {
+    let why = |arguments: &[&str]| {
+        let refused = served.gate.run(arguments).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
+        String::from_utf8_lossy(&refused.stderr).into_owned()
+    };
+    let too_much = why(import);
+    assert!(too_much.contains("by more than 50 %"), "{too_much}");
+    assert!(too_much.contains("--confirm"), "{too_much}");
+    let past = why(&[import, &["--confirm", "--from", "2026-01-01"]].concat());
+    assert!(past.contains("in the past"), "{past}");
+    assert!(past.contains("prices rerate"), "{past}");
+    said(served, &[import, &["--confirm"]].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_calls_are_simulated_and_corrected_under_other_prices() {
+    let served = Served::start("", 1_000_000_000_000).await.unwrap();
+    let payer = &served.payer;
+    let list = cost(&payer.caller).await;
+    for _ in 0..4 {
+        assert_eq!(cost(&payer.caller).await, list);
+    }
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("dearer.jsonl");
+    std::fs::write(&file, dearer()).unwrap();
+    let file = file.to_str().unwrap();
+    let database = format!(
+        "sqlite://{}",
+        served.gate.data().join("tollgate.db").display()
+    );
+    let of = ["--database", &database, "--json"];
+    let on_payer = ["--account", &payer.account];
+
+    let diff = said(&served, &[&["prices", "diff", file][..], &of].concat());
+    assert_eq!(diff["changes"][0]["percent"], 100, "{diff}");
+    let year = ["--since", "2026-01-01"];
+    let simulate = [&["prices", "simulate", file][..], &of, &on_payer, &year].concat();
+    let simulated = said(&served, &simulate);
+    let total = &simulated["total"];
+    let nanos = |value: &Value| nanos_of_text(value.as_str().unwrap()).unwrap();
+    assert_eq!(total["calls"], 5, "{simulated}");
+    assert_eq!(nanos(&total["revenue_before"]), 5 * list, "{simulated}");
+    assert_eq!(nanos(&total["revenue_after"]), 10 * list, "{simulated}");
+    assert_eq!(total["margin_after"], "0.00", "{simulated}");
+
+    refused_until_confirmed(&served, &[&["prices", "import", file][..], &of].concat());
+    let versions = said(&served, &[&["prices", "show", MODEL][..], &of].concat());
+    let [wrong, right] = [0, 1].map(|at: usize| versions[at]["id"].as_str().unwrap().to_owned());
+    let rerate = [
+        "prices", "rerate", "--model", MODEL, "--wrong", &wrong, "--right", &right,
+    ];
+    let rerate = [&rerate[..], &of, &on_payer].concat();
+    let before = served.control.balance(&payer.account).await.unwrap();
+    let dry = said(&served, &rerate);
+    assert_eq!(nanos(&dry["accounts"][0]["amount"]), 5 * list, "{dry}");
+    assert_eq!(
+        served.control.balance(&payer.account).await.unwrap(),
+        before
+    );
+    for round in 0..2 {
+        let done = said(&served, &[&rerate[..], &["--apply"]].concat());
+        let accounts = done["accounts"].as_array().unwrap().len();
+        assert_eq!(
+            accounts,
+            1 - round,
+            "what is corrected is corrected once: {done}"
+        );
+        let now = served.control.balance(&payer.account).await.unwrap();
+        assert_eq!(before - now, 5 * list);
+    }
+    // And back again: what was taken is given back.
+    let back = [
+        "prices", "rerate", "--model", MODEL, "--wrong", &wrong, "--right", &wrong,
+    ];
+    said(&served, &[&back[..], &of, &on_payer, &["--apply"]].concat());
+    assert_eq!(
+        served.control.balance(&payer.account).await.unwrap(),
+        before
+    );
     served.gate.verify_ledger().unwrap();
 }

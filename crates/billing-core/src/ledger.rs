@@ -42,6 +42,8 @@ codes! {
     Receivable "receivable";
     /// Income: usage.
     RevenueUsage "revenue_usage";
+    /// Income: what corrections of charged usage add, or, above zero, take away.
+    RevenueAdjustment "revenue_adjustment";
     /// Income: subscription fees.
     RevenueSubscription "revenue_subscription";
     /// Liability: subscription fees billed in advance.
@@ -94,6 +96,8 @@ kinds! {
     Promo "promo";
     /// Calls were settled together.
     Settlement "settlement";
+    /// What was charged before is corrected.
+    Adjustment "adjustment";
 }
 
 /// One leg of a transaction.

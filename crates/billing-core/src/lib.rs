@@ -13,6 +13,7 @@
     clippy::string_slice
 )]
 
+pub mod adjustment;
 pub mod budget;
 pub mod call;
 pub mod call_record;

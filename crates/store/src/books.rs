@@ -1,15 +1,20 @@
 //! The books: settlements, leases, credit and their proof.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use billing_core::adjustment::Adjustment;
 use billing_core::call::Settlement;
-use billing_core::id::{AccountId, NodeId};
+use billing_core::id::{AccountId, CallId, NodeId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
-use billing_core::port::books::{AccountProof, Books, BooksError, Credited, Settled};
+use billing_core::money::Nanos;
+use billing_core::port::books::{AccountProof, Adjusted, Books, BooksError, Credited, Settled};
+use billing_core::settlement::Booking;
 use billing_core::wallet::{Credit, Wallet};
 use time::OffsetDateTime;
 
+pub(crate) mod adjust;
 pub(crate) mod committer;
 pub(crate) mod credit;
 pub(crate) mod lease;
@@ -67,6 +72,29 @@ impl Books for Store {
         let result = db::finish(tx, result).await;
         self.committer.forget(account);
         result
+    }
+
+    async fn adjust(
+        &self,
+        account: AccountId,
+        adjustment: Adjustment,
+        now: OffsetDateTime,
+    ) -> Result<Adjusted, BooksError> {
+        let tx = self.db.begin().await?;
+        let txn = self.ids.next(now);
+        let booking = Booking { txn, now };
+        let result = adjust::adjust_books(&tx, account, &adjustment, booking).await;
+        let result = db::finish(tx, result).await;
+        self.committer.forget(account);
+        result?.ok_or(BooksError::OnLease)
+    }
+
+    async fn adjustments(
+        &self,
+        account: AccountId,
+        calls: &[CallId],
+    ) -> Result<BTreeMap<CallId, Nanos>, BooksError> {
+        Ok(adjust::of_calls(&self.db.reader, account, calls).await?)
     }
 
     async fn wallet(&self, account: AccountId) -> Result<Wallet, BooksError> {

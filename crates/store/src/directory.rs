@@ -339,8 +339,6 @@ pub(crate) fn keys(
         .limit(u64::from(limit))
 }
 
-/// Sets the terms of an account; `None` when nodes have on lease what this would take away, which
-/// is then recalled from them.
 /// The plan that an account is on.
 async fn plan_of<C: ConnectionTrait>(reader: &C, account: AccountId) -> Result<Option<PlanId>> {
     let text = "SELECT v.plan_id FROM subscription s \
@@ -353,6 +351,8 @@ async fn plan_of<C: ConnectionTrait>(reader: &C, account: AccountId) -> Result<O
         .map(PlanId::new))
 }
 
+/// Sets the terms of an account; `None` when nodes have on lease what this would take away, which
+/// is then recalled from them.
 async fn update(
     tx: &crate::writer::Tx,
     id: AccountId,

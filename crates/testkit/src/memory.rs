@@ -65,6 +65,8 @@ struct Page {
     calls: BTreeMap<CallId, Recorded>,
     journal: Vec<Booked>,
     keys: BTreeMap<String, (String, LedgerTxnId, Nanos)>,
+    /// What calls were adjusted by.
+    adjusted: BTreeMap<CallId, Nanos>,
 }
 
 #[derive(Debug, Clone)]

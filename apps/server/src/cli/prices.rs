@@ -4,6 +4,7 @@
 mod diff;
 mod draft;
 mod import;
+mod rerate;
 mod simulate;
 
 use billing_core::money::Currency;
@@ -27,6 +28,8 @@ pub(crate) enum PricesCommand {
     Diff(diff::DiffArgs),
     /// Put past calls through the prices of a file: revenue, cost and margin, before and after
     Simulate(simulate::SimulateArgs),
+    /// Correct calls that were rated with a wrong price version: given back or charged afterwards
+    Rerate(rerate::RerateArgs),
     /// Show every price version of a model, the oldest first
     Show(ShowArgs),
 }
@@ -60,6 +63,7 @@ pub(crate) async fn run(command: PricesCommand) -> Result<(), CliError> {
         PricesCommand::Import(args) => import::run(args).await,
         PricesCommand::Diff(args) => diff::run(args).await,
         PricesCommand::Simulate(args) => simulate::run(args).await,
+        PricesCommand::Rerate(args) => rerate::run(args).await,
         PricesCommand::Show(args) => show(args).await,
     }
 }

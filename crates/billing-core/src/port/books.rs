@@ -1,5 +1,6 @@
 //! The books: where money is held, moved and proved.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -8,8 +9,9 @@ use async_trait::async_trait;
 use thiserror::Error as ThisError;
 use time::OffsetDateTime;
 
+use crate::adjustment::Adjustment;
 use crate::call::Settlement;
-use crate::id::{AccountId, LedgerTxnId, NodeId};
+use crate::id::{AccountId, CallId, LedgerTxnId, NodeId};
 use crate::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use crate::money::{MoneyError, Nanos};
 use crate::settlement::SettledCall;
@@ -64,6 +66,30 @@ pub trait Books: Send + Sync + Debug {
         now: OffsetDateTime,
     ) -> Result<Credited, BooksError>;
 
+    /// Gives an account back what it was charged wrongly, or charges it afterwards, once for the key.
+    /// The rule is [`crate::adjustment::adjust`].
+    ///
+    /// # Errors
+    /// [`BooksError::KeyReused`] when the key already recorded another amount or currency,
+    /// [`BooksError::Money`], [`BooksError::NoSuchBudget`], [`BooksError::Inconsistent`],
+    /// [`BooksError::OnLease`] unless it takes what is there, [`BooksError::Unavailable`].
+    async fn adjust(
+        &self,
+        account: AccountId,
+        adjustment: Adjustment,
+        now: OffsetDateTime,
+    ) -> Result<Adjusted, BooksError>;
+
+    /// What calls of an account were adjusted by so far; those that never were are missing.
+    ///
+    /// # Errors
+    /// [`BooksError::Unavailable`].
+    async fn adjustments(
+        &self,
+        account: AccountId,
+        calls: &[CallId],
+    ) -> Result<BTreeMap<CallId, Nanos>, BooksError>;
+
     /// The wallet as it stands.
     ///
     /// # Errors
@@ -96,6 +122,9 @@ pub enum BooksError {
     /// The amount cannot be recorded.
     #[error(transparent)]
     Money(#[from] MoneyError),
+    /// Nodes have on lease what this would take. It was recalled from them: try again soon.
+    #[error("nodes hold what this would take; it was recalled from them, try again")]
+    OnLease,
     /// What is stored contradicts itself.
     #[error("the books contradict themselves: {0}")]
     Inconsistent(String),
@@ -121,6 +150,19 @@ pub struct Settled {
 pub struct Credited {
     /// The ledger transaction.
     pub txn: LedgerTxnId,
+    /// The wallet's balance after it.
+    pub balance: Nanos,
+    /// Whether it had been recorded before.
+    pub replayed: bool,
+}
+
+/// The answer to an adjustment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adjusted {
+    /// The ledger transaction; `None` where nothing could be charged.
+    pub txn: Option<LedgerTxnId>,
+    /// What of a charge the account's funds did not cover; not said again when it is repeated.
+    pub uncollected: Nanos,
     /// The wallet's balance after it.
     pub balance: Nanos,
     /// Whether it had been recorded before.

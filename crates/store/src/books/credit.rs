@@ -1,11 +1,12 @@
 //! Credit: added once for its key.
 
+use billing_core::budget::Amount;
 use billing_core::id::{AccountId, LedgerTxnId};
 use billing_core::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
 use billing_core::money::{MoneyError, Nanos};
 use billing_core::port::books::{BooksError, Credited};
 use billing_core::settlement::code_of;
-use billing_core::wallet::{Credit, LotKind};
+use billing_core::wallet::{Credit, Lot, LotKind};
 use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
@@ -13,7 +14,7 @@ use super::load;
 use super::save::{ENTRIES, TXNS, push_entries};
 use crate::db;
 use crate::error::StoreError;
-use crate::instant::{get, micros};
+use crate::instant::{get, micros, stored};
 
 /// Adds credit inside a transaction.
 pub(crate) async fn add_credit<C: ConnectionTrait>(
@@ -111,20 +112,17 @@ async fn write<C: ConnectionTrait>(
 ) -> Result<(), StoreError> {
     let backend = tx.get_database_backend();
     let (account, at) = (txn.account().get(), micros(txn.booked_at()));
-    let text = "INSERT INTO lot (account_id, id, kind, priority, effective_at, expires_at, \
-                created_at, granted, remaining) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    let lot = vec![
-        account.into(),
-        credit.lot.get().into(),
-        credit.kind.name().into(),
-        i64::from(credit.priority).into(),
-        at.into(),
-        credit.expires_at.map(micros).into(),
-        at.into(),
-        credit.amount.get().into(),
-        credit.amount.get().into(),
-    ];
-    db::run(tx, text, lot).await?;
+    let lot = Lot {
+        id: credit.lot,
+        kind: credit.kind,
+        priority: credit.priority,
+        effective_at: txn.booked_at(),
+        expires_at: credit.expires_at,
+        created_at: txn.booked_at(),
+        granted: Amount::of(credit.amount),
+        remaining: Amount::of(credit.amount),
+    };
+    insert_lot(tx, account, &lot).await?;
     let fingerprint = fingerprint(credit);
     let mut head = TXNS.rows(backend);
     head.push([
@@ -143,5 +141,28 @@ async fn write<C: ConnectionTrait>(
     legs.run(tx).await?;
     let text = "UPDATE wallet SET posted = ?, version = version + 1 WHERE account_id = ?";
     db::run(tx, text, vec![balance.get().into(), account.into()]).await?;
+    Ok(())
+}
+
+/// A lot that is new.
+pub(crate) async fn insert_lot<C: ConnectionTrait>(
+    tx: &C,
+    account: i64,
+    lot: &Lot,
+) -> Result<(), StoreError> {
+    let text = "INSERT INTO lot (account_id, id, kind, priority, effective_at, expires_at, \
+                created_at, granted, remaining) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let values = vec![
+        account.into(),
+        lot.id.get().into(),
+        lot.kind.name().into(),
+        i64::from(lot.priority).into(),
+        micros(lot.effective_at).into(),
+        lot.expires_at.map(micros).into(),
+        micros(lot.created_at).into(),
+        stored(lot.granted).into(),
+        stored(lot.remaining).into(),
+    ];
+    db::run(tx, text, values).await?;
     Ok(())
 }

@@ -131,8 +131,13 @@ impl Txn {
     }
 
     fn grant(&self, leg: &Leg, lot: i64, pass: &mut Pass<'_>, sums: &mut JournalSums) {
-        let grants = [Some(LedgerKind::TopUp), Some(LedgerKind::Promo)];
-        if !grants.contains(&self.kind) {
+        // What an adjustment gives back is a lot of its own; what it charges is drawn from lots.
+        let is_grant = match self.kind {
+            Some(LedgerKind::TopUp | LedgerKind::Promo) => true,
+            Some(LedgerKind::Adjustment) => leg.amount < 0,
+            Some(LedgerKind::Settlement) | None => false,
+        };
+        if !is_grant {
             return;
         }
         let granted = leg.amount.saturating_neg();

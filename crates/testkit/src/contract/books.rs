@@ -1,5 +1,6 @@
 //! Rules of the books.
 
+mod adjustments;
 mod leases;
 mod tiers;
 
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::World;
 use crate::world::credit;
 
+pub use adjustments::*;
 pub use leases::*;
 pub use tiers::*;
 
@@ -65,6 +67,10 @@ macro_rules! books_contract {
             volume_pricing_charges_the_list_until_the_window_is_over
             a_void_or_disbelieved_call_counts_nothing
             what_a_call_costs_the_house_is_on_record
+            what_is_given_back_can_be_spent_and_names_its_calls
+            a_later_charge_takes_what_is_free_and_no_more
+            an_adjustment_is_made_once_for_its_key
+            a_later_charge_recalls_what_is_on_lease
         );
     };
 }

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use billing_core::adjustment::{Adjustment, adjust};
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::Settlement;
-use billing_core::id::{AccountId, NodeId};
+use billing_core::id::{AccountId, CallId, NodeId};
 use billing_core::lease::{
-    Claim, ClaimChange, Lease, LeaseAsk, LeaseGrant, LeaseReturn, LeasedBudget, Recall, grant,
-    recalled, take_back,
+    Claim, ClaimChange, HOUSE, HOUSE_CLAIM_FOR, Lease, LeaseAsk, LeaseGrant, LeaseReturn,
+    LeasedBudget, Recall, grant, recalled, take_back,
 };
 use billing_core::ledger::{
     Entry, LedgerCode, LedgerHead, LedgerKind, LedgerTxn, replayed_balance,
 };
 use billing_core::money::{MoneyError, Nanos};
-use billing_core::port::books::{AccountProof, Books, BooksError, Credited, Settled};
+use billing_core::port::books::{AccountProof, Adjusted, Books, BooksError, Credited, Settled};
 use billing_core::port::directory::ChangeSubject;
 use billing_core::settlement::{AccountState, Booking, BudgetUse, code_of, settle};
 use billing_core::wallet::{AccountStatus, Credit, Lot, LotKind, Wallet};
@@ -141,6 +142,31 @@ impl Books for Memory {
         Ok(credited)
     }
 
+    async fn adjust(
+        &self,
+        account: AccountId,
+        adjustment: Adjustment,
+        now: OffsetDateTime,
+    ) -> Result<Adjusted, BooksError> {
+        let mut state = self.state();
+        let txn = state.txn_id(now);
+        let booking = Booking { txn, now };
+        let adjusted = state.page(account)?.adjust(account, adjustment, booking)?;
+        state.changes.push(ChangeSubject::Account(account));
+        Ok(adjusted)
+    }
+
+    async fn adjustments(
+        &self,
+        account: AccountId,
+        calls: &[CallId],
+    ) -> Result<BTreeMap<CallId, Nanos>, BooksError> {
+        let mut state = self.state();
+        let page = state.page(account)?;
+        let sum = |call: &CallId| Some((*call, *page.adjusted.get(call)?));
+        Ok(calls.iter().filter_map(sum).collect())
+    }
+
     async fn wallet(&self, account: AccountId) -> Result<Wallet, BooksError> {
         Ok(self.state().page(account)?.wallet)
     }
@@ -191,7 +217,66 @@ impl Page {
             calls: BTreeMap::new(),
             journal: Vec::new(),
             keys: BTreeMap::new(),
+            adjusted: BTreeMap::new(),
         }
+    }
+
+    fn adjust(
+        &mut self,
+        account: AccountId,
+        adjustment: Adjustment,
+        booking: Booking,
+    ) -> Result<Adjusted, BooksError> {
+        let (amount, calls) = (adjustment.amount, adjustment.calls.len());
+        let fingerprint = format!("adjustment {amount} {} {calls}", adjustment.currency);
+        if let Some((before, txn, balance)) = self.keys.get(&adjustment.key) {
+            if *before != fingerprint {
+                return Err(BooksError::KeyReused);
+            }
+            return Ok(Adjusted {
+                txn: Some(*txn),
+                uncollected: Nanos::ZERO,
+                balance: *balance,
+                replayed: true,
+            });
+        }
+        let lots = self.lots.clone();
+        let changes = adjust(account, self.wallet, lots, &adjustment, booking)
+            .map_err(|e| BooksError::Inconsistent(e.to_string()))?;
+        if !changes.on_lease.is_zero() {
+            let claim = Claim {
+                node: HOUSE,
+                since: booking.now,
+                wanted: changes.on_lease,
+                expires_at: booking.now + HOUSE_CLAIM_FOR,
+            };
+            self.claims.insert((HOUSE, BudgetScope::Wallet), claim);
+            return Err(BooksError::OnLease);
+        }
+        self.claims.remove(&(HOUSE, BudgetScope::Wallet));
+        let balance = changes.wallet.posted;
+        let id = changes.txn.as_ref().map(LedgerTxn::id);
+        if let Some(txn) = changes.txn {
+            self.wallet = changes.wallet;
+            self.lots = changes.lots;
+            self.lots.extend(changes.new_lot);
+            self.keys
+                .insert(adjustment.key, (fingerprint, txn.id(), balance));
+            for (call, part) in adjustment.calls {
+                let sum = self.adjusted.entry(call).or_default();
+                *sum = sum.plus(part).unwrap();
+            }
+            self.journal.push(Booked {
+                txn,
+                note: adjustment.note,
+            });
+        }
+        Ok(Adjusted {
+            txn: id,
+            uncollected: changes.uncollected,
+            balance,
+            replayed: false,
+        })
     }
 
     fn in_use(&self, scope: BudgetScope, limit: Option<Amount>) -> BudgetUse {
@@ -339,6 +424,13 @@ impl Page {
             .filter(|((_, s), _)| *s == BudgetScope::Wallet);
         let leased = sum(of_wallet.map(|(_, a)| *a).collect());
         let charged = Nanos::total(self.calls.values().map(|c| c.settled.charge));
+        // What was given back is in a lot; what was charged afterwards is not in a call.
+        let entries = self.journal.iter().flat_map(|b| b.txn.entries());
+        let later = entries.filter(|e| e.code == LedgerCode::RevenueAdjustment);
+        let later = later
+            .map(|e| -i128::from(e.amount.get()))
+            .filter(|a| *a > 0);
+        let charged = charged + later.sum::<i128>();
         let credited = sum(self.lots.iter().map(|l| l.granted).collect());
         let posted = i128::from(self.wallet.posted.get());
         let mut broken = Vec::new();

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use billing_core::id::AccountId;
 use billing_core::money::Currency;
 use billing_core::port::directory::Account;
-use billing_core::port::reports::CallFilter;
+use billing_core::port::reports::{CallDetail, CallFilter};
 use billing_core::price_replay::{Replay, ReplayReport, Replayed};
 use billing_core::reach::Buyer;
 use clap::Args;
@@ -79,7 +79,10 @@ pub(crate) async fn run(args: SimulateArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn accounts(ports: &Ports, only: Option<AccountId>) -> Result<Vec<Account>, CliError> {
+pub(super) async fn accounts(
+    ports: &Ports,
+    only: Option<AccountId>,
+) -> Result<Vec<Account>, CliError> {
     if let Some(id) = only {
         let account = ports.directory.account(id).await?;
         let unknown = || CliError::Argument(format!("there is no account {id}"));
@@ -130,6 +133,18 @@ async fn replay_account(
     };
     let plan = None;
     let buyer = Buyer { account, plan };
+    for call in &calls_of(ports, account, filter).await? {
+        replay.call(&buyer, call);
+    }
+    Ok(())
+}
+
+/// The calls of an account that a filter lets through, the oldest first.
+pub(super) async fn calls_of(
+    ports: &Ports,
+    account: AccountId,
+    filter: CallFilter,
+) -> Result<Vec<CallDetail>, CliError> {
     let mut calls = Vec::new();
     let mut before = None;
     loop {
@@ -141,10 +156,8 @@ async fn replay_account(
         before = Some(last.id);
         calls.extend(page);
     }
-    for call in calls.iter().rev() {
-        replay.call(&buyer, call);
-    }
-    Ok(())
+    calls.reverse();
+    Ok(calls)
 }
 
 #[derive(Debug, Serialize)]

@@ -1,14 +1,16 @@
 //! Books that are slow, away or forgetful: every call ends in time, and is charged once.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use billing_core::adjustment::Adjustment;
 use billing_core::budget::BudgetScope;
-use billing_core::id::{AccountId, NodeId};
+use billing_core::id::{AccountId, CallId, NodeId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use billing_core::lease_book::{HoldAsk, LeasePolicy};
-use billing_core::port::books::{AccountProof, Books, Credited, Settled};
+use billing_core::port::books::{AccountProof, Adjusted, Books, Credited, Settled};
 use billing_core::wallet::{Credit, Wallet};
 use testkit::world::NOON;
 use testkit::{ManualClock, Memory, MemorySpool, Ports, World};
@@ -93,6 +95,23 @@ impl Books for Moody {
         now: OffsetDateTime,
     ) -> Result<Credited, BooksError> {
         self.books.add_credit(account, credit, now).await
+    }
+
+    async fn adjust(
+        &self,
+        account: AccountId,
+        adjustment: Adjustment,
+        now: OffsetDateTime,
+    ) -> Result<Adjusted, BooksError> {
+        self.books.adjust(account, adjustment, now).await
+    }
+
+    async fn adjustments(
+        &self,
+        account: AccountId,
+        calls: &[CallId],
+    ) -> Result<BTreeMap<CallId, Nanos>, BooksError> {
+        self.books.adjustments(account, calls).await
     }
 
     async fn wallet(&self, account: AccountId) -> Result<Wallet, BooksError> {

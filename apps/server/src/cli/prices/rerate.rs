@@ -1,0 +1,269 @@
+//! `tollgate prices rerate`: corrects calls that were rated with a wrong price version.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use billing_core::adjustment::Adjustment;
+use billing_core::budget::Amount;
+use billing_core::charge::charge;
+use billing_core::id::{AccountId, CallId, LotId, PriceVersionId};
+use billing_core::money::Nanos;
+use billing_core::port::books::{Adjusted, BooksError};
+use billing_core::port::directory::Account;
+use billing_core::port::reports::{CallDetail, CallFilter};
+use billing_core::price_book::{PriceBook, PricedModel};
+use billing_core::wallet::LotKind;
+use clap::Args;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::Place;
+use super::draft::instant;
+use super::simulate::{accounts, calls_of};
+use crate::cli::{CliError, progress, say};
+use crate::wiring::Ports;
+
+/// How long it waits for what nodes have on lease, and how often it asks again.
+const RECALLED_WITHIN: Duration = Duration::from_secs(10);
+const RECALLED_AGAIN: Duration = Duration::from_millis(100);
+/// How many calls one adjustment corrects.
+const TOGETHER: usize = 1000;
+
+/// Arguments of `prices rerate`.
+#[derive(Debug, Args)]
+pub(crate) struct RerateArgs {
+    #[command(flatten)]
+    place: Place,
+    /// The model
+    #[arg(long)]
+    model: String,
+    /// The version that was wrong
+    #[arg(long, value_name = "VERSION")]
+    wrong: PriceVersionId,
+    /// The version of the model that the calls should have been rated with
+    #[arg(long, value_name = "VERSION")]
+    right: PriceVersionId,
+    /// Only calls that began at or after this instant
+    #[arg(long, value_name = "WHEN", value_parser = instant)]
+    since: Option<OffsetDateTime>,
+    /// Only calls that began before it
+    #[arg(long, value_name = "WHEN", value_parser = instant)]
+    until: Option<OffsetDateTime>,
+    /// Only this account
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Option<AccountId>,
+    /// Book it; without it nothing is changed
+    #[arg(long)]
+    apply: bool,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What correcting an account comes to.
+#[derive(Debug, Default, Serialize)]
+struct Corrected {
+    account: String,
+    currency: String,
+    calls: usize,
+    /// Above zero it is charged, below zero it is given back.
+    amount: String,
+    /// What of a charge its funds did not cover.
+    uncollected: String,
+    #[serde(skip)]
+    sums: [Nanos; 2],
+}
+
+/// Runs it.
+pub(crate) async fn run(args: RerateArgs) -> Result<(), CliError> {
+    let ports = args.place.ports().await?;
+    let book = ports.catalogue.price_book().await?;
+    for version in [args.wrong, args.right] {
+        let known = book.get(&args.model).map(PricedModel::versions);
+        if !known.is_some_and(|known| known.iter().any(|v| v.id() == version)) {
+            return Err(CliError::Argument(format!(
+                "{} has no price version {version}; `tollgate prices show {}` lists them",
+                args.model, args.model
+            )));
+        }
+    }
+    let accounts = accounts(&ports, args.account).await?;
+    let bar = progress(u64::try_from(accounts.len()).unwrap_or(0), "accounts");
+    let mut corrected = Vec::new();
+    for account in &accounts {
+        let one = correct(&ports, &args, &book, account).await?;
+        corrected.extend(one.filter(|one| one.calls > 0));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if args.json {
+        let shown = serde_json::json!({"applied": args.apply, "accounts": corrected});
+        say(&shown.to_string());
+        return Ok(());
+    }
+    for one in &corrected {
+        let Corrected {
+            account,
+            currency,
+            calls,
+            amount,
+            uncollected,
+            ..
+        } = one;
+        let missing = if one.sums[1].is_zero() {
+            String::new()
+        } else {
+            format!(" ({uncollected} of it not covered by funds)")
+        };
+        say(&format!(
+            "{account}: {calls} calls, {amount} {currency}{missing}"
+        ));
+    }
+    say(match (corrected.is_empty(), args.apply) {
+        (true, _) => "no call is to be corrected",
+        (false, true) => "booked; above zero was charged, below zero was given back",
+        (false, false) => {
+            "nothing was changed: look at it, then repeat with --apply. Above zero will be charged, \
+             below zero given back"
+        }
+    });
+    Ok(())
+}
+
+/// Corrects the calls of one account.
+async fn correct(
+    ports: &Ports,
+    args: &RerateArgs,
+    book: &PriceBook,
+    account: &Account,
+) -> Result<Option<Corrected>, CliError> {
+    let filter = CallFilter {
+        model: Some(args.model.clone()),
+        from: args.since,
+        to: args.until,
+        ..CallFilter::default()
+    };
+    let calls = calls_of(ports, account.id, filter).await?;
+    let mut corrected = Corrected {
+        account: account.id.to_string(),
+        currency: account.currency.to_string(),
+        ..Corrected::default()
+    };
+    for calls in calls.chunks(TOGETHER) {
+        let ids: Vec<CallId> = calls.iter().map(|call| call.id).collect();
+        let before = ports.books.adjustments(account.id, &ids).await?;
+        // What was paid with given credit goes back as given credit.
+        let mut parts: BTreeMap<LotKind, Vec<(CallId, Nanos)>> = BTreeMap::new();
+        for call in calls {
+            let part = difference(args, book, call, before.get(&call.id).copied());
+            let part = part.map_err(|why| CliError::Argument(format!("{}: {why}", call.id)))?;
+            if !part.is_zero() {
+                parts
+                    .entry(kind_of(call))
+                    .or_default()
+                    .push((call.id, part));
+            }
+        }
+        for (kind, parts) in parts {
+            book_parts(ports, args, account, (kind, parts), &mut corrected).await?;
+        }
+    }
+    let [amount, uncollected] = corrected.sums;
+    (corrected.amount, corrected.uncollected) = (amount.to_string(), uncollected.to_string());
+    Ok(Some(corrected))
+}
+
+async fn book_parts(
+    ports: &Ports,
+    args: &RerateArgs,
+    account: &Account,
+    (kind, parts): (LotKind, Vec<(CallId, Nanos)>),
+    corrected: &mut Corrected,
+) -> Result<(), CliError> {
+    let too_much = |_| CliError::Argument(format!("{}: the sum does not fit", account.id));
+    let amounts = parts.iter().map(|(_, part)| *part);
+    let amount = amounts.into_iter().try_fold(Nanos::ZERO, Nanos::plus);
+    let amount = amount.map_err(too_much)?;
+    corrected.calls += parts.len();
+    let [sum, uncollected] = corrected.sums;
+    corrected.sums = [sum.plus(amount).map_err(too_much)?, uncollected];
+    if !args.apply || amount.is_zero() {
+        return Ok(());
+    }
+    let ends = [parts.first(), parts.last()].map(|end| end.map(|(call, _)| call.to_string()));
+    let [first, last] = ends.map(Option::unwrap_or_default);
+    // The same correction has the same key, whoever makes it: made at once by two, it is made once.
+    let key = format!("rerate:{}:{first}:{last}:{amount}", args.right);
+    let adjustment = Adjustment {
+        key,
+        amount,
+        currency: account.currency,
+        lot: LotId::new(ports.ids.next()),
+        kind,
+        calls: parts,
+        note: format!(
+            "{}: rated with {}, should be {}",
+            args.model, args.wrong, args.right
+        ),
+        takes_what_is_there: false,
+    };
+    let adjusted = adjust(ports, account.id, adjustment).await?;
+    let [sum, uncollected] = corrected.sums;
+    corrected.sums = [
+        sum,
+        uncollected.plus(adjusted.uncollected).map_err(too_much)?,
+    ];
+    Ok(())
+}
+
+/// Books an adjustment, waiting a little for what nodes give back for it; then it takes what is there.
+async fn adjust(
+    ports: &Ports,
+    account: AccountId,
+    mut adjustment: Adjustment,
+) -> Result<Adjusted, BooksError> {
+    let until = tokio::time::Instant::now() + RECALLED_WITHIN;
+    loop {
+        let now = ports.clock.now();
+        match ports.books.adjust(account, adjustment.clone(), now).await {
+            Err(BooksError::OnLease) => {
+                adjustment.takes_what_is_there = tokio::time::Instant::now() >= until;
+                tokio::time::sleep(RECALLED_AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// What the call should have been charged, less what it was, with all corrections so far.
+fn difference(
+    args: &RerateArgs,
+    book: &PriceBook,
+    call: &CallDetail,
+    adjusted: Option<Nanos>,
+) -> Result<Nanos, String> {
+    if call.price_version != args.wrong || call.source.is_none() || call.quarantined {
+        return Ok(Nanos::ZERO);
+    }
+    let terms = book.terms(&call.model, args.right, &call.rating);
+    let terms = terms.ok_or("what it was rated with is not on record")?;
+    let right = charge(&call.usage, &terms, &call.circumstances(), call.position());
+    let right =
+        right.map_err(|error| format!("it cannot be rated with {}: {error}", args.right))?;
+    // What the house bore stays with the house.
+    let due = Amount::of(right.amount)
+        .less(Amount::of(call.overrun))
+        .money();
+    let paid = call.charge.plus(adjusted.unwrap_or_default());
+    paid.and_then(|paid| due.minus(paid))
+        .map_err(|e| e.to_string())
+}
+
+fn kind_of(call: &CallDetail) -> LotKind {
+    let is_given = !call.draws.is_empty() && call.draws.iter().all(|d| d.kind == LotKind::Promo);
+    if is_given && call.on_credit.is_zero() {
+        LotKind::Promo
+    } else {
+        LotKind::Paid
+    }
+}

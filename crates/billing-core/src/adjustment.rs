@@ -1,0 +1,243 @@
+//! Adjustments: what was charged wrongly is given back or charged afterwards. What is on record of a
+//! call never changes; an adjustment stands beside it.
+
+use thiserror::Error;
+
+use crate::budget::Amount;
+use crate::id::{AccountId, CallId, LotId};
+use crate::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
+use crate::money::{Currency, MoneyError, Nanos};
+use crate::settlement::{Booking, code_of};
+use crate::wallet::{Lot, LotKind, Wallet, draw};
+
+/// What is given back to an account, or charged afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adjustment {
+    /// The key under which it is recorded once.
+    pub key: String,
+    /// Above zero it is charged, below zero it is given back; never nothing.
+    pub amount: Nanos,
+    /// Its currency, which must be the wallet's.
+    pub currency: Currency,
+    /// The lot that will hold what is given back.
+    pub lot: LotId,
+    /// What that lot is made of: what the calls had been paid with.
+    pub kind: LotKind,
+    /// The calls that it corrects, and each one's part of it. They may be none.
+    pub calls: Vec<(CallId, Nanos)>,
+    /// What the statement says of it.
+    pub note: String,
+    /// Whether it charges what there is, rather than wait for what nodes have on lease.
+    pub takes_what_is_there: bool,
+}
+
+/// What an adjustment changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdjustmentChanges {
+    /// The wallet after it.
+    pub wallet: Wallet,
+    /// The lots after it, in the order in which they are drawn, without a new one.
+    pub lots: Vec<Lot>,
+    /// A lot that is new.
+    pub new_lot: Option<Lot>,
+    /// What was booked; `None` where the account has nothing that could be charged.
+    pub txn: Option<LedgerTxn>,
+    /// What of a charge the account's funds did not cover. It is not booked: nothing is owed beyond
+    /// what was agreed to.
+    pub uncollected: Nanos,
+    /// What of that nodes have on lease and can be recalled; nothing where it does not wait.
+    pub on_lease: Amount,
+}
+
+/// Why an adjustment cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AdjustmentError {
+    /// It changes nothing.
+    #[error("an adjustment of nothing")]
+    Nothing,
+    /// Its parts are not the whole.
+    #[error("the parts of the calls add up to {parts}, not to {amount}")]
+    Parts {
+        /// What they add up to.
+        parts: Nanos,
+        /// The whole.
+        amount: Nanos,
+    },
+    /// The entries do not balance or do not fit.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The currencies differ, or an amount does not fit.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+}
+
+/// Adjusts the books of an account. What is given back is a new lot, which never lapses; what is
+/// charged takes from lots and credit what nobody has on lease, and no more.
+///
+/// # Errors
+/// [`AdjustmentError`]. Nothing has changed then.
+pub fn adjust(
+    account: AccountId,
+    mut wallet: Wallet,
+    mut lots: Vec<Lot>,
+    adjustment: &Adjustment,
+    booking: Booking,
+) -> Result<AdjustmentChanges, AdjustmentError> {
+    check(&wallet, adjustment)?;
+    lots.sort_by_key(Lot::draw_order);
+    let mut entries = Vec::new();
+    let mut new_lot = None;
+    let mut uncollected = Nanos::ZERO;
+    let leg = |code, amount, lot| Entry { code, amount, lot };
+    if adjustment.amount.is_negative() {
+        let back = adjustment.amount.negated()?;
+        let lot = Lot {
+            id: adjustment.lot,
+            kind: adjustment.kind,
+            priority: 0,
+            effective_at: booking.now,
+            expires_at: None,
+            created_at: booking.now,
+            granted: Amount::of(back),
+            remaining: Amount::of(back),
+        };
+        entries.push(leg(code_of(lot.kind), adjustment.amount, Some(lot.id)));
+        entries.push(leg(LedgerCode::RevenueAdjustment, back, None));
+        wallet.posted = wallet.posted.plus(back)?;
+        new_lot = Some(lot);
+    } else {
+        let wanted = Amount::of(adjustment.amount);
+        let taken = wanted.min(wallet.available());
+        uncollected = wanted.less(taken).money();
+        let (draws, on_credit) = draw(&mut lots, taken, booking.now);
+        for drawn in &draws {
+            let amount = drawn.amount.money();
+            entries.push(leg(code_of(drawn.kind), amount, Some(drawn.lot)));
+        }
+        entries.push(leg(LedgerCode::Unbilled, on_credit.money(), None));
+        let revenue = taken.money().negated()?;
+        entries.push(leg(LedgerCode::RevenueAdjustment, revenue, None));
+        wallet.posted = wallet.posted.minus(taken.money())?;
+    }
+    let head = LedgerHead {
+        id: booking.txn,
+        account,
+        currency: wallet.currency,
+        kind: LedgerKind::Adjustment,
+        key: adjustment.key.clone(),
+        booked_at: booking.now,
+    };
+    let is_due = entries.iter().any(|entry| !entry.amount.is_zero());
+    let txn = is_due.then(|| LedgerTxn::new(head, entries)).transpose()?;
+    let on_lease = if adjustment.takes_what_is_there {
+        Amount::ZERO
+    } else {
+        Amount::of(uncollected).min(wallet.leased)
+    };
+    Ok(AdjustmentChanges {
+        wallet,
+        lots,
+        new_lot,
+        txn,
+        uncollected,
+        on_lease,
+    })
+}
+
+fn check(wallet: &Wallet, adjustment: &Adjustment) -> Result<(), AdjustmentError> {
+    if adjustment.amount.is_zero() {
+        return Err(AdjustmentError::Nothing);
+    }
+    if adjustment.currency != wallet.currency {
+        let (ours, theirs) = (wallet.currency, adjustment.currency);
+        return Err(MoneyError::CurrencyMismatch(ours, theirs).into());
+    }
+    let parts = adjustment.calls.iter().map(|(_, part)| *part);
+    let parts = parts.into_iter().try_fold(Nanos::ZERO, Nanos::plus)?;
+    let amount = adjustment.amount;
+    if !adjustment.calls.is_empty() && parts != amount {
+        return Err(AdjustmentError::Parts { parts, amount });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::LedgerTxnId;
+    use crate::wallet::AccountStatus;
+    use time::OffsetDateTime;
+
+    const EPOCH: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn lot(id: i64, remaining: u64) -> Lot {
+        Lot {
+            id: LotId::new(id),
+            kind: LotKind::Paid,
+            priority: 0,
+            effective_at: EPOCH,
+            expires_at: None,
+            created_at: EPOCH,
+            granted: Amount::new(100),
+            remaining: Amount::new(remaining),
+        }
+    }
+
+    fn adjusted(amount: i64, leased: u64) -> Result<AdjustmentChanges, AdjustmentError> {
+        let wallet = Wallet {
+            currency: Currency::USD,
+            posted: Nanos::new(50),
+            leased: Amount::new(leased),
+            credit_limit: Amount::new(20),
+            status: AccountStatus::Active,
+        };
+        let adjustment = Adjustment {
+            key: "k".to_owned(),
+            amount: Nanos::new(amount),
+            currency: Currency::USD,
+            lot: LotId::new(9),
+            kind: LotKind::Paid,
+            calls: vec![(CallId::new(1), Nanos::new(amount))],
+            note: String::new(),
+            takes_what_is_there: false,
+        };
+        let booking = Booking {
+            txn: LedgerTxnId::new(1),
+            now: EPOCH,
+        };
+        adjust(
+            AccountId::new(1),
+            wallet,
+            vec![lot(1, 50)],
+            &adjustment,
+            booking,
+        )
+    }
+
+    #[test]
+    fn what_is_given_back_is_a_new_lot() {
+        let changes = adjusted(-30, 0).unwrap();
+        assert_eq!(changes.wallet.posted, Nanos::new(80));
+        assert_eq!(changes.new_lot.unwrap().remaining, Amount::new(30));
+        assert_eq!(changes.lots, [lot(1, 50)]);
+    }
+
+    #[test]
+    fn a_later_charge_takes_what_is_free_and_no_more() {
+        let changes = adjusted(60, 0).unwrap();
+        assert_eq!(changes.wallet.posted, Nanos::new(-10));
+        assert_eq!(changes.lots, [lot(1, 0)]);
+        assert_eq!(changes.uncollected, Nanos::ZERO);
+        let changes = adjusted(60, 40).unwrap();
+        assert_eq!(changes.wallet.posted, Nanos::new(20));
+        assert_eq!(changes.uncollected, Nanos::new(30));
+        assert_eq!(changes.on_lease, Amount::new(30));
+        let changes = adjusted(60, 70).unwrap();
+        assert_eq!((changes.txn, changes.uncollected), (None, Nanos::new(60)));
+    }
+
+    #[test]
+    fn an_adjustment_of_nothing_is_refused() {
+        assert_eq!(adjusted(0, 0), Err(AdjustmentError::Nothing));
+    }
+}
