@@ -1,0 +1,241 @@
+//! Prices that fall with use: however calls split what was used and in whatever order they come,
+//! together they cost the closed form, and no hold is too small.
+#![expect(clippy::unwrap_used, reason = "a test may fall over")]
+
+use std::sync::Arc;
+
+use billing_core::budget::Amount;
+use billing_core::charge::{Charge, charge};
+use billing_core::charge_model::{Percent, Quantity, Tier, Tiers};
+use billing_core::id::{PriceVersionId, TierScheduleId};
+use billing_core::meter::{Meter, Usage};
+use billing_core::money::{Currency, Exact, Nanos};
+use billing_core::price::{
+    Circumstances, Foreseen, ModelName, PriceVersion, Rate, ServiceTier, UnitPrice,
+};
+use billing_core::terms::{InTiers, Terms};
+use billing_core::tier_schedule::{Close, Measure, TierPrice, TierPricing, TierTerms, TierWindow};
+use billing_core::zone::Zone;
+use proptest::prelude::*;
+use time::OffsetDateTime;
+
+const EPOCH: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+const NANO: i128 = 1_000_000_000_000_000_000;
+
+fn rate(meter: Meter, price: &str) -> Rate {
+    Rate {
+        meter,
+        tier: ServiceTier::Standard,
+        above: None,
+        price: price.parse().unwrap(),
+    }
+}
+
+/// A nano for each token of output and two for each of input.
+fn price() -> Arc<PriceVersion> {
+    let rates = vec![
+        rate(Meter::Input, "0.000000002"),
+        rate(Meter::Output, "0.000000001"),
+    ];
+    let (id, model) = (PriceVersionId::new(1), ModelName::new("m"));
+    Arc::new(PriceVersion::new(id, model, Currency::USD, EPOCH, rates).unwrap())
+}
+
+fn terms(measure: Measure, pricing: TierPricing, known: u64) -> Terms {
+    let terms = TierTerms {
+        currency: Currency::USD,
+        measure,
+        window: TierWindow::Lifetime,
+        zone: Zone::utc(),
+        pricing,
+        minimum: None,
+    };
+    terms.check().unwrap();
+    Terms::listed(price()).in_tiers(Some(InTiers {
+        schedule: TierScheduleId::new(1),
+        terms: Arc::new(terms),
+        window_start: 0,
+        known: Amount::new(known),
+        is_fixed: false,
+    }))
+}
+
+fn charged(terms: &Terms, output: u64, position: u64) -> Charge {
+    let usage = Usage::NONE.with(Meter::Output, output);
+    let at = Circumstances::new(ServiceTier::Standard, EPOCH);
+    charge(&usage, terms, &at, Amount::new(position)).unwrap()
+}
+
+/// Tiers of so many tokens each, with a percentage off and a fee in nanos for each.
+fn tiers(widths: &[u64], percents: &[u32], fees: &[u64]) -> Tiers<TierPrice> {
+    let mut end = 0;
+    let ends = widths.iter().map(|width| {
+        end += width;
+        Some(end)
+    });
+    let ends: Vec<Option<u64>> = ends.chain([None]).collect();
+    let tiers = ends
+        .iter()
+        .zip(percents)
+        .zip(fees)
+        .map(|((end, percent), fee)| {
+            let price = TierPrice::Discount(Percent::whole(*percent));
+            let tier = match end {
+                Some(end) => Tier::up_to(Quantity::whole(*end), price),
+                None => Tier::open(price),
+            };
+            tier.with_flat(Exact::new(i128::from(*fee) * NANO))
+        });
+    Tiers::new(tiers.collect()).unwrap()
+}
+
+/// What so much costs in all, tier by tier, in 10⁻²⁷.
+fn closed_form(widths: &[u64], percents: &[u32], fees: &[u64], total: u64) -> i128 {
+    let mut left = total;
+    let mut sum = 0;
+    for (place, percent) in percents.iter().enumerate() {
+        if left == 0 {
+            break;
+        }
+        let within = widths.get(place).map_or(left, |width| left.min(*width));
+        left -= within;
+        sum += i128::from(within) * NANO / 100 * i128::from(100 - percent);
+        sum += i128::from(fees[place]) * NANO;
+    }
+    sum
+}
+
+fn widths() -> impl Strategy<Value = Vec<u64>> {
+    prop::collection::vec(1_u64..500, 4)
+}
+
+fn percents() -> impl Strategy<Value = Vec<u32>> {
+    prop::collection::vec(0_u32..=100, 5)
+}
+
+fn fees() -> impl Strategy<Value = Vec<u64>> {
+    prop::collection::vec(0_u64..50, 5)
+}
+
+fn calls() -> impl Strategy<Value = Vec<u64>> {
+    prop::collection::vec(0_u64..700, 1..12)
+}
+
+proptest! {
+    /// By tokens and by spend, which are the same here: a token costs a nano.
+    #[test]
+    fn calls_together_cost_the_closed_form(
+        widths in widths(), percents in percents(), fees in fees(), calls in calls(),
+        by_spend in any::<bool>(),
+    ) {
+        let measure = if by_spend { Measure::Spend } else { Measure::Tokens };
+        let tiers = tiers(&widths, &percents, &fees);
+        // Thresholds of spend are in the major unit, of which a nano is the billionth.
+        let tiers = if by_spend { in_major_units(&tiers) } else { tiers };
+        let terms = terms(measure, TierPricing::Graduated(tiers), 0);
+        for calls in [calls.clone(), calls.iter().rev().copied().collect()] {
+            let (mut position, mut sum) = (0, 0);
+            for tokens in calls {
+                let charge = charged(&terms, tokens, position);
+                let tiered = charge.tiers.clone().unwrap();
+                prop_assert_eq!(tiered.exact().unwrap(), charge.exact);
+                prop_assert_eq!(tiered.counted, Amount::new(tokens));
+                prop_assert!(charge.exact >= Exact::ZERO);
+                position += tokens;
+                sum += charge.exact.get();
+            }
+            prop_assert_eq!(sum, closed_form(&widths, &percents, &fees, position));
+        }
+    }
+
+    /// Wherever a call will stand that is authorized after so much was known to be used.
+    #[test]
+    fn no_hold_is_too_small(
+        widths in widths(), percents in percents(), fees in fees(),
+        known in 0_u64..3_000, later in 0_u64..3_000, ceiling in 0_u64..700, used in 0_u64..700,
+    ) {
+        let graduated = TierPricing::Graduated(tiers(&widths, &percents, &fees));
+        let terms = terms(Measure::Tokens, graduated, known);
+        let most = Usage::NONE.with(Meter::Output, ceiling);
+        let held = terms.worst_case(&most, &Foreseen::new(&[], EPOCH)).unwrap();
+        let due = charged(&terms, used.min(ceiling), known + later).amount;
+        prop_assert!(due <= held, "{due} of {held}");
+    }
+
+    /// By volume the list price until the window is over, and then what the reached tier says.
+    #[test]
+    fn a_window_by_volume_is_trued_up_to_its_tier(
+        widths in widths(), percents in percents(), fees in fees(), calls in calls(),
+    ) {
+        let tiers = tiers(&widths, &percents, &fees);
+        let total: u64 = calls.iter().sum();
+        let reached = tiers.reached_by(Quantity::whole(total));
+        let terms = terms(Measure::Tokens, TierPricing::Volume(tiers), 0);
+        let (mut position, mut sum) = (0, 0);
+        for tokens in calls {
+            let charge = charged(&terms, tokens, position);
+            prop_assert!(charge.tiers.as_ref().unwrap().is_provisional);
+            position += tokens;
+            sum += charge.amount.get();
+        }
+        prop_assert_eq!(u64::try_from(sum).unwrap(), total);
+        let window = Close {
+            used: Amount::new(total),
+            charged: Amount::new(total),
+            trued_up: Nanos::ZERO,
+        };
+        let closed = terms.tiers.as_ref().unwrap().terms.close(&window).unwrap();
+        let whole = i128::from(total) * NANO / 100 * i128::from(100 - percents[reached]);
+        let fee = if total == 0 { 0 } else { i128::from(fees[reached]) * NANO };
+        let total = Exact::new(whole + fee).settle().unwrap();
+        prop_assert_eq!(closed.total, total);
+        prop_assert_eq!(closed.true_up, total.minus(Nanos::new(sum)).unwrap());
+        // Closed again, with what was booked, nothing is left.
+        let again = Close { trued_up: closed.true_up, ..window };
+        let again = terms.tiers.as_ref().unwrap().terms.close(&again).unwrap();
+        prop_assert_eq!(again.true_up, Nanos::ZERO);
+    }
+}
+
+fn in_major_units(tiers: &Tiers<TierPrice>) -> Tiers<TierPrice> {
+    let tiers = tiers.all().iter().map(|tier| Tier {
+        up_to: tier.up_to.map(|end| {
+            let nanos = i64::try_from(end.units().unwrap()).unwrap();
+            Quantity::of_money(Nanos::new(nanos))
+        }),
+        ..tier.clone()
+    });
+    Tiers::new(tiers.collect()).unwrap()
+}
+
+#[test]
+fn own_rates_and_unit_prices_stand_instead_of_the_list() {
+    let own = vec![rate(Meter::Output, "0.0000000005")];
+    let unit: UnitPrice = "0.000000003".parse().unwrap();
+    let tiers = vec![
+        Tier::up_to(Quantity::whole(10), TierPrice::Rates(own)),
+        Tier::open(TierPrice::PerUnit(unit)),
+    ];
+    let pricing = TierPricing::Graduated(Tiers::new(tiers).unwrap());
+    let terms = terms(Measure::Tokens, pricing, 0);
+    assert_eq!(charged(&terms, 10, 0).amount, Nanos::new(5));
+    assert_eq!(charged(&terms, 10, 10).amount, Nanos::new(30));
+    // Half of the call in each.
+    assert_eq!(charged(&terms, 20, 0).amount, Nanos::new(35));
+    assert_eq!(charged(&terms, 20, 0).tiers.unwrap().lines.len(), 2);
+}
+
+#[test]
+fn what_is_not_counted_stands_where_the_next_unit_would() {
+    let tiers = tiers(&[10], &[0, 50], &[0, 0]);
+    let terms = terms(Measure::Tokens, TierPricing::Graduated(tiers), 0);
+    for (position, tier) in [(0, 1), (9, 1), (10, 2)] {
+        let lines = charged(&terms, 0, position).tiers.unwrap().lines;
+        assert_eq!(lines.len(), 1);
+        let number = match &lines[0].step {
+            billing_core::tier_schedule::TierStep::Tier { number, .. } => *number,
+            billing_core::tier_schedule::TierStep::Packages { .. } => 0,
+        };
+        assert_eq!(number, tier, "{position}");
+    }
+}
