@@ -95,6 +95,10 @@ impl Directory for Store {
         row.map(read_account).transpose()
     }
 
+    async fn plan(&self, account: AccountId) -> Result<Option<PlanId>> {
+        plan_of(&self.db.reader, account).await
+    }
+
     async fn accounts(
         &self,
         of: Option<UserId>,

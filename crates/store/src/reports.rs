@@ -1,6 +1,9 @@
 //! Read models: lists, receipts and totals.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
+use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId};
 use billing_core::ledger::{LedgerCode, LedgerKind};
 use billing_core::money::Nanos;
@@ -110,6 +113,38 @@ impl Reports for Store {
         let row = db::patiently(db::one(&self.db.reader, &text, values)).await?;
         let charge = row.map(|r| sum(&r, "charge")).transpose()?;
         Ok(Nanos::new(charge.unwrap_or(0)))
+    }
+
+    async fn used(
+        &self,
+        account: AccountId,
+        scopes: &[BudgetScope],
+    ) -> Result<Vec<Amount>, ReportError> {
+        const IS: &str = "(kind = ? AND subject = ? AND unit = ? AND window_start = ?)";
+        if scopes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut values = vec![account.get().into()];
+        for scope in scopes {
+            let row = scope.row();
+            let (kind, unit) = (i64::from(row.kind), i64::from(row.unit));
+            let key = [kind, row.subject, unit, row.window_start];
+            values.extend(key.map(sea_orm::Value::from));
+        }
+        let any = vec![IS; scopes.len()].join(" OR ");
+        let text = format!(
+            "SELECT kind, subject, unit, window_start, used FROM quota_usage \
+             WHERE account_id = ? AND ({any})"
+        );
+        let rows = db::patiently(db::all(&self.db.reader, &text, values)).await?;
+        let mut used = BTreeMap::new();
+        for row in &rows {
+            used.insert(load::scope(row)?, get::<i64>(row, "used")?.unsigned_abs());
+        }
+        let used = scopes.iter().map(|scope| used.get(scope).copied());
+        Ok(used
+            .map(|used| used.map(Amount::new).unwrap_or_default())
+            .collect())
     }
 
     async fn credits(&self, account: AccountId) -> Result<CreditTotals, ReportError> {

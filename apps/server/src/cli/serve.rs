@@ -15,6 +15,7 @@ use crate::config::{Config, Limits};
 use crate::http::routes;
 use crate::jobs;
 use crate::metrics::listener;
+use crate::price_list::PriceList;
 use crate::wiring::{House, OwnSpool, open_house, open_ports, open_spool};
 
 mod signals;
@@ -229,12 +230,18 @@ fn app(
     > + use<>,
 > {
     let ports = &house.ports;
+    let price_list = PriceList::new(
+        house.prices.clone(),
+        ports.reports.clone(),
+        ports.clock.clone(),
+    );
     App::new()
         .app_data(house.gate.clone())
         .app_data(Data::new(upstreams))
         .app_data(Data::from(house.callers.clone()))
         .app_data(Data::from(house.prices.clone()))
         .app_data(Data::from(house.served.clone()))
+        .app_data(Data::new(price_list))
         .app_data(Data::from(ports.books.clone()))
         .app_data(Data::from(ports.directory.clone()))
         .app_data(Data::from(ports.reports.clone()))

@@ -1,12 +1,13 @@
 //! The control API under `/api/v1`, for the console, integrators and scripts.
 //!
-//! Nothing here is open by default: [`gate::guard`] lets a request in only with a session, the
-//! opening of one apart. What a handler needs it takes by extractor: who is signed in
+//! Nothing here is open by default: [`gate::guard`] lets a request in only with a session, but for
+//! what it lists as open: the opening of one, and the prices. What a handler needs it takes by extractor: who is signed in
 //! ([`access::SignedIn`], [`access::Operator`]), the body and the query ([`extract`]). Refusals are
 //! problem+json ([`error`]).
 
 pub(crate) mod access;
 pub(crate) mod accounts;
+pub(crate) mod asking;
 pub(crate) mod calls;
 pub(crate) mod error;
 pub(crate) mod extract;
@@ -14,6 +15,7 @@ pub(crate) mod fields;
 pub(crate) mod gate;
 pub(crate) mod keys;
 pub(crate) mod ledger;
+pub(crate) mod price_list;
 pub(crate) mod prices;
 pub(crate) mod session;
 pub(crate) mod sign_in;
@@ -57,6 +59,14 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(resource(
             "/users",
             [(Method::POST, web::post().to(users::create))],
+        ))
+        .service(resource(
+            "/prices",
+            [(Method::GET, web::get().to(price_list::list))],
+        ))
+        .service(resource(
+            "/prices/{model:.+}",
+            [(Method::GET, web::get().to(price_list::one))],
         ))
         .service(resource(
             "/models/{model:.+}/prices",

@@ -36,7 +36,8 @@ pub(crate) async fn identify(
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The secret that is sent as a bearer.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;
     let key = key.trim();

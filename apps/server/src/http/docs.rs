@@ -11,7 +11,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::api::session::COOKIE;
 use super::api::wire;
-use super::api::{accounts, calls, keys, ledger, prices, session, usage, users, wallet};
+use super::api::{
+    accounts, calls, keys, ledger, price_list, prices, session, usage, users, wallet,
+};
 use super::health;
 use super::v1::{chat, credits, generation, key, models};
 
@@ -33,12 +35,14 @@ use super::v1::{chat, credits, generation, key, models};
         keys::list, keys::create, keys::revoke,
         wallet::read, wallet::top_up, ledger::list,
         calls::list, calls::read, usage::read, prices::list,
+        price_list::list, price_list::one,
         users::create, users::set_member,
         health::live, health::ready,
     ),
     tags(
         (name = "inference", description = "Calls of models, each priced, paid and explained"),
         (name = "models", description = "What can be called, and what it costs"),
+        (name = "prices", description = "What models cost: public, and for an account"),
         (name = "key", description = "What a key's holder may know"),
         (name = "session", description = "Signing in and out"),
         (name = "accounts", description = "Who pays"),

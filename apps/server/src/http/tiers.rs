@@ -1,5 +1,6 @@
 //! Tiers on the wire: how a price falls with use, and what a call costs in it.
 
+mod schedule;
 mod words;
 
 use billing_core::charge_model::{Package, Rounding};
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 
 use super::api::wire::{MoneyDto, instant};
 use super::rates::{LinePrice, RateDto, ReachDto};
+pub(crate) use schedule::{StandingDto, TierScheduleDto};
 
 /// What holds in a tier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

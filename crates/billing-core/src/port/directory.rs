@@ -46,6 +46,12 @@ pub trait Directory: Send + Sync + Debug {
     /// [`DirectoryError::Unavailable`].
     async fn account(&self, id: AccountId) -> Result<Option<Account>, DirectoryError>;
 
+    /// The plan that an account is on.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Unavailable`].
+    async fn plan(&self, account: AccountId) -> Result<Option<PlanId>, DirectoryError>;
+
     /// Accounts after one, in order of id; of a user's memberships where a user is given, else all.
     ///
     /// # Errors

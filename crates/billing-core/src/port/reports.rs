@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 use time::OffsetDateTime;
 
-use crate::budget::Amount;
+use crate::budget::{Amount, BudgetScope};
 use crate::call::{Attempt, UsageSource};
 use crate::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, PriceVersionId};
 use crate::ledger::{LedgerCode, LedgerKind};
@@ -76,6 +76,17 @@ pub trait Reports: Send + Sync + Debug {
         key: KeyId,
         since: OffsetDateTime,
     ) -> Result<Nanos, ReportError>;
+
+    /// How far budgets of an account have been used, in the order in which they are asked for; nothing
+    /// where nothing was counted yet. The wallet has no such count.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    async fn used(
+        &self,
+        account: AccountId,
+        scopes: &[BudgetScope],
+    ) -> Result<Vec<Amount>, ReportError>;
 
     /// What was ever credited to an account and charged to it.
     ///

@@ -62,6 +62,7 @@ macro_rules! books_contract {
             credit_that_does_not_fit_is_refused
             verify_goes_through_accounts_in_order
             a_call_that_crosses_a_threshold_is_split_at_it
+            what_was_used_of_tiers_can_be_looked_up
             calls_that_race_over_thresholds_cost_the_closed_form
             a_position_that_was_told_stands_and_counts_all_the_same
             volume_pricing_charges_the_list_until_the_window_is_over

@@ -99,6 +99,14 @@ impl Reports for Memory {
         Ok(Nanos::new(i64::try_from(sum).unwrap()))
     }
 
+    async fn used(&self, account: AccountId, scopes: &[BudgetScope]) -> Result<Vec<Amount>> {
+        let state = self.state();
+        let page = state.books.get(&account);
+        let used = |scope| Some(page?.uses.get(scope)?.used);
+        let used = scopes.iter().map(|scope| used(scope).unwrap_or_default());
+        Ok(used.collect())
+    }
+
     async fn credits(&self, account: AccountId) -> Result<CreditTotals> {
         let state = self.state();
         let Some(page) = state.books.get(&account) else {

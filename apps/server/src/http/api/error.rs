@@ -29,6 +29,8 @@ pub(crate) enum ApiError {
     },
     /// Nobody is signed in.
     Unauthenticated,
+    /// The API key that was sent is not valid.
+    WrongKey,
     /// Email and password do not belong together.
     WrongCredentials,
     /// Whoever is signed in may not do this.
@@ -126,6 +128,7 @@ impl ApiError {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
             Self::BadHeader { code, .. } => (StatusCode::BAD_REQUEST, code),
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+            Self::WrongKey => (StatusCode::UNAUTHORIZED, "invalid_api_key"),
             Self::WrongCredentials => (StatusCode::UNAUTHORIZED, "wrong_credentials"),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::CrossSite => (StatusCode::FORBIDDEN, "cross_site"),
@@ -198,6 +201,7 @@ impl fmt::Display for ApiError {
             Self::Malformed(why) => write!(f, "The body cannot be read: {why}."),
             Self::BadHeader { detail, .. } => f.write_str(detail),
             Self::Unauthenticated => f.write_str("Sign in first: POST /api/v1/session."),
+            Self::WrongKey => f.write_str("The API key is not valid."),
             Self::WrongCredentials => f.write_str("The email or the password is wrong."),
             Self::Forbidden(why) => f.write_str(why),
             Self::CrossSite => f.write_str("This request comes from another site's page."),

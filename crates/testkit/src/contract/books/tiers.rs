@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use billing_core::budget::Amount;
+use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
 use billing_core::call::{Basis, Settlement};
 use billing_core::charge_model::{Percent, Quantity, Tier, Tiers};
-use billing_core::id::{SaleRuleId, TierScheduleId};
+use billing_core::id::{AccountId, SaleRuleId, TierScheduleId};
 use billing_core::money::{Currency, Nanos};
 use billing_core::port::catalogue::PriceEdition;
 use billing_core::port::reports::CallFilter;
@@ -105,6 +105,32 @@ pub async fn a_call_that_crosses_a_threshold_is_split_at_it(world: World) {
     let positions: Vec<u64> = positions.iter().map(|call| call.position().get()).collect();
     assert_eq!(positions, [120, 90, 0]);
     world.assert_sound().await;
+}
+
+/// What the books counted can be looked up, scope by scope, and nobody else's.
+pub async fn what_was_used_of_tiers_can_be_looked_up(world: World) {
+    let schedule = schedule(&world, graduated()).await;
+    world.top_up(10_000).await;
+    world.lease(WALLET, 5_000).await.unwrap();
+    let window = schedule.window(NOON, None, |_| Amount::ZERO).unwrap();
+    let other = BudgetScope::Tier {
+        schedule: schedule.id,
+        unit: BudgetUnit::Tokens,
+        window_start: window.window_start - 1,
+    };
+    let reports = &world.ports.reports;
+    let scopes = [other, window.position()];
+    let used = |account| reports.used(account, &scopes);
+    assert_eq!(used(world.account).await.unwrap(), [Amount::ZERO; 2]);
+    for tokens in [90, 30] {
+        let call = in_tiers(world.call(500, tokens), &schedule);
+        world.settle(call).await;
+    }
+    let now = used(world.account).await.unwrap();
+    assert_eq!(now, [Amount::ZERO, Amount::new(120)]);
+    let stranger = AccountId::new(9_999);
+    assert_eq!(used(stranger).await.unwrap(), [Amount::ZERO; 2]);
+    assert_eq!(reports.used(world.account, &[]).await.unwrap(), []);
 }
 
 /// Whichever is settled first, by whichever handle, together they cost what their sum costs.

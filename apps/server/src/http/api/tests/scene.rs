@@ -24,6 +24,7 @@ use crate::http::api::session::COOKIE;
 use crate::http::routes;
 use crate::http::v1::models::ServedModels;
 use crate::ids::Ids;
+use crate::price_list::PriceList;
 use crate::secrets;
 
 /// Everything the API stands on, and three who are signed in.
@@ -173,6 +174,11 @@ impl Scene {
         let proofs: Arc<dyn Proofs> = Arc::clone(&ports.proofs);
         let clock: Arc<dyn Clock> = Arc::new(ports.clock.clone());
         let served: Arc<dyn ServedModels> = Arc::new(AllButHidden);
+        let price_list = PriceList::new(
+            self.prices.clone().into_inner(),
+            Arc::clone(&reports),
+            Arc::clone(&clock),
+        );
         let app = App::new()
             .app_data(self.callers.clone())
             .app_data(self.prices.clone())
@@ -182,6 +188,7 @@ impl Scene {
             .app_data(Data::from(reports))
             .app_data(Data::from(proofs))
             .app_data(Data::from(clock))
+            .app_data(Data::new(price_list))
             .app_data(Data::from(served))
             .configure(routes::configure);
         let app = init_service(app).await;

@@ -36,7 +36,7 @@ pub(super) fn markup(factor: &str) -> Value {
 }
 
 /// Whether any field of an answer is called so.
-fn has_field(value: &Value, name: &str) -> bool {
+pub(super) fn has_field(value: &Value, name: &str) -> bool {
     match value {
         Value::Object(fields) => fields.iter().any(|(n, v)| n == name || has_field(v, name)),
         Value::Array(items) => items.iter().any(|item| has_field(item, name)),
