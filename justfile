@@ -58,9 +58,9 @@ rolling *ARGS: release
 sim *ARGS:
     cargo bench --locked --profile sim -p billing-core --bench sim -- {{ ARGS }}
 
-# Time the rules of money: rate, authorize, settle
+# Time the rules of money (find a price, rate, authorize, settle) and `tollgate quote`
 bench-core *ARGS:
-    cargo bench --locked -p billing-core --bench per_call -- {{ ARGS }}
+    scripts/bench/core.sh {{ ARGS }}
 
 # Time settlements made durable, on both databases, beside pgbench's TPC-B and a commit for each
 bench-settle *ARGS:

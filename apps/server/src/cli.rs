@@ -7,6 +7,7 @@ mod keys;
 mod ledger;
 mod migrate;
 mod prices;
+mod quote;
 mod screen;
 mod serve;
 mod simulate;
@@ -53,6 +54,8 @@ enum Command {
     /// Import price catalogues.
     #[command(subcommand)]
     Prices(prices::PricesCommand),
+    /// Say what the usages of a file cost.
+    Quote(quote::QuoteArgs),
     /// Make and list accounts, add funds, make operators.
     #[command(subcommand)]
     Accounts(accounts::AccountsCommand),
@@ -249,6 +252,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Migrate(place) => migrate::run(&place).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Prices(command) => prices::run(command).await,
+        Command::Quote(args) => quote::run(args).await,
         Command::Accounts(command) => accounts::run(command).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Ledger(command) => ledger::run(command).await,

@@ -12,6 +12,7 @@ mod jobs;
 mod metrics;
 mod node;
 mod price_list;
+mod quote;
 mod secrets;
 mod wiring;
 

@@ -23,8 +23,21 @@ fn write_line(out: &mut dyn Write, text: &str) {
 
 /// A bar over so many steps, with rate and time left; drawn only on a terminal.
 pub(crate) fn progress(steps: u64, what: &'static str) -> ProgressBar {
+    bar(
+        steps,
+        what,
+        "{msg} [{bar:30}] {pos}/{len} {per_sec} eta {eta}",
+    )
+}
+
+/// The same over so many bytes of a file.
+pub(crate) fn progress_in_bytes(bytes: u64, what: &'static str) -> ProgressBar {
+    let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} eta {eta}";
+    bar(bytes, what, template)
+}
+
+fn bar(steps: u64, what: &'static str, template: &str) -> ProgressBar {
     let bar = ProgressBar::new(steps);
-    let template = "{msg} [{bar:30}] {pos}/{len} {per_sec} eta {eta}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

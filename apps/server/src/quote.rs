@@ -1,0 +1,179 @@
+//! Quotes for a file: usages in, a JSON object a line, and what each costs out, in the same order.
+//!
+//! Pure: bytes in, bytes out, over one price book. A line that cannot be rated is answered with the
+//! reason and the cure, and the next one is rated as if it had not been there.
+
+mod answer;
+mod asked;
+mod lines;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use billing_core::charge::rate;
+use billing_core::id::{PriceVersionId, SaleRuleId};
+use billing_core::money::{Currency, Nanos};
+use billing_core::price::{Circumstances, PriceVersion, RatingError};
+use billing_core::price_book::{Offer, PriceBook, Unpriced};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use asked::Asked;
+pub(crate) use lines::{Line, Lines};
+
+/// Rates usages with a price book, as it would charge anybody.
+#[derive(Debug)]
+pub(crate) struct Quoter<'a> {
+    book: &'a PriceBook,
+    /// The instant of usages that name none.
+    now: OffsetDateTime,
+    /// What sale rules make of versions: made once for all usages of them.
+    resold: HashMap<(PriceVersionId, SaleRuleId), Arc<PriceVersion>>,
+    /// A name that is put together of provider and model.
+    name: String,
+    tally: Tally,
+}
+
+/// What came of the lines.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    /// Lines that were rated.
+    pub(crate) rated: u64,
+    /// Lines that could not be.
+    pub(crate) failed: u64,
+    /// What the rated ones cost together, in nanos.
+    pub(crate) totals: BTreeMap<Currency, i128>,
+}
+
+/// Why a line cannot be rated, with its cure.
+#[derive(Debug, PartialEq, Eq)]
+struct Fault(String);
+
+impl<'a> Quoter<'a> {
+    /// Rates with the prices of a book, at an instant where a usage names none.
+    pub(crate) fn new(book: &'a PriceBook, now: OffsetDateTime) -> Self {
+        Self {
+            book,
+            now,
+            resold: HashMap::new(),
+            name: String::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Answers one line, which is the `number`-th of its file.
+    pub(crate) fn answer(&mut self, line: &Line<'_>, number: u64, out: &mut Vec<u8>) {
+        let answered = match line {
+            Line::Whole(bytes) => self.rated(bytes, out),
+            Line::TooLong => Err(Fault(format!(
+                "the line is longer than {} bytes; give one usage a line",
+                lines::LONGEST
+            ))),
+        };
+        match answered {
+            Ok((currency, amount)) => {
+                self.tally.rated += 1;
+                *self.tally.totals.entry(currency).or_default() += i128::from(amount.get());
+            }
+            Err(fault) => {
+                self.tally.failed += 1;
+                answer::write_fault(&fault.0, number, out);
+            }
+        }
+    }
+
+    /// What came of all lines so far.
+    pub(crate) fn into_tally(self) -> Tally {
+        self.tally
+    }
+
+    fn rated(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<(Currency, Nanos), Fault> {
+        let asked = Asked::read(line).map_err(Fault)?;
+        let at = asked.at.unwrap_or(self.now);
+        let offer = self.offer(&asked, at)?;
+        let model = offer.model.name.as_str();
+        let price = self.price(&offer)?;
+        let circumstances = Circumstances {
+            tier: asked.tier,
+            at,
+            attributes: asked.attributes,
+        };
+        let charge = rate(&asked.usage, &price, &circumstances)
+            .map_err(|error| Fault(unrated(&error, model)))?;
+        answer::write_charge(model, &charge, out);
+        Ok((charge.currency, charge.amount))
+    }
+
+    /// What the model costs that a line asks for: the one that its provider lists under this name,
+    /// where it names a provider, else the one of this name.
+    fn offer(&mut self, asked: &Asked<'_>, at: OffsetDateTime) -> Result<Offer<'a>, Fault> {
+        let bare = &*asked.model;
+        let mut name = bare;
+        if let Some(provider) = asked.provider.as_deref() {
+            let known = self.book.get(bare);
+            if known.is_none_or(|model| model.facts.provider != provider) {
+                self.name.clear();
+                self.name.extend([provider, "/", bare]);
+                if self.book.get(&self.name).is_some() {
+                    name = &self.name;
+                }
+            }
+        }
+        self.book.offer(None, name, at).map_err(|error| {
+            Fault(match error {
+                Unpriced::Unknown(_) => format!(
+                    "model: the catalogue has no \"{}\"; correct the name, or give the \
+                     \"provider\" under which it is listed as provider/model",
+                    clipped(bare)
+                ),
+                Unpriced::NoPrice(_) => format!(
+                    "at: \"{name}\" has no price in effect at {}; its prices begin later",
+                    at.format(&Rfc3339).unwrap_or_default()
+                ),
+            })
+        })
+    }
+
+    fn price(&mut self, offer: &Offer<'a>) -> Result<Arc<PriceVersion>, Fault> {
+        let Some(rule) = offer.sale else {
+            return Ok(Arc::clone(offer.cost));
+        };
+        let key = (offer.cost.id(), rule.id);
+        if let Some(known) = self.resold.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let made = rule.price.of(offer.cost).map_err(|error| {
+            let (rule, model) = (rule.id, &offer.model.name);
+            Fault(format!(
+                "model: the sale rule {rule} prices \"{model}\" wrongly: {error}"
+            ))
+        })?;
+        let made = Arc::new(made);
+        self.resold.insert(key, Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+fn unrated(error: &RatingError, model: &str) -> String {
+    match error {
+        RatingError::NoRate { meter } => format!(
+            "usage.{meter}: \"{model}\" has no price for it; count it under a meter that is \
+             priced, or import a price for it"
+        ),
+        RatingError::Money(error) => format!(
+            "usage: {error}: one usage can cost up to about 9.2 billion; split it into several"
+        ),
+        // Only schedules and what they count bring these about, and a quote has none.
+        RatingError::OtherCurrency(..) | RatingError::Price(_) | RatingError::Quantity(_) => {
+            format!("usage: {error}")
+        }
+    }
+}
+
+/// As much of a text as an error should repeat.
+fn clipped(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests;
