@@ -11,12 +11,15 @@ use crate::checker;
 use crate::config::{Checker, Retention};
 use crate::node::ears::{self, Ears};
 use crate::node::{life, news};
+use crate::tier_windows;
 use crate::wiring::House;
 
 /// How often time passes in the lease book.
 const TICK: Duration = Duration::from_millis(20);
 /// How often what was settled is entered into the accounts' lists. `bench-settle` does the same.
 const LISTING: Duration = Duration::from_millis(500);
+/// How often windows of tier schedules that are over are looked for.
+const CLOSING: Duration = Duration::from_mins(10);
 /// How often what nobody needs any more is deleted.
 const PURGE: Duration = Duration::from_mins(1);
 /// How much longer than a step of retention the rest after it is, so that calls hardly notice.
@@ -49,6 +52,10 @@ pub(crate) fn start(
     }));
     let purged = house.clone();
     tracker.spawn(every(PURGE, stop.clone(), move || purge(purged.clone())));
+    let closed = house.clone();
+    tracker.spawn(every(CLOSING, stop.clone(), move || {
+        close_windows(closed.clone())
+    }));
     if let Some(days) = retention.calls_days {
         let kept = house.clone();
         let ends = stop.clone();
@@ -117,6 +124,22 @@ async fn purge(house: House) {
         Ok(0) => {}
         Ok(rows) => tracing::debug!(rows, "deleted what nobody needs any more"),
         Err(error) => tracing::warn!(%error, "nothing was deleted"),
+    }
+}
+
+/// Every node does so; each window is closed once.
+async fn close_windows(house: House) {
+    let ports = &house.ports;
+    let book = house.gate.prices.book();
+    let of = (&*ports.clock, &*ports.ids);
+    match tier_windows::close_all(&*ports.books, &book, of, true).await {
+        Ok(dues) => {
+            for due in dues {
+                tracing::info!(account = %due.account, reach = due.reach, true_up = %due.true_up,
+                    uncollected = %due.uncollected, "a window of price tiers was closed");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "windows of price tiers were not closed"),
     }
 }
 

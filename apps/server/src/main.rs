@@ -14,6 +14,7 @@ mod node;
 mod price_list;
 mod quote;
 mod secrets;
+mod tier_windows;
 mod wiring;
 
 use std::process::ExitCode;

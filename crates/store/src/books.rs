@@ -6,10 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use billing_core::adjustment::Adjustment;
 use billing_core::call::Settlement;
-use billing_core::id::{AccountId, CallId, NodeId};
+use billing_core::id::{AccountId, CallId, NodeId, TierScheduleId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use billing_core::money::Nanos;
-use billing_core::port::books::{AccountProof, Adjusted, Books, BooksError, Credited, Settled};
+use billing_core::port::books::{
+    AccountProof, Adjusted, Books, BooksError, Credited, OpenWindow, Settled,
+};
 use billing_core::settlement::Booking;
 use billing_core::wallet::{Credit, Wallet};
 use time::OffsetDateTime;
@@ -23,6 +25,7 @@ pub(crate) mod reclaim;
 pub(crate) mod save;
 pub(crate) mod settle;
 pub(crate) mod shelf;
+pub(crate) mod windows;
 
 use crate::db;
 use crate::open::Store;
@@ -95,6 +98,30 @@ impl Books for Store {
         calls: &[CallId],
     ) -> Result<BTreeMap<CallId, Nanos>, BooksError> {
         Ok(adjust::of_calls(&self.db.reader, account, calls).await?)
+    }
+
+    async fn open_windows(
+        &self,
+        schedule: TierScheduleId,
+        before: i64,
+        limit: u32,
+    ) -> Result<Vec<OpenWindow>, BooksError> {
+        Ok(windows::open(&self.db.reader, schedule, before, limit).await?)
+    }
+
+    async fn close_window(
+        &self,
+        window: &OpenWindow,
+        adjustment: Option<Adjustment>,
+        now: OffsetDateTime,
+    ) -> Result<Option<Adjusted>, BooksError> {
+        let tx = self.db.begin().await?;
+        let txn = self.ids.next(now);
+        let booking = Booking { txn, now };
+        let result = windows::close(&tx, window, adjustment.as_ref(), booking).await;
+        let result = db::finish(tx, result).await;
+        self.committer.forget(window.account);
+        result?.ok_or(BooksError::OnLease)
     }
 
     async fn wallet(&self, account: AccountId) -> Result<Wallet, BooksError> {

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::Settlement;
-use billing_core::id::{AccountId, CallId, IdSequence, KeyId, LedgerTxnId, NodeId, UserId};
+use billing_core::id::{
+    AccountId, CallId, IdSequence, KeyId, LedgerTxnId, NodeId, TierScheduleId, UserId,
+};
 use billing_core::lease::{Claim, LeaseSeq};
 use billing_core::ledger::LedgerTxn;
 use billing_core::money::Nanos;
@@ -16,6 +18,7 @@ use billing_core::port::directory::{
 };
 use billing_core::price_book::PriceBook;
 use billing_core::settlement::{BudgetUse, SettledCall};
+use billing_core::tier_schedule::Close;
 use billing_core::wallet::{Lot, Wallet};
 use time::OffsetDateTime;
 
@@ -67,6 +70,8 @@ struct Page {
     keys: BTreeMap<String, (String, LedgerTxnId, Nanos)>,
     /// What calls were adjusted by.
     adjusted: BTreeMap<CallId, Nanos>,
+    /// Windows that were closed: as they stood, with what was booked, and how often.
+    closed: BTreeMap<(TierScheduleId, i64), (Option<Close>, i64)>,
 }
 
 #[derive(Debug, Clone)]

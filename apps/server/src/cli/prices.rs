@@ -1,6 +1,7 @@
 //! `tollgate prices`: import catalogues and rules, say what that changes, and show what a model costs
 //! and has cost.
 
+mod close;
 mod diff;
 mod draft;
 mod import;
@@ -30,6 +31,8 @@ pub(crate) enum PricesCommand {
     Simulate(simulate::SimulateArgs),
     /// Correct calls that were rated with a wrong price version: given back or charged afterwards
     Rerate(rerate::RerateArgs),
+    /// Book what windows of volume prices and minimums come to that are over; `serve` does so too
+    Close(close::CloseArgs),
     /// Show every price version of a model, the oldest first
     Show(ShowArgs),
 }
@@ -64,6 +67,7 @@ pub(crate) async fn run(command: PricesCommand) -> Result<(), CliError> {
         PricesCommand::Diff(args) => diff::run(args).await,
         PricesCommand::Simulate(args) => simulate::run(args).await,
         PricesCommand::Rerate(args) => rerate::run(args).await,
+        PricesCommand::Close(args) => close::run(args).await,
         PricesCommand::Show(args) => show(args).await,
     }
 }

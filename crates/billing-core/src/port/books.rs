@@ -11,11 +11,12 @@ use time::OffsetDateTime;
 
 use crate::adjustment::Adjustment;
 use crate::call::Settlement;
-use crate::id::{AccountId, CallId, LedgerTxnId, NodeId};
+use crate::id::{AccountId, CallId, LedgerTxnId, LotId, NodeId, TierScheduleId};
 use crate::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
-use crate::money::{MoneyError, Nanos};
+use crate::money::{Currency, MoneyError, Nanos};
 use crate::settlement::SettledCall;
-use crate::wallet::{Credit, Wallet};
+use crate::tier_schedule::{Close, Closed};
+use crate::wallet::{Credit, LotKind, Wallet};
 
 /// The durable side of every budget.
 ///
@@ -89,6 +90,29 @@ pub trait Books: Send + Sync + Debug {
         account: AccountId,
         calls: &[CallId],
     ) -> Result<BTreeMap<CallId, Nanos>, BooksError>;
+
+    /// Windows of a tier schedule that began before a second (Unix time) and are not closed as they
+    /// stand: never, or a call was settled in them since.
+    ///
+    /// # Errors
+    /// [`BooksError::Unavailable`].
+    async fn open_windows(
+        &self,
+        schedule: TierScheduleId,
+        before: i64,
+        limit: u32,
+    ) -> Result<Vec<OpenWindow>, BooksError>;
+
+    /// Closes a window as it was read, with what that comes to; once, whoever else does so too.
+    ///
+    /// # Errors
+    /// As [`Books::adjust`].
+    async fn close_window(
+        &self,
+        window: &OpenWindow,
+        adjustment: Option<Adjustment>,
+        now: OffsetDateTime,
+    ) -> Result<Option<Adjusted>, BooksError>;
 
     /// The wallet as it stands.
     ///
@@ -167,6 +191,47 @@ pub struct Adjusted {
     pub balance: Nanos,
     /// Whether it had been recorded before.
     pub replayed: bool,
+}
+
+/// A window of a tier schedule that is to be closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWindow {
+    /// Whose.
+    pub account: AccountId,
+    /// Of which schedule.
+    pub schedule: TierScheduleId,
+    /// Its first second (Unix time).
+    pub window_start: i64,
+    /// What is known of it.
+    pub close: Close,
+    /// How often it was closed before.
+    pub times: i64,
+}
+
+impl OpenWindow {
+    /// What closing it books for what it comes to; `None` where that is nothing. It has the same key
+    /// whoever closes it.
+    pub fn adjustment(
+        &self,
+        closed: &Closed,
+        currency: Currency,
+        lot: LotId,
+    ) -> Option<Adjustment> {
+        let amount = closed.true_up;
+        (!amount.is_zero()).then(|| Adjustment {
+            key: format!(
+                "close:{}:{}:{}",
+                self.schedule, self.window_start, self.times
+            ),
+            amount,
+            currency,
+            lot,
+            kind: LotKind::Paid,
+            calls: Vec::new(),
+            note: format!("{}: its window is over", self.schedule),
+            takes_what_is_there: false,
+        })
+    }
 }
 
 /// What proving one account's books found.

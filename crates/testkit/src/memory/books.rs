@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use billing_core::adjustment::{Adjustment, adjust};
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::Settlement;
-use billing_core::id::{AccountId, CallId, NodeId};
+use billing_core::id::{AccountId, CallId, NodeId, TierScheduleId};
 use billing_core::lease::{
     Claim, ClaimChange, HOUSE, HOUSE_CLAIM_FOR, Lease, LeaseAsk, LeaseGrant, LeaseReturn,
     LeasedBudget, Recall, grant, recalled, take_back,
@@ -16,9 +16,12 @@ use billing_core::ledger::{
     Entry, LedgerCode, LedgerHead, LedgerKind, LedgerTxn, replayed_balance,
 };
 use billing_core::money::{MoneyError, Nanos};
-use billing_core::port::books::{AccountProof, Adjusted, Books, BooksError, Credited, Settled};
+use billing_core::port::books::{
+    AccountProof, Adjusted, Books, BooksError, Credited, OpenWindow, Settled,
+};
 use billing_core::port::directory::ChangeSubject;
 use billing_core::settlement::{AccountState, Booking, BudgetUse, code_of, settle};
+use billing_core::tier_schedule::Close;
 use billing_core::wallet::{AccountStatus, Credit, Lot, LotKind, Wallet};
 use time::OffsetDateTime;
 
@@ -167,6 +170,46 @@ impl Books for Memory {
         Ok(calls.iter().filter_map(sum).collect())
     }
 
+    async fn open_windows(
+        &self,
+        schedule: TierScheduleId,
+        before: i64,
+        limit: u32,
+    ) -> Result<Vec<OpenWindow>, BooksError> {
+        let state = self.state();
+        let pages = state.books.iter();
+        let open = pages.flat_map(|(account, page)| page.open_windows(*account, schedule));
+        let open = open.filter(|window| window.window_start < before);
+        Ok(open.take(usize::try_from(limit).unwrap()).collect())
+    }
+
+    async fn close_window(
+        &self,
+        window: &OpenWindow,
+        adjustment: Option<Adjustment>,
+        now: OffsetDateTime,
+    ) -> Result<Option<Adjusted>, BooksError> {
+        let mut state = self.state();
+        let txn = state.txn_id(now);
+        let page = state.page(window.account)?;
+        let more = adjustment.as_ref().map_or(Nanos::ZERO, |a| a.amount);
+        let booking = Booking { txn, now };
+        let adjusted = adjustment
+            .map(|adjustment| page.adjust(window.account, adjustment, booking))
+            .transpose()?;
+        let key = (window.schedule, window.window_start);
+        let closed = page.closed.entry(key).or_default();
+        if closed.1 <= window.times {
+            let trued_up = window.close.trued_up.plus(more)?;
+            let close = Close {
+                trued_up,
+                ..window.close
+            };
+            *closed = (Some(close), window.times + 1);
+        }
+        Ok(adjusted)
+    }
+
     async fn wallet(&self, account: AccountId) -> Result<Wallet, BooksError> {
         Ok(self.state().page(account)?.wallet)
     }
@@ -218,6 +261,7 @@ impl Page {
             journal: Vec::new(),
             keys: BTreeMap::new(),
             adjusted: BTreeMap::new(),
+            closed: BTreeMap::new(),
         }
     }
 
@@ -277,6 +321,42 @@ impl Page {
             balance,
             replayed: false,
         })
+    }
+
+    /// Windows of a schedule that are not closed as they stand.
+    fn open_windows(&self, account: AccountId, schedule: TierScheduleId) -> Vec<OpenWindow> {
+        let mut open = Vec::new();
+        for (scope, charged) in &self.uses {
+            let window_start = scope.row().window_start;
+            let charge = BudgetScope::TierCharge {
+                schedule,
+                window_start,
+            };
+            if *scope != charge {
+                continue;
+            }
+            let position = self.uses.iter().find(|(scope, _)| {
+                let row = scope.row();
+                (row.kind, row.subject, row.window_start) == (4, schedule.get(), window_start)
+            });
+            let closed = self.closed.get(&(schedule, window_start)).copied();
+            let (before, times) = closed.unwrap_or_default();
+            let close = Close {
+                used: position.map(|(_, used)| used.used).unwrap_or_default(),
+                charged: charged.used,
+                trued_up: before.map_or(Nanos::ZERO, |before| before.trued_up),
+            };
+            if before != Some(close) {
+                open.push(OpenWindow {
+                    account,
+                    schedule,
+                    window_start,
+                    close,
+                    times,
+                });
+            }
+        }
+        open
     }
 
     fn in_use(&self, scope: BudgetScope, limit: Option<Amount>) -> BudgetUse {

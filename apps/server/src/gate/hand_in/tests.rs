@@ -7,10 +7,10 @@ use std::time::Instant;
 use async_trait::async_trait;
 use billing_core::adjustment::Adjustment;
 use billing_core::budget::BudgetScope;
-use billing_core::id::{AccountId, CallId, NodeId};
+use billing_core::id::{AccountId, CallId, NodeId, TierScheduleId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use billing_core::lease_book::{HoldAsk, LeasePolicy};
-use billing_core::port::books::{AccountProof, Adjusted, Books, Credited, Settled};
+use billing_core::port::books::{AccountProof, Adjusted, Books, Credited, OpenWindow, Settled};
 use billing_core::wallet::{Credit, Wallet};
 use testkit::world::NOON;
 use testkit::{ManualClock, Memory, MemorySpool, Ports, World};
@@ -112,6 +112,24 @@ impl Books for Moody {
         calls: &[CallId],
     ) -> Result<BTreeMap<CallId, Nanos>, BooksError> {
         self.books.adjustments(account, calls).await
+    }
+
+    async fn open_windows(
+        &self,
+        schedule: TierScheduleId,
+        before: i64,
+        limit: u32,
+    ) -> Result<Vec<OpenWindow>, BooksError> {
+        self.books.open_windows(schedule, before, limit).await
+    }
+
+    async fn close_window(
+        &self,
+        window: &OpenWindow,
+        adjustment: Option<Adjustment>,
+        now: OffsetDateTime,
+    ) -> Result<Option<Adjusted>, BooksError> {
+        self.books.close_window(window, adjustment, now).await
     }
 
     async fn wallet(&self, account: AccountId) -> Result<Wallet, BooksError> {

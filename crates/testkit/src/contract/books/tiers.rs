@@ -5,7 +5,7 @@ use std::sync::Arc;
 use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
 use billing_core::call::{Basis, Settlement};
 use billing_core::charge_model::{Percent, Quantity, Tier, Tiers};
-use billing_core::id::{AccountId, SaleRuleId, TierScheduleId};
+use billing_core::id::{AccountId, LotId, SaleRuleId, TierScheduleId};
 use billing_core::money::{Currency, Nanos};
 use billing_core::port::catalogue::PriceEdition;
 use billing_core::port::reports::CallFilter;
@@ -195,6 +195,52 @@ pub async fn volume_pricing_charges_the_list_until_the_window_is_over(world: Wor
             .await;
         assert_eq!(settled.call.charge.get(), i64::try_from(tokens).unwrap());
     }
+    world.assert_sound().await;
+}
+
+/// Once, and again for what is settled in it later.
+pub async fn a_window_by_volume_is_closed_once_and_again_for_late_calls(world: World) {
+    let tiers = vec![
+        Tier::up_to(Quantity::whole(100), discount(0)),
+        Tier::open(discount(50)),
+    ];
+    let volume = TierPricing::Volume(Tiers::new(tiers).unwrap());
+    let schedule = schedule(&world, volume).await;
+    world.top_up(10_000).await;
+    world.lease(WALLET, 500).await.unwrap();
+    let close = async || {
+        let open = world.books().open_windows(schedule.id, i64::MAX, 10);
+        let open = open.await.unwrap();
+        let [window] = &open[..] else {
+            return (open.len(), 0);
+        };
+        let terms = schedule.terms.as_ref().unwrap();
+        let closed = terms.close(&window.close).unwrap();
+        let lot = LotId::new(world.number());
+        let adjustment = window.adjustment(&closed, Currency::USD, lot);
+        for _ in 0..2 {
+            let done = world.books().close_window(window, adjustment.clone(), NOON);
+            done.await.unwrap();
+        }
+        (open.len(), closed.true_up.get())
+    };
+    for tokens in [90, 30] {
+        world
+            .settle(in_tiers(world.call(500, tokens), &schedule))
+            .await;
+    }
+    let none = world
+        .books()
+        .open_windows(schedule.id, 0, 10)
+        .await
+        .unwrap();
+    assert_eq!(none, []);
+    assert_eq!(close().await, (1, -60));
+    assert_eq!(close().await, (0, 0));
+    world.settle(in_tiers(world.call(500, 20), &schedule)).await;
+    assert_eq!(close().await, (1, -10));
+    assert_eq!(close().await, (0, 0));
+    assert_eq!(world.balance().await.0, 10_000 - 70);
     world.assert_sound().await;
 }
 
