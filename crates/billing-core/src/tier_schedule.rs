@@ -7,7 +7,7 @@
 //!
 //! Volume pricing, where everything used costs what the reached tier says, can fall back as more is
 //! used. So it is never charged call by call: until the window is over a call costs its list price,
-//! and the difference is credited or charged once it is ([`close`]).
+//! and the difference is credited or charged once it is ([`Close`]).
 
 mod close;
 mod rating;
