@@ -4,6 +4,7 @@
 //! others than operators goes through here, so that it is always the latter. Nothing here decides
 //! what a call costs: the rules of `billing_core` do, and the same ones as when it is made.
 
+mod quote;
 mod standing;
 mod versions;
 
@@ -19,7 +20,9 @@ use billing_core::sale::SaleRule;
 use billing_core::terms::Terms;
 use billing_core::tier_schedule::TierSchedule;
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 
+pub(crate) use quote::{AnswerLength, Estimate, Quote, QuoteError, RequestAsked, UsageAsked};
 pub(crate) use standing::Standing;
 pub(crate) use versions::{ListedVersion, versions};
 
@@ -31,6 +34,11 @@ pub(crate) struct PriceList {
     prices: Arc<Prices>,
     reports: Arc<dyn Reports>,
     clock: Arc<dyn Clock>,
+    /// Tokens of an answer that nobody bounds.
+    default_output: u64,
+    /// Counting a prompt takes a processor for a while, and nobody need be signed in to ask for it:
+    /// one at a time.
+    counting: Semaphore,
 }
 
 /// What a model costs somebody from an instant on.
@@ -102,16 +110,20 @@ impl ModelFilter {
 }
 
 impl PriceList {
-    /// Tells the prices of a book, and of the counters that reports know.
+    /// Tells the prices of a book, by the counters that reports know, and assumes so many tokens of
+    /// an answer that nobody bounds.
     pub(crate) const fn new(
         prices: Arc<Prices>,
         reports: Arc<dyn Reports>,
         clock: Arc<dyn Clock>,
+        default_output: u64,
     ) -> Self {
         Self {
             prices,
             reports,
             clock,
+            default_output,
+            counting: Semaphore::const_new(1),
         }
     }
 

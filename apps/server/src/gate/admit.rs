@@ -9,7 +9,7 @@ use billing_core::lease_book::{HoldAsk, RefusalCause};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
 use billing_core::port::directory::Caller;
-use billing_core::price::{Foreseen, ServiceTier};
+use billing_core::price::{Foreseen, RatingError, ServiceTier};
 use billing_core::price_book::{ModelFacts, Unpriced};
 use billing_core::terms::Terms;
 use bytes::Bytes;
@@ -120,14 +120,12 @@ impl Gate {
         if !self.routes.serves(model) {
             return Err(V1Error::NoChannel(head.model));
         }
-        let bounds = bounds_of(&facts);
-        let default = self.limits.default_output_tokens;
-        let ceiling = ceiling(
+        let (bounds, ceiling) = bounded(
             incoming.endpoint,
             &head,
             incoming.body.len(),
-            &bounds,
-            default,
+            &facts,
+            self.limits.default_output_tokens,
         );
         Ok(Box::new(OpenCall {
             incoming,
@@ -258,29 +256,44 @@ impl Gate {
 }
 
 fn worst_case(call: &OpenCall, tier: ServiceTier) -> Result<Nanos, V1Error> {
-    call.terms
-        .worst_case(
-            &call.ceiling,
-            &Foreseen::new(&[tier], call.incoming.started_at),
-        )
-        .map_err(|error| {
-            tracing::error!(model = %call.terms.price.model(), %error, "a model cannot be priced");
-            V1Error::Unpriced(call.head.model.clone())
-        })
+    let at = call.incoming.started_at;
+    most_due(&call.terms, &call.ceiling, tier, at).map_err(|error| {
+        tracing::error!(model = %call.terms.price.model(), %error, "a model cannot be priced");
+        V1Error::Unpriced(call.head.model.clone())
+    })
+}
+
+/// What is set aside for a call within a ceiling that asks for a tier at an instant.
+pub(crate) fn most_due(
+    terms: &Terms,
+    ceiling: &Usage,
+    tier: ServiceTier,
+    at: OffsetDateTime,
+) -> Result<Nanos, RatingError> {
+    terms.worst_case(ceiling, &Foreseen::new(&[tier], at))
 }
 
 /// The tier that a request asks for. What is charged follows the tier in the reply.
-fn requested_tier(head: &RequestHead) -> ServiceTier {
+pub(crate) fn requested_tier(head: &RequestHead) -> ServiceTier {
     head.service_tier
         .as_deref()
         .map(ServiceTier::of_provider)
         .unwrap_or_default()
 }
 
-fn bounds_of(facts: &ModelFacts) -> ModelBounds {
-    ModelBounds {
+/// How large a model is, and the most that a request to it can consume.
+pub(crate) fn bounded(
+    endpoint: Endpoint,
+    head: &RequestHead,
+    body_len: usize,
+    facts: &ModelFacts,
+    default_output: u64,
+) -> (ModelBounds, Usage) {
+    let bounds = ModelBounds {
         context_tokens: None,
         max_input_tokens: facts.max_input_tokens,
         max_output_tokens: facts.max_output_tokens,
-    }
+    };
+    let ceiling = ceiling(endpoint, head, body_len, &bounds, default_output);
+    (bounds, ceiling)
 }

@@ -80,7 +80,7 @@ impl Prices {
     }
 
     /// How far a counter of an account is known to have come.
-    fn seen(&self, account: AccountId, scope: BudgetScope) -> Amount {
+    pub(crate) fn seen(&self, account: AccountId, scope: BudgetScope) -> Amount {
         let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
         seen.get(&(account, scope)).copied().unwrap_or_default()
     }

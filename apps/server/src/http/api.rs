@@ -17,6 +17,7 @@ pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod price_list;
 pub(crate) mod prices;
+pub(crate) mod quote;
 pub(crate) mod session;
 pub(crate) mod sign_in;
 pub(crate) mod usage;
@@ -63,6 +64,10 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(resource(
             "/prices",
             [(Method::GET, web::get().to(price_list::list))],
+        ))
+        .service(resource(
+            "/prices/quote",
+            [(Method::POST, web::post().to(quote::quote))],
         ))
         .service(resource(
             "/prices/{model:.+}",

@@ -12,7 +12,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::api::session::COOKIE;
 use super::api::wire;
 use super::api::{
-    accounts, calls, keys, ledger, price_list, prices, session, usage, users, wallet,
+    accounts, calls, keys, ledger, price_list, prices, quote, session, usage, users, wallet,
 };
 use super::health;
 use super::v1::{chat, credits, generation, key, models};
@@ -35,7 +35,7 @@ use super::v1::{chat, credits, generation, key, models};
         keys::list, keys::create, keys::revoke,
         wallet::read, wallet::top_up, ledger::list,
         calls::list, calls::read, usage::read, prices::list,
-        price_list::list, price_list::one,
+        price_list::list, price_list::one, quote::quote,
         users::create, users::set_member,
         health::live, health::ready,
     ),

@@ -170,10 +170,14 @@ impl Receipt {
 }
 
 /// The lines of a charge, their sum, and what the rounding added to what is due.
-struct Derived {
-    lines: Vec<ReceiptLine>,
-    list: Exact,
-    rounding: Exact,
+#[derive(Debug)]
+pub(crate) struct Derived {
+    /// What each class of consumption costs.
+    pub(crate) lines: Vec<ReceiptLine>,
+    /// Their sum.
+    pub(crate) list: Exact,
+    /// What the rounding added.
+    pub(crate) rounding: Exact,
 }
 
 impl Derived {
@@ -189,15 +193,18 @@ impl Derived {
                 list: Exact::of(*held).unwrap_or_default(),
                 rounding: Exact::ZERO,
             },
-            Due::Rated(charge) => {
-                let lines = charge.lines.iter();
-                Self {
-                    lines: lines.map(|l| line::line(l, currency)).collect(),
-                    list: charge.list,
-                    rounding: rounding(charge),
-                }
-            }
+            Due::Rated(charge) => derive(charge, currency),
         }
+    }
+}
+
+/// What derives a charge, tiers apart.
+pub(crate) fn derive(charge: &Charge, currency: Currency) -> Derived {
+    let lines = charge.lines.iter();
+    Derived {
+        lines: lines.map(|l| line::line(l, currency)).collect(),
+        list: charge.list,
+        rounding: rounding(charge),
     }
 }
 
@@ -220,7 +227,8 @@ fn due(call: &CallDetail, terms: Option<&Terms>) -> Due {
     }
 }
 
-fn exact(amount: Exact, currency: Currency) -> MoneyDto {
+/// An amount on the wire that is not rounded.
+pub(crate) fn exact(amount: Exact, currency: Currency) -> MoneyDto {
     MoneyDto {
         amount: amount.to_string(),
         currency: currency.code().to_owned(),

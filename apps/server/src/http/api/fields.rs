@@ -219,6 +219,35 @@ impl Fields {
         self.wrong(name, "out_of_range", &detail)
     }
 
+    /// A whole number in a body, from zero to 2⁶³ − 1.
+    pub(crate) fn whole(&mut self, name: &str) -> Result<Option<u64>, Noted> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let number = value.as_u64();
+        let number = number.filter(|number| *number <= i64::MAX.unsigned_abs());
+        if number.is_some() {
+            return Ok(number);
+        }
+        let most = i64::MAX;
+        let detail = format!("{name} must be a whole number from 0 to {most}.");
+        self.wrong(name, "not_a_quantity", &detail)
+    }
+
+    /// The names of the fields that were not read yet.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.rest.keys().cloned().collect()
+    }
+
+    /// An object, whatever is in it.
+    pub(crate) fn as_it_is(&mut self, name: &str) -> Result<Option<Map<String, Value>>, Noted> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Object(map)) => Ok(Some(map)),
+            Some(_) => self.wrong(name, "not_an_object", &format!("{name} must be an object.")),
+        }
+    }
+
     /// A nested object.
     pub(crate) fn object<T>(
         &mut self,

@@ -3,6 +3,7 @@
 mod accounts;
 mod money;
 mod price_list;
+mod quote;
 mod reading;
 mod scene;
 mod selling;

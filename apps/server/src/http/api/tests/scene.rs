@@ -178,6 +178,7 @@ impl Scene {
             self.prices.clone().into_inner(),
             Arc::clone(&reports),
             Arc::clone(&clock),
+            4096,
         );
         let app = App::new()
             .app_data(self.callers.clone())
