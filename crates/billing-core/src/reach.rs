@@ -258,6 +258,14 @@ impl<R: Rule> Rules<R> {
             .find(|rule| !rule.is_withdrawal())
     }
 
+    /// Whether there is any rule for this buyer or the plan that it is on, in effect or not.
+    pub fn has_own(&self, buyer: &Buyer) -> bool {
+        let plan = buyer.plan.map(Audience::Plan);
+        let own = [Some(Audience::Account(buyer.account)), plan];
+        let mut own = own.into_iter().flatten();
+        own.any(|audience| self.by_audience.contains_key(&audience))
+    }
+
     /// Every rule, those of one reach together, the latest first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<R>> {
         let scopes = self.by_audience.values().flatten();
@@ -352,6 +360,26 @@ mod tests {
         assert_eq!(found(&rules, None, "gpt-4o-mini"), Some(4));
         assert_eq!(found(&rules, None, "gpt-4.1"), Some(2));
         assert_eq!(found(&rules[1..], Some(&BUYER), "claude"), Some(5));
+    }
+
+    #[test]
+    fn a_buyer_has_rules_of_its_own_or_of_its_plan() {
+        let (account, plan) = (AccountId::new(1).to_string(), PlanId::new(2).to_string());
+        let unplanned = Buyer {
+            plan: None,
+            ..BUYER
+        };
+        for (audience, planned, alone) in [
+            (account.as_str(), true, true),
+            (&plan, true, false),
+            ("everyone", false, false),
+        ] {
+            let rules = Rules::new([rule(audience, "m", 1)]);
+            assert_eq!(
+                (rules.has_own(&BUYER), rules.has_own(&unplanned)),
+                (planned, alone)
+            );
+        }
     }
 
     #[test]

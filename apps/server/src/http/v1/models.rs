@@ -1,16 +1,18 @@
 //! What can be called here, and what it costs.
 
+mod pricing;
+
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
-use billing_core::meter::Meter;
 use billing_core::money::Currency;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::Caller;
-use billing_core::price::{ContextThreshold, PriceVersion, Rate, ServiceTier, Variant};
+use billing_core::price::PriceVersion;
 use billing_core::price_book::{PriceBook, PricedModel, Unpriced};
+use billing_core::reach::Buyer;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -26,26 +28,6 @@ pub(crate) trait ServedModels: Send + Sync + Debug {
     /// Whether a call of this model would find a channel.
     fn serves(&self, model: &str) -> bool;
 }
-
-/// OpenRouter's name of a price, and the meter that it is the price of.
-const PRICES: [(&str, Meter); 16] = [
-    ("prompt", Meter::Input),
-    ("completion", Meter::Output),
-    ("request", Meter::Request),
-    ("image", Meter::InputImage),
-    ("image_token", Meter::ImageInput),
-    ("image_output", Meter::ImageOutput),
-    ("audio", Meter::AudioInput),
-    ("audio_output", Meter::AudioOutput),
-    ("input_audio_cache", Meter::AudioCacheRead),
-    ("web_search", Meter::Search),
-    ("internal_reasoning", Meter::Reasoning),
-    ("input_cache_read", Meter::CacheRead),
-    ("input_cache_write", Meter::CacheWrite5m),
-    ("input_cache_write_1h", Meter::CacheWrite1h),
-    ("image_made", Meter::OutputImage),
-    ("page", Meter::Page),
-];
 
 /// A list of models.
 #[derive(Serialize, ToSchema)]
@@ -76,10 +58,11 @@ pub(crate) struct Model<'a> {
     /// The largest prompt, in tokens.
     context_length: Option<u64>,
     top_provider: TopProvider,
-    /// What one token, image, request … costs, as exact decimal text. A price that is missing is
-    /// unknown, not zero. `overrides` holds the prices of long prompts, `service_tiers` those of
-    /// other tiers, `conditions` those that stand in their place `when` something holds of the
-    /// call: `region=eu`, `during UTC mon-fri 22:00-06:00`.
+    /// What one token, image, request … costs the key's account, tiers of use apart, as exact decimal
+    /// text. A price that is missing is unknown, not zero. `overrides` holds the prices of long
+    /// prompts and of hours of every day, `service_tiers` those of other tiers, `conditions` those
+    /// that stand in their place `when` something else holds of the call: `region=eu`, `during UTC
+    /// mon-fri 22:00-06:00`.
     #[schema(value_type = Object, example = json!({
         "prompt": "0.000001", "completion": "0.000004", "input_cache_read": "0.0000001"
     }))]
@@ -102,7 +85,8 @@ pub(crate) struct TopProvider {
 }
 
 impl<'a> Model<'a> {
-    fn of(model: &'a PricedModel, version: &'a PriceVersion) -> Self {
+    /// A model at the price that is asked for it.
+    fn of(model: &'a PricedModel, price: &PriceVersion) -> Self {
         let since = model
             .versions()
             .first()
@@ -120,80 +104,11 @@ impl<'a> Model<'a> {
                 context_length,
                 max_completion_tokens: model.facts.max_output_tokens,
             },
-            pricing: pricing(version.rates(), version.variants()),
-            currency: version.currency(),
-            price_version: version.id().to_string(),
+            pricing: pricing::pricing(price),
+            currency: price.currency(),
+            price_version: price.id().to_string(),
         }
     }
-}
-
-fn pricing(rates: &[Rate], variants: &[Variant]) -> Map<String, Value> {
-    let mut pricing = prices(rates, ServiceTier::Standard, None);
-    let mut above: Vec<ContextThreshold> = rates.iter().filter_map(|r| r.above).collect();
-    above.sort_unstable();
-    above.dedup();
-    let overrides: Vec<Value> = above
-        .into_iter()
-        .map(|above| {
-            let mut prices = prices(rates, ServiceTier::Standard, Some(above));
-            // OpenRouter's bound is strict; one that includes its own size begins a token earlier.
-            let tokens = above
-                .prompt_tokens
-                .saturating_sub(u64::from(above.inclusive));
-            prices.insert("min_prompt_tokens".to_owned(), tokens.into());
-            Value::Object(prices)
-        })
-        .collect();
-    if !overrides.is_empty() {
-        pricing.insert("overrides".to_owned(), overrides.into());
-    }
-    let tiers: Map<String, Value> = ServiceTier::ALL
-        .iter()
-        .filter(|tier| **tier != ServiceTier::Standard)
-        .map(|tier| (tier.name().to_owned(), prices(rates, *tier, None)))
-        .filter(|(_, prices)| !prices.is_empty())
-        .map(|(name, prices)| (name, Value::Object(prices)))
-        .collect();
-    if !tiers.is_empty() {
-        pricing.insert("service_tiers".to_owned(), tiers.into());
-    }
-    let conditions: Vec<Value> = variants
-        .iter()
-        .map(|variant| {
-            let mut prices = self::pricing(&variant.rates, &[]);
-            prices.insert("when".to_owned(), variant.when.to_string().into());
-            Value::Object(prices)
-        })
-        .collect();
-    if !conditions.is_empty() {
-        pricing.insert("conditions".to_owned(), conditions.into());
-    }
-    pricing
-}
-
-fn prices(
-    rates: &[Rate],
-    tier: ServiceTier,
-    above: Option<ContextThreshold>,
-) -> Map<String, Value> {
-    let stated = |meter: Meter| {
-        let mut rates = rates.iter();
-        rates
-            .find(|r| r.meter == meter && r.tier == tier && r.above == above)
-            .map(|r| r.price)
-    };
-    PRICES
-        .iter()
-        .filter_map(|(name, meter)| Some((*name, stated(*meter)?)))
-        .map(|(name, price)| {
-            let text = if price.is_free() {
-                "0".to_owned()
-            } else {
-                price.to_string()
-            };
-            (name.to_owned(), Value::String(text))
-        })
-        .collect()
 }
 
 /// The list for callers who may use every model, made once for each price book.
@@ -220,6 +135,7 @@ static EVERY_MODEL: ModelCache = ModelCache(Mutex::new(None));
 impl ModelCache {
     fn list(
         &self,
+        prices: &Prices,
         book: &Arc<PriceBook>,
         served: &dyn ServedModels,
         now: OffsetDateTime,
@@ -232,13 +148,18 @@ impl ModelCache {
         if let Some(cached) = fresh {
             return (cached.body.clone(), cached.tag.clone());
         }
-        let body = render(book, now, |model| served.serves(model));
+        let offered = Offered {
+            prices,
+            book,
+            buyer: None,
+            now,
+        };
+        let body = offered.render(|model| served.serves(model));
         let tag = tag_of(&body);
         let versions = book.models().flat_map(PricedModel::versions);
-        let until = versions
-            .map(|v| v.effective_from())
-            .filter(|from| *from > now)
-            .min();
+        let versions = versions.map(|v| v.effective_from());
+        let rules = book.sales().iter().map(|rule| rule.effective_from);
+        let until = versions.chain(rules).filter(|from| *from > now).min();
         *cached = Some(Cached {
             book: Arc::clone(book),
             until,
@@ -249,17 +170,38 @@ impl ModelCache {
     }
 }
 
-fn render(book: &PriceBook, now: OffsetDateTime, shown: impl Fn(&str) -> bool) -> web::Bytes {
-    let data = book
-        .models()
-        .filter(|model| shown(model.name.as_str()))
-        .filter_map(|model| Some(Model::of(model, model.version_at(now)?)))
-        .collect();
-    let list = ModelList {
-        object: "list",
-        data,
-    };
-    web::Bytes::from(serde_json::to_vec(&list).unwrap_or_default())
+/// A book as a buyer sees it at an instant; as everybody does where nobody is named.
+struct Offered<'a> {
+    prices: &'a Prices,
+    book: &'a PriceBook,
+    buyer: Option<&'a Buyer>,
+    now: OffsetDateTime,
+}
+
+impl Offered<'_> {
+    fn render(&self, shown: impl Fn(&str) -> bool) -> web::Bytes {
+        let models = self.book.models();
+        let models = models.filter(|model| shown(model.name.as_str()));
+        let data = models.filter_map(|model| {
+            let price = self.price(model.name.as_str()).ok()?;
+            Some(Model::of(model, &price))
+        });
+        let list = ModelList {
+            object: "list",
+            data: data.collect(),
+        };
+        web::Bytes::from(serde_json::to_vec(&list).unwrap_or_default())
+    }
+
+    /// What is asked for a model.
+    fn price(&self, model: &str) -> Result<Arc<PriceVersion>, Unpriced> {
+        let offer = self.book.offer(self.buyer, model, self.now)?;
+        let sold = self.prices.sold(&offer).map_err(|error| {
+            tracing::error!(model, %error, "a price cannot be listed");
+            Unpriced::NoPrice(model.to_owned())
+        });
+        Ok(sold?.price)
+    }
 }
 
 /// List the models
@@ -286,10 +228,18 @@ pub(crate) async fn list(
 ) -> Result<HttpResponse, V1Error> {
     let caller = identify(&request, &callers, &**clock).await?;
     let (book, now) = (prices.book(), clock.now());
-    let (body, tag) = if caller.key.models.is_empty() {
-        EVERY_MODEL.list(&book, &**served, now)
+    let buyer = caller.buyer();
+    let pays_what_everybody_does = !book.sales().has_own(&buyer);
+    let (body, tag) = if caller.key.models.is_empty() && pays_what_everybody_does {
+        EVERY_MODEL.list(&prices, &book, &**served, now)
     } else {
-        let body = render(&book, now, |m| caller.may_use(m) && served.serves(m));
+        let offered = Offered {
+            prices: &prices,
+            book: &book,
+            buyer: Some(&buyer),
+            now,
+        };
+        let body = offered.render(|m| caller.may_use(m) && served.serves(m));
         let tag = tag_of(&body);
         (body, tag)
     };
@@ -335,13 +285,19 @@ pub(crate) async fn one(
         return Err(V1Error::ModelNotAllowed(name));
     }
     let book = prices.book();
-    match book.resolve(&name, clock.now()) {
-        Ok((model, version)) if served.serves(&name) => {
-            Ok(HttpResponse::Ok().json(Model::of(model, version)))
+    let offered = Offered {
+        prices: &prices,
+        book: &book,
+        buyer: Some(&caller.buyer()),
+        now: clock.now(),
+    };
+    match (offered.price(&name), book.get(&name)) {
+        (Ok(price), Some(model)) if served.serves(&name) => {
+            Ok(HttpResponse::Ok().json(Model::of(model, &price)))
         }
         // As a call of it would be answered.
-        Ok(_) => Err(V1Error::NoChannel(name)),
-        Err(Unpriced::NoPrice(_)) => Err(V1Error::Unpriced(name)),
-        Err(Unpriced::Unknown(_)) => Err(V1Error::UnknownModel(name)),
+        (Ok(_), _) => Err(V1Error::NoChannel(name)),
+        (Err(Unpriced::NoPrice(_)), _) => Err(V1Error::Unpriced(name)),
+        (Err(Unpriced::Unknown(_)), _) => Err(V1Error::UnknownModel(name)),
     }
 }

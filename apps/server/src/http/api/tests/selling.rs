@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use testkit::world::{NOON, price};
 use time::{Duration, OffsetDateTime};
 
+use super::price_list::{ask, new_key};
 use super::scene::Scene;
 
 /// A rule from an instant on.
@@ -113,4 +114,47 @@ async fn price_versions_are_shown_as_they_are_sold() {
     let operator = scene.get(path, &scene.operator).await;
     assert_eq!(input(&operator, "rates"), input(&member, "rates"));
     assert_eq!(input(&operator, "cost"), ["0.002", "0.002", "0.002"]);
+}
+
+#[actix_web::test]
+async fn models_are_listed_at_what_is_asked_of_the_keys_account() {
+    let scene = Scene::new().await;
+    let key = new_key(&scene).await;
+    let prompt = async |path: &str| {
+        let body = ask(&scene, path, Some(&key)).await.body;
+        let model = body["data"].get(0).cloned().unwrap_or(body);
+        assert!(!has_field(&model, "cost"), "{model}");
+        model["pricing"]["prompt"].clone()
+    };
+    let record = async |rule: SaleRule| {
+        let sales = vec![rule];
+        scene
+            .record(PriceEdition {
+                sales,
+                ..PriceEdition::default()
+            })
+            .await;
+    };
+    assert_eq!(prompt("/v1/models").await, "0.000000002");
+    // What everybody pays, also from a later instant on, for which nothing is recorded anew.
+    record(rule(1, ["*", "everyone"], markup("2"), NOON)).await;
+    record(rule(
+        2,
+        ["*", "everyone"],
+        markup("3"),
+        NOON + Duration::HOUR,
+    ))
+    .await;
+    for path in ["/v1/models", "/v1/models/m"] {
+        assert_eq!(prompt(path).await, "0.000000004", "{path}");
+    }
+    scene.world.ports.clock.advance(Duration::HOUR);
+    assert_eq!(prompt("/v1/models").await, "0.000000006");
+    // Another's price changes nothing; the account's own does.
+    record(rule(3, ["*", "acc_0000000000009"], markup("5"), NOON)).await;
+    assert_eq!(prompt("/v1/models").await, "0.000000006");
+    record(rule(4, ["m", &scene.account()], markup("7"), NOON)).await;
+    for path in ["/v1/models", "/v1/models/m"] {
+        assert_eq!(prompt(path).await, "0.000000014", "{path}");
+    }
 }
