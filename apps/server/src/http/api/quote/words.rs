@@ -37,6 +37,10 @@ pub(super) fn likely(estimate: &Estimate) -> String {
     let output = usage.answer_tokens();
     let answer = match estimate.answer {
         AnswerLength::NoAnswer => return text,
+        AnswerLength::Measured { calls: 1 } => {
+            "as many as that of the account's only call of this model in the last 30 days had"
+                .to_owned()
+        }
         AnswerLength::Measured { calls } => format!(
             "the mean of the {calls} calls that the account made of this model in the last 30 days"
         ),
