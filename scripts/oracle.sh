@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Random usages of every model that is sold by tokens, priced by LiteLLM, by genai-prices and here:
-# see tests/oracle/oracle.py. Installs the two, pinned, into .tools when missing; asks no network then.
-# --record keeps a part of the answers for the tests.
+# Random usages of every model that is sold by tokens, priced by LiteLLM, by genai-prices, and by
+# `tollgate quote` of a house that has imported LiteLLM's map: see tests/oracle/oracle.py. Installs
+# the two, pinned, into .tools when missing; asks no network then. --record keeps a part of the
+# answers for the tests.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$root"
 
-scripts/tools.sh cargo-nextest python
+scripts/tools.sh python
 
 venv=$root/.tools/oracle-python
 if ! cmp -s tests/oracle/requirements.txt "$venv/installed.txt"; then
@@ -27,13 +28,19 @@ export PYTHONDONTWRITEBYTECODE=1 LITELLM_LOCAL_MODEL_COST_MAP=True
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 echo "oracle: asking" >&2
-"$venv/bin/python" tests/oracle/oracle.py ask "$@" "$work/usages.jsonl"
+"$venv/bin/python" tests/oracle/oracle.py ask "$@" "$work/asked.jsonl" "$work/usages.jsonl"
+
 echo "oracle: rating" >&2
-TOLLGATE_ORACLE_USAGES=$work/usages.jsonl TOLLGATE_ORACLE_CHARGES=$work/charges.jsonl \
-    cargo nextest run --locked -p server -E 'test(a_file_of_usages_is_rated)' \
-    --run-ignored only --status-level none --final-status-level fail --cargo-quiet >&2
+cargo build --locked --quiet -p server --bin tollgate >&2
+tollgate=${CARGO_TARGET_DIR:-target}/debug/tollgate
+# From before the first of the usages on.
+"$tollgate" prices import data/model_prices.json --from 2026-01-01 --data "$work" --json >/dev/null
+# 1: some usages cannot be rated, and their answers say so; whether they should be is judged below.
+"$tollgate" quote --data "$work" --input "$work/usages.jsonl" --output "$work/charges.jsonl" >&2 ||
+    [ $? = 1 ]
+
 if $record; then
-    "$venv/bin/python" tests/oracle/oracle.py record "$work/usages.jsonl" "$work/charges.jsonl" \
+    "$venv/bin/python" tests/oracle/oracle.py record "$work/asked.jsonl" "$work/charges.jsonl" \
         tests/oracle/recorded.jsonl
 fi
-"$venv/bin/python" tests/oracle/oracle.py judge "$@" "$work/usages.jsonl" "$work/charges.jsonl"
+"$venv/bin/python" tests/oracle/oracle.py judge "$@" "$work/asked.jsonl" "$work/charges.jsonl"

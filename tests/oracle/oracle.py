@@ -1,16 +1,19 @@
 """Compares what Tollgate says that random usages cost with what two independent calculations say.
 
-    oracle.py ask [--seed N] USAGES             write the usages, with the answers of the oracles
-    oracle.py judge [--seed N] USAGES CHARGES   compare them with Tollgate's figures, and judge
-    oracle.py record USAGES CHARGES RECORDED    keep some hundred models for the tests
+    oracle.py ask [--seed N] ASKED USAGES      write the usages for `tollgate quote`, and beside them
+                                               what was asked, with the answers of the oracles
+    oracle.py judge [--seed N] ASKED CHARGES   compare those with the charges, and judge
+    oracle.py record ASKED CHARGES RECORDED    keep some hundred models for the tests
 
-Equal is equal to one part in 10^12, in decimal arithmetic. What differs must be in `reviewed.json`,
-with the reason and the source of our figure; what is listed must differ, for exactly as many models
-as the list says. The last line is the verdict in JSON.
+Our figure is the sum of the lines of a charge, which is unrounded. Equal is equal to one part in
+10^12, in decimal arithmetic. What differs must be in `reviewed.json`, with the reason and the source
+of our figure; what is listed must differ, for exactly as many models as the list says. The last line
+is the verdict in JSON.
 """
 
 import argparse
 import collections
+import decimal
 import fnmatch
 import json
 import pathlib
@@ -22,6 +25,10 @@ HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
 SEED = 20261123
 NEAR = Decimal("1e-12")
+# Amounts have up to 27 places; none of a sum may be lost.
+decimal.getcontext().prec = 60
+# What `tollgate quote` reads of a question.
+USAGE = ("model", "usage", "service_tier", "at", "attributes")
 ORACLES = ("litellm", "genai-prices")
 VERSIONS = {"litellm": "1.109.1", "genai-prices": "0.2.3"}
 RECORDED_MODELS = 300
@@ -37,24 +44,38 @@ def ask(options):
     import usages
 
     others = [oracles.LiteLLM(), oracles.GenaiPrices()]
-    with open(options.usages, "w") as out:
+    with open(options.asked, "w") as asked, open(options.usages, "w") as used:
         for question in usages.of_catalogue(catalogue(), options.seed):
+            used.write(json.dumps({k: question[k] for k in USAGE if k in question}) + "\n")
             for oracle in others:
                 question[oracle.name] = oracle.price(question)
-            out.write(json.dumps(question) + "\n")
+            asked.write(json.dumps(question) + "\n")
+    return 0
+
+
+def figure(question, charge):
+    """What a charge comes to before it is rounded: the sum of its lines; or the words of an error."""
+    if "error" in charge:
+        return f"error: {charge['error']}"
+    exact = sum((Decimal(line["amount"]) for line in charge["lines"]), Decimal(0))
+    stated = Decimal(charge.get("unrounded", charge["amount"]))
+    if (charge["model"], charge["currency"], stated) != (question["model"], "USD", exact):
+        raise SystemExit(f"the charge {charge} is no answer to {question}")
+    return exact
 
 
 def answered(options):
     """Each question with our figure: a decimal, or the words of an error."""
-    with open(options.usages) as asked, open(options.charges) as charged:
+    with open(options.asked) as asked, open(options.charges) as charged:
         for question, charge in zip(asked, charged, strict=True):
-            yield json.loads(question), json.loads(charge)["amount"]
+            question = json.loads(question)
+            yield question, figure(question, json.loads(charge))
 
 
 def equal(ours, theirs):
-    if ours.startswith("error"):
+    if isinstance(ours, str):
         return False
-    ours, theirs = Decimal(ours), Decimal(theirs)
+    theirs = Decimal(theirs)
     return abs(ours - theirs) <= NEAR * max(abs(ours), abs(theirs))
 
 
@@ -146,13 +167,20 @@ def record(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("do", choices=["ask", "judge", "record"])
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("usages")
-    parser.add_argument("charges", nargs="?")
-    parser.add_argument("recorded", nargs="?")
+    commands = parser.add_subparsers(required=True)
+    for do, files in (
+        (ask, ("asked", "usages")),
+        (judge, ("asked", "charges")),
+        (record, ("asked", "charges", "recorded")),
+    ):
+        command = commands.add_parser(do.__name__)
+        command.set_defaults(do=do)
+        if do is not record:
+            command.add_argument("--seed", type=int, default=SEED)
+        for file in files:
+            command.add_argument(file)
     options = parser.parse_args()
-    sys.exit({"ask": ask, "judge": judge, "record": record}[options.do](options))
+    sys.exit(options.do(options))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ use time::OffsetDateTime;
 use super::report::ImportReport;
 use super::*;
 
-mod oracle;
-
 const SOURCE: &[u8] = include_bytes!("../../../../data/model_prices.json");
 const SHIPPED: &str = include_str!("../../../../data/catalogue.jsonl");
 
