@@ -28,6 +28,8 @@ pub struct Ask {
     pub max_tokens: Option<u64>,
     /// Whether a stream ends with its usage.
     pub include_usage: bool,
+    /// The service tier.
+    pub service_tier: Option<String>,
 }
 
 impl Ask {
@@ -39,6 +41,7 @@ impl Ask {
             stream: false,
             max_tokens: None,
             include_usage: true,
+            service_tier: None,
         }
     }
 
@@ -53,6 +56,13 @@ impl Ask {
     #[must_use]
     pub fn at_most(mut self, max_tokens: u64) -> Self {
         self.max_tokens = Some(max_tokens);
+        self
+    }
+
+    /// The same, in a service tier.
+    #[must_use]
+    pub fn in_tier(mut self, service_tier: &str) -> Self {
+        self.service_tier = Some(service_tier.to_owned());
         self
     }
 
@@ -85,6 +95,9 @@ impl Ask {
         }
         if let Some(limit) = self.max_tokens {
             body["max_tokens"] = json!(limit);
+        }
+        if let Some(tier) = &self.service_tier {
+            body["service_tier"] = json!(tier);
         }
         body.to_string()
     }

@@ -149,6 +149,27 @@ impl Terms {
         }
     }
 
+    /// What a call holds beside the worst case of its ceiling, once its answer may come to so many
+    /// tokens more. With it the call holds the worst case of the longer answer: in every tier that
+    /// this may reach, at the prices of the same prompt, and with no fee counted twice.
+    ///
+    /// # Errors
+    /// As [`Terms::worst_case`].
+    pub fn extension(
+        &self,
+        ceiling: &Usage,
+        more_output: u64,
+        foreseen: &Foreseen<'_>,
+    ) -> Result<Nanos, RatingError> {
+        let output = ceiling.get(Meter::Output).saturating_add(more_output);
+        let longer = ceiling.with(Meter::Output, output);
+        let (longer, held) = (
+            self.worst_case(&longer, foreseen)?,
+            self.worst_case(ceiling, foreseen)?,
+        );
+        Ok(longer.minus(held)?.max(Nanos::ZERO))
+    }
+
     /// The most output, in tokens, that keeps the worst case of a ceiling within an amount; `None`
     /// when the rest of the ceiling alone does not fit.
     pub fn most_output_within(

@@ -1,6 +1,8 @@
 //! Rates under conditions: which of them apply, and that a hold covers whichever does.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::Arc;
+
 use billing_core::charge::rate;
 use billing_core::id::PriceVersionId;
 use billing_core::meter::{Meter, Usage};
@@ -9,6 +11,7 @@ use billing_core::price::{
     Attribute, Attributes, Circumstances, ContextThreshold, Foreseen, ModelName, PriceError,
     PriceVersion, Rate, ServiceTier, Variant, When,
 };
+use billing_core::terms::Terms;
 use proptest::prelude::*;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -278,5 +281,32 @@ proptest! {
         prop_assert!(charge.amount <= worst, "{} > {worst}", charge.amount);
         let sum: billing_core::money::Exact = charge.lines.iter().map(|l| l.amount).sum();
         prop_assert_eq!(sum, charge.exact);
+    }
+
+    #[test]
+    fn a_hold_that_was_extended_covers_the_longer_answer(
+        price in any_version(),
+        at in prop::sample::select(&[NIGHT, NOON][..]),
+        tier in prop::sample::select(&[ServiceTier::Standard, ServiceTier::Flex][..]),
+        (input, first) in (0_u64..60_000, 0_u64..20_000),
+        more in prop::collection::vec(0_u64..20_000, 1..4),
+        thought in 0_u64..=100,
+    ) {
+        let terms = Terms::listed(Arc::new(price));
+        let asked = [tier];
+        let foreseen = Foreseen::new(&asked, at);
+        let mut ceiling = Usage::NONE.with(Meter::Input, input).with(Meter::Output, first);
+        let mut held = terms.worst_case(&ceiling, &foreseen).unwrap();
+        for more in more {
+            let extension = terms.extension(&ceiling, more, &foreseen).unwrap();
+            held = held.plus(extension).unwrap();
+            ceiling = ceiling.with(Meter::Output, ceiling.get(Meter::Output) + more);
+        }
+        prop_assert_eq!(held, terms.worst_case(&ceiling, &foreseen).unwrap());
+        let output = ceiling.get(Meter::Output);
+        let thought = output * thought / 100;
+        let usage = ceiling.with(Meter::Output, output - thought).with(Meter::Reasoning, thought);
+        let charge = rate(&usage, &terms.price, &Circumstances::new(tier, at)).unwrap();
+        prop_assert!(charge.amount <= held, "{} > {held}", charge.amount);
     }
 }

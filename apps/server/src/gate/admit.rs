@@ -70,6 +70,17 @@ impl OpenCall {
         self.leases.held_of_wallet(account, id)
     }
 
+    /// What it must hold beside what it holds for an answer of `covered` tokens, should that come to
+    /// so many more.
+    pub(crate) fn extension(&self, covered: u64, more: u64) -> Result<Nanos, RatingError> {
+        let grown = covered.saturating_sub(self.ceiling.answer_tokens());
+        let output = self.ceiling.get(Meter::Output).saturating_add(grown);
+        let ceiling = self.ceiling.with(Meter::Output, output);
+        let tier = [requested_tier(&self.head)];
+        let foreseen = Foreseen::new(&tier, self.incoming.started_at);
+        self.terms.extension(&ceiling, more, &foreseen)
+    }
+
     /// The hold was ended by a settlement.
     pub(crate) fn is_over(&mut self) {
         self.over = true;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use billing_core::meter::{Meter, Usage};
+use billing_core::meter::Usage;
 use billing_core::port::books::BooksError;
-use billing_core::price::Foreseen;
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use gateway_core::dialect::{Dialect, Frames, StreamEnd};
@@ -174,12 +173,10 @@ impl Gate {
         end
     }
 
-    /// Holds as much again for an answer that outgrew what was held for it.
+    /// Holds what as long an answer again may cost beyond what is held.
     async fn extend(&self, call: &OpenCall, covered: u64) -> Option<u64> {
         let more = covered.max(256);
-        let usage = Usage::NONE.with(Meter::Output, more);
-        let foreseen = Foreseen::new(&[], call.incoming.started_at);
-        let cost = call.terms.worst_case(&usage, &foreseen).ok()?;
+        let cost = call.extension(covered, more).ok()?;
         self.leases.hold(self.ask(call, cost)).await.ok()?;
         Some(covered.saturating_add(more))
     }
