@@ -1,10 +1,15 @@
 //! The proof of the books must be able to fail: each way of tampering is found, and named.
 
+use std::sync::Arc;
+
 use billing_core::budget::{Amount, BudgetScope};
+use billing_core::id::AccountId;
 use billing_core::port::books::AccountProof;
+use billing_core::port::clock::Clock;
 use billing_core::port::proofs::Depth;
 use sea_orm::{ConnectionTrait, Database};
-use testkit::World;
+use store::{Store, StoreConfig};
+use testkit::{Ports, World};
 
 /// Whether what was settled is in its account's lists when it is tampered with.
 #[derive(Debug, Clone, Copy)]
@@ -13,51 +18,78 @@ enum Lists {
     Filled,
 }
 
-/// Books in which everything that is proved has happened, and a way to change rows behind them.
-async fn tamper(change: &str, lists: Lists) -> [Vec<String>; 3] {
-    let folder = tempfile::tempdir().unwrap();
-    let url = crate::open::sqlite_url(&folder);
-    let clock = testkit::ManualClock::at(testkit::world::NOON);
-    let store = crate::open::store(&url, &clock).await;
-    let lister = store.clone();
-    let ports = crate::open::ports(&[store], clock, folder);
-    let mut world = World::new(ports).await;
-    world.top_up(1000).await;
-    world.key = world.new_key(world.account, Some(500)).await;
-    let scope = BudgetScope::KeyLimit {
-        key: world.key,
-        window_start: 0,
-    };
-    world.lease(scope, 100).await.unwrap();
-    world.lease(BudgetScope::Wallet, 100).await.unwrap();
-    let mut call = world.call(60, 40);
-    call.held.push((scope, Amount::new(60)));
-    world.settle(call).await;
-    if matches!(lists, Lists::Filled) {
-        lister.list_settled(100).await.unwrap();
-    }
-    world.assert_sound().await;
-    // All of it is final for the next proof.
-    world.ports.clock.advance(time::Duration::hours(2));
-    prove(&world, Depth::SinceLast).await;
-    let back_door = Database::connect(url).await.unwrap();
-    let pragmas = "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF;";
-    let text = format!("{pragmas} {change}");
-    back_door.execute_unprepared(&text).await.unwrap();
-    let all = world.books().verify(None, 10).await.unwrap();
-    let again = async |depth| prove(&world, depth).await;
-    let again = [
-        again(Depth::FullUpTo(1000)).await,
-        again(Depth::SinceLast).await,
-    ];
-    let [small, since] = again;
-    [all, small, since].map(|proofs| proofs.into_iter().flat_map(|p| p.broken).collect())
+/// Books in which everything that is proved has happened, made once and copied for each way.
+struct Sample {
+    folder: tempfile::TempDir,
+    clock: testkit::ManualClock,
+    account: AccountId,
 }
 
-async fn prove(world: &World, depth: Depth) -> Vec<AccountProof> {
-    let proofs = &world.ports.proofs;
-    let proved = proofs.prove(&[world.account], depth, world.now()).await;
-    proved.unwrap()
+impl Sample {
+    async fn new(lists: Lists) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = testkit::ManualClock::at(testkit::world::NOON);
+        let store = crate::open::store(&crate::open::sqlite_url(&folder), &clock).await;
+        let lister = store.clone();
+        let ports = crate::open::ports(&[store], clock.clone(), ());
+        let mut world = World::new(ports).await;
+        world.top_up(1000).await;
+        world.key = world.new_key(world.account, Some(500)).await;
+        let scope = BudgetScope::KeyLimit {
+            key: world.key,
+            window_start: 0,
+        };
+        world.lease(scope, 100).await.unwrap();
+        world.lease(BudgetScope::Wallet, 100).await.unwrap();
+        let mut call = world.call(60, 40);
+        call.held.push((scope, Amount::new(60)));
+        world.settle(call).await;
+        if matches!(lists, Lists::Filled) {
+            lister.list_settled(100).await.unwrap();
+        }
+        world.assert_sound().await;
+        // All of it is final for the next proof.
+        clock.advance(time::Duration::hours(2));
+        prove(&world.ports, world.account, Depth::SinceLast).await;
+        let account = world.account;
+        drop(world);
+        lister.close().await;
+        Self {
+            folder,
+            clock,
+            account,
+        }
+    }
+
+    /// What is found in a copy of which rows were changed behind the store: by a whole proof, by one
+    /// of a small account, by one since the last.
+    async fn tamper(&self, change: &str) -> [Vec<String>; 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let books = folder.path().join("books");
+        std::fs::create_dir(&books).unwrap();
+        for file in std::fs::read_dir(self.folder.path().join("books")).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), books.join(file.file_name())).unwrap();
+        }
+        let url = crate::open::sqlite_url(&folder);
+        let back_door = Database::connect(&url).await.unwrap();
+        let pragmas = "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF;";
+        let text = format!("{pragmas} {change}");
+        back_door.execute_unprepared(&text).await.unwrap();
+        let mut config = StoreConfig::new(&url, Arc::new(self.clock.clone()));
+        config.connections = 4;
+        let store = Store::open(config).await.unwrap();
+        let ports = crate::open::ports(&[store], self.clock.clone(), folder);
+        let all = ports.books[0].verify(None, 10).await.unwrap();
+        let small = prove(&ports, self.account, Depth::FullUpTo(1000)).await;
+        let since = prove(&ports, self.account, Depth::SinceLast).await;
+        [all, small, since].map(|proofs| proofs.into_iter().flat_map(|p| p.broken).collect())
+    }
+}
+
+async fn prove(ports: &Ports, account: AccountId, depth: Depth) -> Vec<AccountProof> {
+    let now = ports.clock.now();
+    ports.proofs.prove(&[account], depth, now).await.unwrap()
 }
 
 /// What is changed, and a word that must stand in the findings.
@@ -182,8 +214,9 @@ fn verify_finds_every_way_of_tampering() {
             (UNLISTED, Lists::Empty),
             (LISTED, Lists::Filled),
         ] {
+            let sample = Sample::new(lists).await;
             for (change, word) in ways {
-                let [all, small, since] = tamper(change, lists).await;
+                let [all, small, since] = sample.tamper(change).await;
                 for broken in [all, small] {
                     let is_named = broken.iter().any(|b| b.contains(word));
                     assert!(
