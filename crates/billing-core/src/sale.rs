@@ -165,8 +165,9 @@ impl SalePrice {
 }
 
 fn multiplied(rates: &[Rate], factor: Factor) -> Result<Vec<Rate>, PriceError> {
+    let factor = Decimal::new(factor.millionths(), 6);
     let one = |rate: &Rate| {
-        let price = rate.price.times_factor(factor.millionths(), STEPS)?;
+        let price = rate.price.scaled(factor)?;
         Ok(Rate { price, ..*rate })
     };
     rates.iter().map(one).collect()

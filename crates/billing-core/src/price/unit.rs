@@ -109,30 +109,6 @@ impl UnitPrice {
             .ok_or(MoneyError::OutOfRange)
     }
 
-    /// It times `factor / steps`, rounded half to even to 10⁻²⁴; free stays free.
-    ///
-    /// # Errors
-    /// [`PriceError::Malformed`] for what is too large, or too small to be more than nothing.
-    pub(crate) fn times_factor(self, factor: i64, steps: i64) -> Result<Self, PriceError> {
-        if self.is_free() {
-            return Ok(self);
-        }
-        let malformed = || PriceError::Malformed(format!("{self} times {factor}/{steps}"));
-        let product = self.0.checked_mul(i128::from(factor));
-        let product = product.ok_or_else(malformed)?;
-        let steps = i128::from(steps);
-        let whole = product.checked_div(steps).ok_or_else(malformed)?;
-        let rest = product.checked_rem(steps).ok_or_else(malformed)?;
-        let twice = rest.saturating_mul(2);
-        let is_odd = whole.checked_rem(2) == Some(1);
-        let up = twice > steps || (twice == steps && is_odd);
-        let price = whole.saturating_add(i128::from(up));
-        Some(price)
-            .filter(|price| *price > 0 && *price < 10_i128.pow(31))
-            .map(Self)
-            .ok_or_else(malformed)
-    }
-
     /// The price of a million units as exact decimal text.
     pub fn per_million_text(self) -> String {
         decimal_text(self.0, PRICE_PLACES.saturating_sub(6), 0)
