@@ -14,7 +14,7 @@ use crate::money::Currency;
 use crate::port::catalogue::PriceEdition;
 use crate::price::{ContextThreshold, ModelName, PriceVersion, Rate, ServiceTier, UnitPrice, When};
 use crate::price_book::{PriceBook, PricedModel};
-use crate::reach::{Audience, Buyer, Rule};
+use crate::reach::{Audience, Buyer};
 use crate::tier_schedule::{TierTerms, TierTermsError};
 
 /// Why an edition is not recorded. Nothing of it is.
@@ -247,17 +247,15 @@ impl PriceBook {
         later: &Self,
         from: OffsetDateTime,
     ) -> Vec<PriceChange> {
-        let audiences = |book: &Self| {
-            let rules = book.sales().iter().map(|rule| rule.reach().audience);
-            rules.collect::<BTreeSet<_>>()
-        };
-        let mut audiences: BTreeSet<Audience> = &audiences(self) | &audiences(later);
-        audiences.insert(Audience::Everyone);
         let mut changes = Vec::new();
         for model in later.models() {
+            let name = model.name.as_str();
+            let mut audiences = BTreeSet::from([Audience::Everyone]);
+            audiences.extend(self.sales().audiences(name));
+            audiences.extend(later.sales().audiences(name));
             for audience in &audiences {
                 let buyer = buyer_of(*audience);
-                let old = self.get(model.name.as_str());
+                let old = self.get(name);
                 let old = old.and_then(|known| self.price_of(buyer.as_ref(), known, at));
                 let new = later.price_of(buyer.as_ref(), model, from);
                 compare(

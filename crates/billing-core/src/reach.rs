@@ -239,6 +239,14 @@ impl<R: Rule> Rules<R> {
         self.by_number.get(&number)
     }
 
+    /// Who has a rule that reaches a model, whether or not it holds.
+    pub fn audiences(&self, model: &str) -> impl Iterator<Item = Audience> {
+        let covers = move |scopes: &Vec<Scoped<R>>| scopes.iter().any(|s| s.models.covers(model));
+        let audiences = self.by_audience.iter();
+        let reached = audiences.filter(move |(_, scopes)| covers(scopes));
+        reached.map(|(audience, _)| *audience)
+    }
+
     /// The rule that holds for a model at an instant; without a buyer, the one for everybody.
     pub fn find(&self, buyer: Option<&Buyer>, model: &str, at: OffsetDateTime) -> Option<&Arc<R>> {
         if self.by_audience.is_empty() {
