@@ -17,7 +17,7 @@ mod handwritten;
 pub(crate) mod litellm;
 mod number;
 mod object;
-mod openrouter;
+pub(crate) mod openrouter;
 pub(crate) mod own;
 pub(crate) mod report;
 pub(crate) mod rules;

@@ -21,7 +21,7 @@ use super::report::{Skipped, Unmapped};
 use super::{Import, ImportError, MOST_ENTRIES, number};
 
 /// Their names of prices, and the meters.
-const PRICES: [(&str, Meter); 14] = [
+pub(crate) const PRICES: [(&str, Meter); 14] = [
     ("prompt", Meter::Input),
     ("completion", Meter::Output),
     ("request", Meter::Request),

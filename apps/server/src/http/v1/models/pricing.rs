@@ -6,27 +6,11 @@ use billing_core::meter::Meter;
 use billing_core::price::{ContextThreshold, PriceVersion, Rate, ServiceTier, When};
 use serde_json::{Map, Value};
 
+use crate::catalogue::openrouter::PRICES;
 use crate::http::rates::one;
 
-/// OpenRouter's name of a price, and the meter that it is the price of.
-const PRICES: [(&str, Meter); 16] = [
-    ("prompt", Meter::Input),
-    ("completion", Meter::Output),
-    ("request", Meter::Request),
-    ("image", Meter::InputImage),
-    ("image_token", Meter::ImageInput),
-    ("image_output", Meter::ImageOutput),
-    ("audio", Meter::AudioInput),
-    ("audio_output", Meter::AudioOutput),
-    ("input_audio_cache", Meter::AudioCacheRead),
-    ("web_search", Meter::Search),
-    ("internal_reasoning", Meter::Reasoning),
-    ("input_cache_read", Meter::CacheRead),
-    ("input_cache_write", Meter::CacheWrite5m),
-    ("input_cache_write_1h", Meter::CacheWrite1h),
-    ("image_made", Meter::OutputImage),
-    ("page", Meter::Page),
-];
+/// Names like theirs for what they have none for.
+const OWN: [(&str, Meter); 2] = [("image_made", Meter::OutputImage), ("page", Meter::Page)];
 
 /// The price of one token, image, request …
 ///
@@ -151,6 +135,7 @@ fn prices(
     };
     let priced = PRICES
         .iter()
+        .chain(&OWN)
         .filter_map(|(name, meter)| Some((*name, stated(*meter)?)));
     priced
         .map(|(name, price)| (name.to_owned(), Value::String(one(price))))
