@@ -1,6 +1,8 @@
 //! Adjustments: what was charged wrongly is given back or charged afterwards. What is on record of a
 //! call never changes; an adjustment stands beside it.
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 
 use crate::budget::Amount;
@@ -23,12 +25,40 @@ pub struct Adjustment {
     pub lot: LotId,
     /// What that lot is made of: what the calls had been paid with.
     pub kind: LotKind,
-    /// The calls that it corrects, and each one's part of it. They may be none.
-    pub calls: Vec<(CallId, Nanos)>,
+    /// The calls that it corrects. They may be none.
+    pub calls: Vec<CallPart>,
     /// What the statement says of it.
     pub note: String,
     /// Whether it charges what there is, rather than wait for what nodes have on lease.
     pub takes_what_is_there: bool,
+}
+
+/// What of an adjustment corrects one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallPart {
+    /// The call.
+    pub call: CallId,
+    /// Its part of the whole.
+    pub amount: Nanos,
+    /// How many adjustments of the call this one comes after. Where there are more by then, it was
+    /// worked out from what is no longer so, and is not made.
+    pub after: u32,
+}
+
+/// What a call was adjusted by so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AdjustedSoFar {
+    /// The sum.
+    pub amount: Nanos,
+    /// How often.
+    pub times: u32,
+}
+
+/// The first call that was adjusted by others since its part was worked out.
+pub fn overtaken(parts: &[CallPart], so_far: &BTreeMap<CallId, AdjustedSoFar>) -> Option<CallId> {
+    let times = |call| so_far.get(call).map_or(0, |so_far| so_far.times);
+    let overtaken = parts.iter().find(|part| times(&part.call) != part.after);
+    overtaken.map(|part| part.call)
 }
 
 /// What an adjustment changes.
@@ -152,7 +182,7 @@ fn check(wallet: &Wallet, adjustment: &Adjustment) -> Result<(), AdjustmentError
         let (ours, theirs) = (wallet.currency, adjustment.currency);
         return Err(MoneyError::CurrencyMismatch(ours, theirs).into());
     }
-    let parts = adjustment.calls.iter().map(|(_, part)| *part);
+    let parts = adjustment.calls.iter().map(|part| part.amount);
     let parts = parts.into_iter().try_fold(Nanos::ZERO, Nanos::plus)?;
     let amount = adjustment.amount;
     if !adjustment.calls.is_empty() && parts != amount {
@@ -197,7 +227,11 @@ mod tests {
             currency: Currency::USD,
             lot: LotId::new(9),
             kind: LotKind::Paid,
-            calls: vec![(CallId::new(1), Nanos::new(amount))],
+            calls: vec![CallPart {
+                call: CallId::new(1),
+                amount: Nanos::new(amount),
+                after: 0,
+            }],
             note: String::new(),
             takes_what_is_there: false,
         };

@@ -19,6 +19,7 @@ pub mod call;
 pub mod call_record;
 pub mod charge;
 pub mod charge_model;
+pub mod correction;
 pub mod id;
 pub mod lease;
 pub mod lease_book;

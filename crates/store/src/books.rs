@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use billing_core::adjustment::Adjustment;
+use billing_core::adjustment::{AdjustedSoFar, Adjustment};
 use billing_core::call::Settlement;
 use billing_core::id::{AccountId, CallId, NodeId, TierScheduleId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
-use billing_core::money::Nanos;
 use billing_core::port::books::{
     AccountProof, Adjusted, Books, BooksError, Credited, OpenWindow, Settled,
 };
@@ -19,6 +18,7 @@ use time::OffsetDateTime;
 pub(crate) mod adjust;
 pub(crate) mod committer;
 pub(crate) mod credit;
+pub(crate) mod keyed;
 pub(crate) mod lease;
 pub(crate) mod load;
 pub(crate) mod reclaim;
@@ -96,7 +96,7 @@ impl Books for Store {
         &self,
         account: AccountId,
         calls: &[CallId],
-    ) -> Result<BTreeMap<CallId, Nanos>, BooksError> {
+    ) -> Result<BTreeMap<CallId, AdjustedSoFar>, BooksError> {
         Ok(adjust::of_calls(&self.db.reader, account, calls).await?)
     }
 

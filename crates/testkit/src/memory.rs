@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use billing_core::adjustment::AdjustedSoFar;
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::Settlement;
 use billing_core::id::{
@@ -24,7 +25,9 @@ use time::OffsetDateTime;
 
 mod books;
 mod catalogue;
+mod corrections;
 mod directory;
+mod leases;
 mod nodes;
 mod proofs;
 mod reports;
@@ -69,7 +72,7 @@ struct Page {
     journal: Vec<Booked>,
     keys: BTreeMap<String, (String, LedgerTxnId, Nanos)>,
     /// What calls were adjusted by.
-    adjusted: BTreeMap<CallId, Nanos>,
+    adjusted: BTreeMap<CallId, AdjustedSoFar>,
     /// Windows that were closed: as they stood, with what was booked, and how often.
     closed: BTreeMap<(TierScheduleId, i64), (Option<Close>, i64)>,
 }

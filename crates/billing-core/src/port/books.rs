@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use thiserror::Error as ThisError;
 use time::OffsetDateTime;
 
-use crate::adjustment::Adjustment;
+use crate::adjustment::{AdjustedSoFar, Adjustment};
 use crate::call::Settlement;
 use crate::id::{AccountId, CallId, LedgerTxnId, LotId, NodeId, TierScheduleId};
 use crate::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
@@ -73,7 +73,8 @@ pub trait Books: Send + Sync + Debug {
     /// # Errors
     /// [`BooksError::KeyReused`] when the key already recorded another amount or currency,
     /// [`BooksError::Money`], [`BooksError::NoSuchBudget`], [`BooksError::Inconsistent`],
-    /// [`BooksError::OnLease`] unless it takes what is there, [`BooksError::Unavailable`].
+    /// [`BooksError::OnLease`] unless it takes what is there, [`BooksError::AdjustedMeanwhile`],
+    /// [`BooksError::Unavailable`].
     async fn adjust(
         &self,
         account: AccountId,
@@ -89,7 +90,7 @@ pub trait Books: Send + Sync + Debug {
         &self,
         account: AccountId,
         calls: &[CallId],
-    ) -> Result<BTreeMap<CallId, Nanos>, BooksError>;
+    ) -> Result<BTreeMap<CallId, AdjustedSoFar>, BooksError>;
 
     /// Windows of a tier schedule that began before a second (Unix time) and are not closed as they
     /// stand: never, or a call was settled in them since.
@@ -103,7 +104,8 @@ pub trait Books: Send + Sync + Debug {
         limit: u32,
     ) -> Result<Vec<OpenWindow>, BooksError>;
 
-    /// Closes a window as it was read, with what that comes to; once, whoever else does so too.
+    /// Closes a window as it was read, with what that comes to; once, whoever else does so too. One
+    /// that others have closed since is left as it is: where it is still open, it can be read again.
     ///
     /// # Errors
     /// As [`Books::adjust`].
@@ -149,6 +151,9 @@ pub enum BooksError {
     /// Nodes have on lease what this would take. It was recalled from them: try again soon.
     #[error("nodes hold what this would take; it was recalled from them, try again")]
     OnLease,
+    /// A call was adjusted by others since this adjustment was worked out.
+    #[error("{0} was adjusted by somebody else meanwhile; look at it again")]
+    AdjustedMeanwhile(CallId),
     /// What is stored contradicts itself.
     #[error("the books contradict themselves: {0}")]
     Inconsistent(String),

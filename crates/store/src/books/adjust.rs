@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use billing_core::adjustment::{Adjustment, AdjustmentChanges, AdjustmentError, adjust};
-use billing_core::id::{AccountId, CallId, LedgerTxnId};
+use billing_core::adjustment::{
+    AdjustedSoFar, Adjustment, AdjustmentChanges, AdjustmentError, adjust, overtaken,
+};
+use billing_core::id::{AccountId, CallId};
 use billing_core::ledger::LedgerTxn;
 use billing_core::money::Nanos;
 use billing_core::port::books::{Adjusted, BooksError};
@@ -12,7 +14,7 @@ use billing_core::wallet::Lot;
 use sea_orm::ConnectionTrait;
 
 use super::credit::insert_lot;
-use super::save::{ENTRIES, TXNS, push_entries};
+use super::keyed::{self, Recorded};
 use super::{lease, load};
 use crate::db;
 use crate::error::StoreError;
@@ -50,8 +52,14 @@ pub(crate) async fn adjust_books<C: ConnectionTrait>(
     let Some(wallet) = load::locked_wallet(tx, account).await? else {
         return Err(BooksError::NoSuchBudget);
     };
-    if let Some(earlier) = recorded(tx, account, adjustment).await? {
+    let earlier = earlier(tx, account, adjustment).await?;
+    if let Some(earlier) = earlier {
         return earlier.map(Some);
+    }
+    let calls: Vec<CallId> = adjustment.calls.iter().map(|part| part.call).collect();
+    let so_far = of_calls(tx, account, &calls).await?;
+    if let Some(call) = overtaken(&adjustment.calls, &so_far) {
+        return Err(BooksError::AdjustedMeanwhile(call));
     }
     let lots = lots(tx, account).await?;
     let changes = adjust(account, wallet, lots.clone(), adjustment, booking).map_err(refused)?;
@@ -83,32 +91,30 @@ fn refused(error: AdjustmentError) -> BooksError {
     }
 }
 
-/// What must be the same when a key comes again.
-fn fingerprint(adjustment: &Adjustment) -> String {
-    let (amount, calls) = (adjustment.amount.get(), adjustment.calls.len());
-    format!("adjustment {amount} {} {calls}", adjustment.currency)
-}
-
-async fn recorded<C: ConnectionTrait>(
+/// What was booked under the adjustment's key before, if anything was.
+pub(super) async fn earlier<C: ConnectionTrait>(
     tx: &C,
     account: AccountId,
     adjustment: &Adjustment,
 ) -> Result<Option<Result<Adjusted, BooksError>>, StoreError> {
-    let text = "SELECT id, fingerprint, balance_after FROM ledger_txn \
-                WHERE account_id = ? AND idem_key = ?";
-    let values = vec![account.get().into(), adjustment.key.as_str().into()];
-    let Some(row) = db::one(tx, text, values).await? else {
-        return Ok(None);
-    };
-    if get::<Option<String>>(&row, "fingerprint")? != Some(fingerprint(adjustment)) {
-        return Ok(Some(Err(BooksError::KeyReused)));
-    }
-    Ok(Some(Ok(Adjusted {
-        txn: Some(LedgerTxnId::new(get(&row, "id")?)),
-        uncollected: Nanos::ZERO,
-        balance: Nanos::new(get(&row, "balance_after")?),
-        replayed: true,
-    })))
+    let fingerprint = fingerprint(adjustment);
+    let recorded = keyed::recorded(tx, account, &adjustment.key, &fingerprint).await?;
+    Ok(match recorded {
+        Recorded::Nothing => None,
+        Recorded::Other => Some(Err(BooksError::KeyReused)),
+        Recorded::Same(txn, balance) => Some(Ok(Adjusted {
+            txn: Some(txn),
+            uncollected: Nanos::ZERO,
+            balance,
+            replayed: true,
+        })),
+    })
+}
+
+/// What must be the same when a key comes again.
+fn fingerprint(adjustment: &Adjustment) -> String {
+    let (amount, calls) = (adjustment.amount.get(), adjustment.calls.len());
+    format!("adjustment {amount} {} {calls}", adjustment.currency)
 }
 
 async fn lots<C: ConnectionTrait>(tx: &C, account: AccountId) -> Result<Vec<Lot>, StoreError> {
@@ -125,7 +131,7 @@ async fn write<C: ConnectionTrait>(
     before: &[Lot],
 ) -> Result<(), StoreError> {
     let backend = tx.get_database_backend();
-    let (account, at) = (txn.account().get(), micros(txn.booked_at()));
+    let account = txn.account().get();
     for lot in &changes.lots {
         let was = before.iter().find(|was| was.id == lot.id);
         if was.is_some_and(|was| was.remaining == lot.remaining) {
@@ -143,35 +149,18 @@ async fn write<C: ConnectionTrait>(
         insert_lot(tx, account, lot).await?;
     }
     let fingerprint = fingerprint(adjustment);
-    let balance = changes.wallet.posted.get();
-    let mut head = TXNS.rows(backend);
-    head.push([
-        account.into(),
-        txn.id().get().into(),
-        txn.kind().name().into(),
-        txn.key().into(),
-        fingerprint.as_str().into(),
-        at.into(),
-        balance.into(),
-        adjustment.note.as_str().into(),
-    ]);
-    head.run(tx).await?;
-    let mut legs = ENTRIES.rows(backend);
-    push_entries(&mut legs, txn);
-    legs.run(tx).await?;
+    let texts = (fingerprint.as_str(), adjustment.note.as_str());
+    keyed::book(tx, txn, texts, changes.wallet.posted).await?;
     let mut calls = INSERT.rows(backend);
-    for (call, part) in &adjustment.calls {
-        let txn = txn.id().get();
+    for part in &adjustment.calls {
         calls.push([
             account.into(),
-            call.get().into(),
-            txn.into(),
-            part.get().into(),
+            part.call.get().into(),
+            txn.id().get().into(),
+            part.amount.get().into(),
         ]);
     }
     calls.run(tx).await?;
-    let text = "UPDATE wallet SET posted = ?, version = version + 1 WHERE account_id = ?";
-    db::run(tx, text, vec![balance.into(), account.into()]).await?;
     Ok(())
 }
 
@@ -180,8 +169,8 @@ pub(crate) async fn of_calls<C: ConnectionTrait>(
     db: &C,
     account: AccountId,
     calls: &[CallId],
-) -> Result<BTreeMap<CallId, Nanos>, StoreError> {
-    let mut sums: BTreeMap<CallId, Nanos> = BTreeMap::new();
+) -> Result<BTreeMap<CallId, AdjustedSoFar>, StoreError> {
+    let mut sums: BTreeMap<CallId, AdjustedSoFar> = BTreeMap::new();
     for chunk in calls.chunks(CHUNK) {
         let mut rows = OF_CALLS.rows(db.get_database_backend());
         for call in chunk {
@@ -190,7 +179,8 @@ pub(crate) async fn of_calls<C: ConnectionTrait>(
         for row in rows.query(db).await? {
             let sum = sums.entry(CallId::new(get(&row, "call_id")?)).or_default();
             let more = Nanos::new(get(&row, "amount")?);
-            *sum = sum.plus(more).unwrap_or(Nanos::MAX);
+            sum.amount = sum.amount.plus(more).unwrap_or(Nanos::MAX);
+            sum.times = sum.times.saturating_add(1);
         }
     }
     Ok(sums)

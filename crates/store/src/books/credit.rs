@@ -3,18 +3,18 @@
 use billing_core::budget::Amount;
 use billing_core::id::{AccountId, LedgerTxnId};
 use billing_core::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
-use billing_core::money::{MoneyError, Nanos};
+use billing_core::money::MoneyError;
 use billing_core::port::books::{BooksError, Credited};
 use billing_core::settlement::code_of;
 use billing_core::wallet::{Credit, Lot, LotKind};
 use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
+use super::keyed::{self, Recorded};
 use super::load;
-use super::save::{ENTRIES, TXNS, push_entries};
 use crate::db;
 use crate::error::StoreError;
-use crate::instant::{get, micros, stored};
+use crate::instant::{micros, stored};
 
 /// Adds credit inside a transaction.
 pub(crate) async fn add_credit<C: ConnectionTrait>(
@@ -27,12 +27,22 @@ pub(crate) async fn add_credit<C: ConnectionTrait>(
     let Some(wallet) = load::locked_wallet(tx, account).await? else {
         return Err(BooksError::NoSuchBudget);
     };
-    if let Some(earlier) = recorded(tx, account, credit).await? {
-        return earlier;
+    let fingerprint = fingerprint(credit);
+    match keyed::recorded(tx, account, &credit.key, &fingerprint).await? {
+        Recorded::Nothing => {}
+        Recorded::Other => return Err(BooksError::KeyReused),
+        Recorded::Same(txn, balance) => {
+            return Ok(Credited {
+                txn,
+                balance,
+                replayed: true,
+            });
+        }
     }
     let balance = credit.check(&wallet)?;
     let txn = journal(account, credit, id, now)?;
-    write(tx, &txn, credit, balance).await?;
+    insert_lot(tx, account.get(), &lot(credit, now)).await?;
+    keyed::book(tx, &txn, (&fingerprint, &credit.note), balance).await?;
     db::note_change(tx, "account", Some(account.get()), micros(now)).await?;
     Ok(Credited {
         txn: id,
@@ -45,27 +55,6 @@ pub(crate) async fn add_credit<C: ConnectionTrait>(
 fn fingerprint(credit: &Credit) -> String {
     let (kind, amount) = (credit.kind.name(), credit.amount.get());
     format!("{kind} {amount} {}", credit.currency)
-}
-
-async fn recorded<C: ConnectionTrait>(
-    tx: &C,
-    account: AccountId,
-    credit: &Credit,
-) -> Result<Option<Result<Credited, BooksError>>, StoreError> {
-    let text = "SELECT id, fingerprint, balance_after FROM ledger_txn \
-                WHERE account_id = ? AND idem_key = ?";
-    let values = vec![account.get().into(), credit.key.as_str().into()];
-    let Some(row) = db::one(tx, text, values).await? else {
-        return Ok(None);
-    };
-    if get::<Option<String>>(&row, "fingerprint")? != Some(fingerprint(credit)) {
-        return Ok(Some(Err(BooksError::KeyReused)));
-    }
-    Ok(Some(Ok(Credited {
-        txn: LedgerTxnId::new(get(&row, "id")?),
-        balance: Nanos::new(get(&row, "balance_after")?),
-        replayed: true,
-    })))
 }
 
 fn journal(
@@ -104,44 +93,17 @@ fn journal(
     })
 }
 
-async fn write<C: ConnectionTrait>(
-    tx: &C,
-    txn: &LedgerTxn,
-    credit: &Credit,
-    balance: Nanos,
-) -> Result<(), StoreError> {
-    let backend = tx.get_database_backend();
-    let (account, at) = (txn.account().get(), micros(txn.booked_at()));
-    let lot = Lot {
+fn lot(credit: &Credit, now: OffsetDateTime) -> Lot {
+    Lot {
         id: credit.lot,
         kind: credit.kind,
         priority: credit.priority,
-        effective_at: txn.booked_at(),
+        effective_at: now,
         expires_at: credit.expires_at,
-        created_at: txn.booked_at(),
+        created_at: now,
         granted: Amount::of(credit.amount),
         remaining: Amount::of(credit.amount),
-    };
-    insert_lot(tx, account, &lot).await?;
-    let fingerprint = fingerprint(credit);
-    let mut head = TXNS.rows(backend);
-    head.push([
-        account.into(),
-        txn.id().get().into(),
-        txn.kind().name().into(),
-        txn.key().into(),
-        fingerprint.as_str().into(),
-        at.into(),
-        balance.get().into(),
-        credit.note.as_str().into(),
-    ]);
-    head.run(tx).await?;
-    let mut legs = ENTRIES.rows(backend);
-    push_entries(&mut legs, txn);
-    legs.run(tx).await?;
-    let text = "UPDATE wallet SET posted = ?, version = version + 1 WHERE account_id = ?";
-    db::run(tx, text, vec![balance.get().into(), account.into()]).await?;
-    Ok(())
+    }
 }
 
 /// A lot that is new.

@@ -1,7 +1,7 @@
 //! Windows of tier schedules that are over: what is still to be settled of them.
 
 use billing_core::adjustment::Adjustment;
-use billing_core::budget::BudgetScope;
+use billing_core::budget::{BudgetScope, BudgetUnit};
 use billing_core::id::{AccountId, TierScheduleId};
 use billing_core::money::Nanos;
 use billing_core::port::books::{Adjusted, BooksError, OpenWindow};
@@ -10,7 +10,7 @@ use billing_core::tier_schedule::Close;
 use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
-use super::adjust::adjust_books;
+use super::adjust::{adjust_books, earlier};
 use super::load;
 use crate::db;
 use crate::error::StoreError;
@@ -24,7 +24,12 @@ pub(crate) async fn open<C: ConnectionTrait>(
     limit: u32,
 ) -> Result<Vec<OpenWindow>, StoreError> {
     let window_start = 0;
-    let charge = BudgetScope::TierCharge {
+    let used = BudgetScope::Tier {
+        schedule,
+        unit: BudgetUnit::Calls,
+        window_start,
+    };
+    let charged = BudgetScope::TierCharge {
         schedule,
         window_start,
     };
@@ -39,10 +44,9 @@ pub(crate) async fn open<C: ConnectionTrait>(
                 WHERE c.kind = ? AND c.subject = ? AND c.window_start < ? \
                   AND (t.account_id IS NULL OR t.charged <> c.used OR t.used <> p.used) \
                 ORDER BY c.account_id, c.window_start LIMIT ?";
-    let kind = i64::from(charge.row().kind);
     let values = vec![
-        kind.saturating_sub(1).into(),
-        kind.into(),
+        used.row().kind.into(),
+        charged.row().kind.into(),
         schedule.get().into(),
         before.into(),
         i64::from(limit).into(),
@@ -76,6 +80,14 @@ pub(crate) async fn close<C: ConnectionTrait>(
     if load::locked_wallet(tx, window.account).await?.is_none() {
         return Err(BooksError::NoSuchBudget);
     }
+    if times(tx, window).await? != window.times {
+        // Others have closed it since it was read: by this very answer, or by a newer one.
+        let earlier = match adjustment {
+            None => None,
+            Some(adjustment) => earlier(tx, window.account, adjustment).await?,
+        };
+        return Ok(Some(earlier.and_then(Result::ok)));
+    }
     let adjusted = match adjustment {
         None => None,
         Some(adjustment) => {
@@ -91,20 +103,31 @@ pub(crate) async fn close<C: ConnectionTrait>(
     Ok(Some(adjusted))
 }
 
+/// How often a window has been closed.
+async fn times<C: ConnectionTrait>(tx: &C, window: &OpenWindow) -> Result<i64, StoreError> {
+    let text = "SELECT times FROM tier_close \
+                WHERE account_id = ? AND tier_schedule_id = ? AND window_start = ?";
+    let values = vec![
+        window.account.get().into(),
+        window.schedule.get().into(),
+        window.window_start.into(),
+    ];
+    let row = db::one(tx, text, values).await?;
+    row.map_or(Ok(0), |row| get(&row, "times"))
+}
+
 async fn note<C: ConnectionTrait>(
     tx: &C,
     window: &OpenWindow,
     more: Nanos,
     now: OffsetDateTime,
 ) -> Result<(), BooksError> {
-    // A window that somebody else closed meanwhile has been closed more often than this one knows:
-    // then nothing is noted, and what was booked was booked under that one's key.
     let text = "INSERT INTO tier_close (account_id, tier_schedule_id, window_start, used, charged, \
                 trued_up, times, closed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
                 ON CONFLICT (account_id, tier_schedule_id, window_start) DO UPDATE SET \
                 used = excluded.used, charged = excluded.charged, \
                 trued_up = excluded.trued_up, times = excluded.times, \
-                closed_at = excluded.closed_at WHERE tier_close.times < excluded.times";
+                closed_at = excluded.closed_at";
     let trued_up = window.close.trued_up.plus(more)?;
     let values = vec![
         window.account.get().into(),

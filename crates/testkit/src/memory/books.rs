@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use billing_core::adjustment::{Adjustment, adjust};
+use billing_core::adjustment::{AdjustedSoFar, Adjustment};
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::Settlement;
 use billing_core::id::{AccountId, CallId, NodeId, TierScheduleId};
 use billing_core::lease::{
-    Claim, ClaimChange, HOUSE, HOUSE_CLAIM_FOR, Lease, LeaseAsk, LeaseGrant, LeaseReturn,
-    LeasedBudget, Recall, grant, recalled, take_back,
+    ClaimChange, LeaseAsk, LeaseGrant, LeaseReturn, LeasedBudget, Recall, grant, recalled,
+    take_back,
 };
 use billing_core::ledger::{
     Entry, LedgerCode, LedgerHead, LedgerKind, LedgerTxn, replayed_balance,
@@ -21,7 +21,6 @@ use billing_core::port::books::{
 };
 use billing_core::port::directory::ChangeSubject;
 use billing_core::settlement::{AccountState, Booking, BudgetUse, code_of, settle};
-use billing_core::tier_schedule::Close;
 use billing_core::wallet::{AccountStatus, Credit, Lot, LotKind, Wallet};
 use time::OffsetDateTime;
 
@@ -163,7 +162,7 @@ impl Books for Memory {
         &self,
         account: AccountId,
         calls: &[CallId],
-    ) -> Result<BTreeMap<CallId, Nanos>, BooksError> {
+    ) -> Result<BTreeMap<CallId, AdjustedSoFar>, BooksError> {
         let mut state = self.state();
         let page = state.page(account)?;
         let sum = |call: &CallId| Some((*call, *page.adjusted.get(call)?));
@@ -191,23 +190,10 @@ impl Books for Memory {
     ) -> Result<Option<Adjusted>, BooksError> {
         let mut state = self.state();
         let txn = state.txn_id(now);
-        let page = state.page(window.account)?;
-        let more = adjustment.as_ref().map_or(Nanos::ZERO, |a| a.amount);
         let booking = Booking { txn, now };
-        let adjusted = adjustment
-            .map(|adjustment| page.adjust(window.account, adjustment, booking))
-            .transpose()?;
-        let key = (window.schedule, window.window_start);
-        let closed = page.closed.entry(key).or_default();
-        if closed.1 <= window.times {
-            let trued_up = window.close.trued_up.plus(more)?;
-            let close = Close {
-                trued_up,
-                ..window.close
-            };
-            *closed = (Some(close), window.times + 1);
-        }
-        Ok(adjusted)
+        state
+            .page(window.account)?
+            .close_window(window, adjustment, booking)
     }
 
     async fn wallet(&self, account: AccountId) -> Result<Wallet, BooksError> {
@@ -265,150 +251,9 @@ impl Page {
         }
     }
 
-    fn adjust(
-        &mut self,
-        account: AccountId,
-        adjustment: Adjustment,
-        booking: Booking,
-    ) -> Result<Adjusted, BooksError> {
-        let (amount, calls) = (adjustment.amount, adjustment.calls.len());
-        let fingerprint = format!("adjustment {amount} {} {calls}", adjustment.currency);
-        if let Some((before, txn, balance)) = self.keys.get(&adjustment.key) {
-            if *before != fingerprint {
-                return Err(BooksError::KeyReused);
-            }
-            return Ok(Adjusted {
-                txn: Some(*txn),
-                uncollected: Nanos::ZERO,
-                balance: *balance,
-                replayed: true,
-            });
-        }
-        let lots = self.lots.clone();
-        let changes = adjust(account, self.wallet, lots, &adjustment, booking)
-            .map_err(|e| BooksError::Inconsistent(e.to_string()))?;
-        if !changes.on_lease.is_zero() {
-            let claim = Claim {
-                node: HOUSE,
-                since: booking.now,
-                wanted: changes.on_lease,
-                expires_at: booking.now + HOUSE_CLAIM_FOR,
-            };
-            self.claims.insert((HOUSE, BudgetScope::Wallet), claim);
-            return Err(BooksError::OnLease);
-        }
-        self.claims.remove(&(HOUSE, BudgetScope::Wallet));
-        let balance = changes.wallet.posted;
-        let id = changes.txn.as_ref().map(LedgerTxn::id);
-        if let Some(txn) = changes.txn {
-            self.wallet = changes.wallet;
-            self.lots = changes.lots;
-            self.lots.extend(changes.new_lot);
-            self.keys
-                .insert(adjustment.key, (fingerprint, txn.id(), balance));
-            for (call, part) in adjustment.calls {
-                let sum = self.adjusted.entry(call).or_default();
-                *sum = sum.plus(part).unwrap();
-            }
-            self.journal.push(Booked {
-                txn,
-                note: adjustment.note,
-            });
-        }
-        Ok(Adjusted {
-            txn: id,
-            uncollected: changes.uncollected,
-            balance,
-            replayed: false,
-        })
-    }
-
-    /// Windows of a schedule that are not closed as they stand.
-    fn open_windows(&self, account: AccountId, schedule: TierScheduleId) -> Vec<OpenWindow> {
-        let mut open = Vec::new();
-        for (scope, charged) in &self.uses {
-            let window_start = scope.row().window_start;
-            let charge = BudgetScope::TierCharge {
-                schedule,
-                window_start,
-            };
-            if *scope != charge {
-                continue;
-            }
-            let position = self.uses.iter().find(|(scope, _)| {
-                let row = scope.row();
-                (row.kind, row.subject, row.window_start) == (4, schedule.get(), window_start)
-            });
-            let closed = self.closed.get(&(schedule, window_start)).copied();
-            let (before, times) = closed.unwrap_or_default();
-            let close = Close {
-                used: position.map(|(_, used)| used.used).unwrap_or_default(),
-                charged: charged.used,
-                trued_up: before.map_or(Nanos::ZERO, |before| before.trued_up),
-            };
-            if before != Some(close) {
-                open.push(OpenWindow {
-                    account,
-                    schedule,
-                    window_start,
-                    close,
-                    times,
-                });
-            }
-        }
-        open
-    }
-
     fn in_use(&self, scope: BudgetScope, limit: Option<Amount>) -> BudgetUse {
         let known = self.uses.get(&scope).copied().unwrap_or_default();
         BudgetUse { limit, ..known }
-    }
-
-    fn leases_of(&self, scope: BudgetScope) -> Vec<Lease> {
-        let of_scope = self.leases.iter().filter(|((_, s), _)| *s == scope);
-        let lease = |((node, _), amount): (&(NodeId, BudgetScope), &Amount)| {
-            let heard = self.heard.get(&(*node, scope)).copied();
-            let (seq, granted) = heard.unwrap_or_default();
-            Lease {
-                node: *node,
-                amount: *amount,
-                seq,
-                granted,
-            }
-        };
-        of_scope.map(lease).collect()
-    }
-
-    fn write_lease(&mut self, scope: BudgetScope, lease: Lease) {
-        self.leases.insert((lease.node, scope), lease.amount);
-        self.heard
-            .insert((lease.node, scope), (lease.seq, lease.granted));
-    }
-
-    fn claims_of(&self, scope: BudgetScope) -> Vec<Claim> {
-        let of_scope = self.claims.iter().filter(|((_, s), _)| *s == scope);
-        of_scope.map(|(_, claim)| *claim).collect()
-    }
-
-    fn add_lease(&mut self, scope: BudgetScope, more: Amount) {
-        let leased = self.leased(scope);
-        *leased = leased.plus(more);
-    }
-
-    pub(super) fn free(&mut self, scope: BudgetScope, freed: Amount) {
-        let leased = self.leased(scope);
-        *leased = leased.less(freed);
-    }
-
-    fn leased(&mut self, scope: BudgetScope) -> &mut Amount {
-        match scope {
-            BudgetScope::Wallet => &mut self.wallet.leased,
-            BudgetScope::KeyLimit { .. }
-            | BudgetScope::MemberLimit { .. }
-            | BudgetScope::Quota { .. }
-            | BudgetScope::Tier { .. }
-            | BudgetScope::TierCharge { .. } => &mut self.uses.entry(scope).or_default().leased,
-        }
     }
 
     fn settle(

@@ -1,18 +1,16 @@
 //! `tollgate prices rerate`: corrects calls that were rated with a wrong price version.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use billing_core::adjustment::Adjustment;
-use billing_core::budget::Amount;
-use billing_core::charge::charge;
+use billing_core::correction::Correction;
 use billing_core::id::{AccountId, CallId, LotId, PriceVersionId};
 use billing_core::money::Nanos;
 use billing_core::port::books::{Adjusted, BooksError};
 use billing_core::port::directory::Account;
-use billing_core::port::reports::{CallDetail, CallFilter};
+use billing_core::port::reports::CallFilter;
 use billing_core::price_book::{PriceBook, PricedModel};
-use billing_core::wallet::LotKind;
 use clap::Args;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -149,71 +147,39 @@ async fn correct(
         currency: account.currency.to_string(),
         ..Corrected::default()
     };
+    let correction = Correction {
+        book,
+        wrong: args.wrong,
+        right: args.right,
+    };
+    let refused = |why: &dyn fmt::Display| CliError::Argument(format!("{}: {why}", account.id));
     for calls in calls.chunks(TOGETHER) {
         let ids: Vec<CallId> = calls.iter().map(|call| call.id).collect();
-        let before = ports.books.adjustments(account.id, &ids).await?;
-        // What was paid with given credit goes back as given credit.
-        let mut parts: BTreeMap<LotKind, Vec<(CallId, Nanos)>> = BTreeMap::new();
-        for call in calls {
-            let part = difference(args, book, call, before.get(&call.id).copied());
-            let part = part.map_err(|why| CliError::Argument(format!("{}: {why}", call.id)))?;
-            if !part.is_zero() {
-                parts
-                    .entry(kind_of(call))
-                    .or_default()
-                    .push((call.id, part));
-            }
-        }
-        for (kind, parts) in parts {
-            book_parts(ports, args, account, (kind, parts), &mut corrected).await?;
+        let so_far = ports.books.adjustments(account.id, &ids).await?;
+        let parts = correction.parts(calls, &so_far).map_err(|e| refused(&e))?;
+        for parts in parts {
+            let count = parts.1.len();
+            let of = (args.model.as_str(), account.currency);
+            let lot = LotId::new(ports.ids.next());
+            let adjustment = correction.adjustment(of, parts, lot);
+            let adjustment = adjustment.map_err(|e| refused(&e))?;
+            let amount = adjustment.as_ref().map_or(Nanos::ZERO, |a| a.amount);
+            let uncollected = match adjustment {
+                Some(adjustment) if args.apply => {
+                    adjust(ports, account.id, adjustment).await?.uncollected
+                }
+                _ => Nanos::ZERO,
+            };
+            let [sum, missing] = corrected.sums;
+            let sums = [sum.plus(amount), missing.plus(uncollected)];
+            let [sum, missing] = sums.map(|sum| sum.map_err(|e| refused(&e)));
+            corrected.sums = [sum?, missing?];
+            corrected.calls += count;
         }
     }
     let [amount, uncollected] = corrected.sums;
     (corrected.amount, corrected.uncollected) = (amount.to_string(), uncollected.to_string());
     Ok(Some(corrected))
-}
-
-async fn book_parts(
-    ports: &Ports,
-    args: &RerateArgs,
-    account: &Account,
-    (kind, parts): (LotKind, Vec<(CallId, Nanos)>),
-    corrected: &mut Corrected,
-) -> Result<(), CliError> {
-    let too_much = |_| CliError::Argument(format!("{}: the sum does not fit", account.id));
-    let amounts = parts.iter().map(|(_, part)| *part);
-    let amount = amounts.into_iter().try_fold(Nanos::ZERO, Nanos::plus);
-    let amount = amount.map_err(too_much)?;
-    corrected.calls += parts.len();
-    let [sum, uncollected] = corrected.sums;
-    corrected.sums = [sum.plus(amount).map_err(too_much)?, uncollected];
-    if !args.apply || amount.is_zero() {
-        return Ok(());
-    }
-    let ends = [parts.first(), parts.last()].map(|end| end.map(|(call, _)| call.to_string()));
-    let [first, last] = ends.map(Option::unwrap_or_default);
-    // The same correction has the same key, whoever makes it: made at once by two, it is made once.
-    let key = format!("rerate:{}:{first}:{last}:{amount}", args.right);
-    let adjustment = Adjustment {
-        key,
-        amount,
-        currency: account.currency,
-        lot: LotId::new(ports.ids.next()),
-        kind,
-        calls: parts,
-        note: format!(
-            "{}: rated with {}, should be {}",
-            args.model, args.wrong, args.right
-        ),
-        takes_what_is_there: false,
-    };
-    let adjusted = adjust(ports, account.id, adjustment).await?;
-    let [sum, uncollected] = corrected.sums;
-    corrected.sums = [
-        sum,
-        uncollected.plus(adjusted.uncollected).map_err(too_much)?,
-    ];
-    Ok(())
 }
 
 /// Books an adjustment, waiting a little for what nodes give back for it; then it takes what is there.
@@ -232,38 +198,5 @@ async fn adjust(
             }
             answer => return answer,
         }
-    }
-}
-
-/// What the call should have been charged, less what it was, with all corrections so far.
-fn difference(
-    args: &RerateArgs,
-    book: &PriceBook,
-    call: &CallDetail,
-    adjusted: Option<Nanos>,
-) -> Result<Nanos, String> {
-    if call.price_version != args.wrong || call.source.is_none() || call.quarantined {
-        return Ok(Nanos::ZERO);
-    }
-    let terms = book.terms(&call.model, args.right, &call.rating);
-    let terms = terms.ok_or("what it was rated with is not on record")?;
-    let right = charge(&call.usage, &terms, &call.circumstances(), call.position());
-    let right =
-        right.map_err(|error| format!("it cannot be rated with {}: {error}", args.right))?;
-    // What the house bore stays with the house.
-    let due = Amount::of(right.amount)
-        .less(Amount::of(call.overrun))
-        .money();
-    let paid = call.charge.plus(adjusted.unwrap_or_default());
-    paid.and_then(|paid| due.minus(paid))
-        .map_err(|e| e.to_string())
-}
-
-fn kind_of(call: &CallDetail) -> LotKind {
-    let is_given = !call.draws.is_empty() && call.draws.iter().all(|d| d.kind == LotKind::Promo);
-    if is_given && call.on_credit.is_zero() {
-        LotKind::Promo
-    } else {
-        LotKind::Paid
     }
 }

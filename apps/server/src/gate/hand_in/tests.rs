@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use billing_core::adjustment::Adjustment;
+use billing_core::adjustment::{AdjustedSoFar, Adjustment};
 use billing_core::budget::BudgetScope;
 use billing_core::id::{AccountId, CallId, NodeId, TierScheduleId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
@@ -110,7 +110,7 @@ impl Books for Moody {
         &self,
         account: AccountId,
         calls: &[CallId],
-    ) -> Result<BTreeMap<CallId, Nanos>, BooksError> {
+    ) -> Result<BTreeMap<CallId, AdjustedSoFar>, BooksError> {
         self.books.adjustments(account, calls).await
     }
 

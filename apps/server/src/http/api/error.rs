@@ -258,7 +258,9 @@ impl From<BooksError> for ApiError {
             BooksError::NoSuchBudget => Self::NotFound("account"),
             BooksError::KeyReused => Self::KeyReused,
             BooksError::Money(why) => money(&why, "/amount"),
-            BooksError::OnLease => Self::Conflict(error.to_string()),
+            BooksError::OnLease | BooksError::AdjustedMeanwhile(_) => {
+                Self::Conflict(error.to_string())
+            }
             BooksError::Fenced | BooksError::Inconsistent(_) | BooksError::NoLongerKept => {
                 broken(&error)
             }

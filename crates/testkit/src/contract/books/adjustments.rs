@@ -1,6 +1,6 @@
 //! Rules of the books for what is given back or charged afterwards.
 
-use billing_core::adjustment::Adjustment;
+use billing_core::adjustment::{Adjustment, CallPart};
 use billing_core::id::{CallId, LotId};
 use billing_core::money::{Currency, Nanos};
 use billing_core::port::books::BooksError;
@@ -19,7 +19,11 @@ fn adjustment(world: &World, amount: i64, calls: &[(CallId, i64)]) -> Adjustment
         kind: LotKind::Paid,
         calls: calls
             .iter()
-            .map(|(call, part)| (*call, Nanos::new(*part)))
+            .map(|(call, part)| CallPart {
+                call: *call,
+                amount: Nanos::new(*part),
+                after: 0,
+            })
             .collect(),
         note: "a wrong price".to_owned(),
         takes_what_is_there: true,
@@ -41,12 +45,22 @@ pub async fn what_is_given_back_can_be_spent_and_names_its_calls(world: World) {
         .await
         .unwrap();
     assert_eq!(adjusted.balance, Nanos::new(930));
-    let more = adjustment(&world, -5, &[(ids[0], -5)]);
-    world
-        .books()
-        .adjust(world.account, more, NOON)
-        .await
-        .unwrap();
+    let mut more = adjustment(&world, -5, &[(ids[0], -5)]);
+    // What was worked out before the one above is overtaken by it.
+    let adjust = async |more: &Adjustment| {
+        world
+            .books()
+            .adjust(world.account, more.clone(), NOON)
+            .await
+    };
+    let overtaken = adjust(&more).await;
+    assert!(
+        matches!(overtaken, Err(BooksError::AdjustedMeanwhile(call)) if call == ids[0]),
+        "{overtaken:?}"
+    );
+    more.calls[0].after = 1;
+    adjust(&more).await.unwrap();
+    assert!(adjust(&more).await.unwrap().replayed);
     let calls = [ids[0], ids[1], CallId::new(7)];
     let sums = world
         .books()
@@ -55,9 +69,9 @@ pub async fn what_is_given_back_can_be_spent_and_names_its_calls(world: World) {
         .unwrap();
     let sums: Vec<_> = sums
         .into_iter()
-        .map(|(call, sum)| (call, sum.get()))
+        .map(|(call, so_far)| (call, so_far.amount.get(), so_far.times))
         .collect();
-    assert_eq!(sums, [(ids[0], -25), (ids[1], -10)]);
+    assert_eq!(sums, [(ids[0], -25, 2), (ids[1], -10, 1)]);
     let call = world
         .ports
         .reports

@@ -7,6 +7,7 @@ use billing_core::call::{Basis, Settlement};
 use billing_core::charge_model::{Percent, Quantity, Tier, Tiers};
 use billing_core::id::{AccountId, LotId, SaleRuleId, TierScheduleId};
 use billing_core::money::{Currency, Nanos};
+use billing_core::port::books::OpenWindow;
 use billing_core::port::catalogue::PriceEdition;
 use billing_core::port::reports::CallFilter;
 use billing_core::reach::{Audience, Reach};
@@ -241,6 +242,44 @@ pub async fn a_window_by_volume_is_closed_once_and_again_for_late_calls(world: W
     assert_eq!(close().await, (1, -10));
     assert_eq!(close().await, (0, 0));
     assert_eq!(world.balance().await.0, 10_000 - 70);
+    world.assert_sound().await;
+}
+
+/// Two read the window, a call is settled between, and the one that read it first closes it last.
+pub async fn a_window_that_others_closed_meanwhile_is_left_to_them(world: World) {
+    let tiers = vec![
+        Tier::up_to(Quantity::whole(100), discount(0)),
+        Tier::open(discount(50)),
+    ];
+    let volume = TierPricing::Volume(Tiers::new(tiers).unwrap());
+    let schedule = schedule(&world, volume).await;
+    world.top_up(10_000).await;
+    world.lease(WALLET, 500).await.unwrap();
+    let read = async || {
+        let open = world.books().open_windows(schedule.id, i64::MAX, 10);
+        open.await.unwrap()
+    };
+    let close = async |window: &OpenWindow| {
+        let terms = schedule.terms.as_ref().unwrap();
+        let closed = terms.close(&window.close).unwrap();
+        let lot = LotId::new(world.number());
+        let adjustment = window.adjustment(&closed, Currency::USD, lot);
+        let closed = world.books().close_window(window, adjustment, NOON);
+        closed.await.unwrap()
+    };
+    // 90 at list price is what it comes to: nothing is booked.
+    world.settle(in_tiers(world.call(500, 90), &schedule)).await;
+    let first = read().await;
+    world.settle(in_tiers(world.call(500, 30), &schedule)).await;
+    let second = read().await;
+    assert_eq!(close(&first[0]).await, None);
+    // It comes to 60 less by now, but this reading is of before the other was closed.
+    assert_eq!(close(&second[0]).await, None);
+    assert_eq!(world.balance().await.0, 10_000 - 120);
+    let third = read().await;
+    assert!(close(&third[0]).await.is_some());
+    assert_eq!(read().await, []);
+    assert_eq!(world.balance().await.0, 10_000 - 60);
     world.assert_sound().await;
 }
 
