@@ -12,7 +12,7 @@ use jiff::civil;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
-use time::{Date, Month, OffsetDateTime, UtcOffset};
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 /// An IANA time zone.
 #[derive(Clone)]
@@ -50,26 +50,48 @@ impl Zone {
     /// The first instant of a local day. Where its midnight does not exist, that is the first
     /// instant after the gap; where it comes twice, the first of the two.
     pub fn start_of_day(&self, day: Date) -> OffsetDateTime {
-        let midnight = day.midnight().assume_utc();
-        let start = i16::try_from(day.year())
-            .ok()
-            .and_then(|year| {
-                let month = i8::try_from(u8::from(day.month())).ok()?;
-                civil::Date::new(year, month, i8::try_from(day.day()).ok()?).ok()
-            })
-            .and_then(|date| self.first_instant(date));
-        let start = start.and_then(|at| OffsetDateTime::from_unix_timestamp(at.as_second()).ok());
-        start.unwrap_or(midnight)
+        self.instant(day.midnight())
     }
 
-    fn first_instant(&self, date: civil::Date) -> Option<Timestamp> {
-        let midnight = self.rules.to_ambiguous_timestamp(date.at(0, 0, 0, 0));
-        let is_gap = matches!(midnight.offset(), AmbiguousOffset::Gap { .. });
-        let compatible = midnight.compatible().ok()?;
+    /// When the clocks of the zone show a time. Where they never do, that is the first instant after
+    /// the gap; where they do so twice, the first of the two.
+    pub fn instant(&self, local: PrimitiveDateTime) -> OffsetDateTime {
+        let civil = || {
+            let (date, time) = (local.date(), local.time());
+            let part = |part: u8| i8::try_from(part).ok();
+            let year = i16::try_from(date.year()).ok()?;
+            let date = civil::Date::new(year, part(u8::from(date.month()))?, part(date.day())?);
+            let [hour, minute, second] = [time.hour(), time.minute(), time.second()].map(part);
+            let second = civil::Time::new(hour?, minute?, second?, 0);
+            Some(date.ok()?.to_datetime(second.ok()?))
+        };
+        let start = civil().and_then(|local| self.first_instant(local));
+        let start = start.and_then(|at| OffsetDateTime::from_unix_timestamp(at.as_second()).ok());
+        let part = time::Duration::nanoseconds(i64::from(local.nanosecond()));
+        start.map_or_else(|| local.assume_utc(), |at| at.saturating_add(part))
+    }
+
+    /// So many local days later, at the same time of day.
+    pub fn days_later(&self, at: OffsetDateTime, days: i64) -> OffsetDateTime {
+        let local = self.local(at);
+        let local = PrimitiveDateTime::new(local.date(), local.time());
+        self.instant(local.saturating_add(time::Duration::days(days)))
+    }
+
+    /// How many local midnights lie between two instants.
+    pub fn days_between(&self, from: OffsetDateTime, to: OffsetDateTime) -> i64 {
+        let [from, to] = [from, to].map(|at| self.local(at).date().to_julian_day());
+        i64::from(to).saturating_sub(i64::from(from))
+    }
+
+    fn first_instant(&self, local: civil::DateTime) -> Option<Timestamp> {
+        let instant = self.rules.to_ambiguous_timestamp(local);
+        let is_gap = matches!(instant.offset(), AmbiguousOffset::Gap { .. });
+        let compatible = instant.compatible().ok()?;
         if !is_gap {
             return Some(compatible);
         }
-        // The gap may have begun before midnight: the day begins where the clocks were changed.
+        // The gap may have begun before this time: what is meant is when the clocks were changed.
         let after = compatible.as_second().checked_add(1)?;
         let mut changes = self.rules.preceding(Timestamp::from_second(after).ok()?);
         changes.next().map(|change| change.timestamp())
@@ -80,6 +102,8 @@ impl Zone {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CalendarSpan {
+    /// A local hour, which begins at another minute in some zones than in UTC.
+    Hour,
     /// A local day.
     Day,
     /// From a Monday on.
@@ -91,13 +115,21 @@ pub enum CalendarSpan {
 impl CalendarSpan {
     /// When the span that holds an instant began.
     pub fn start(self, zone: &Zone, at: OffsetDateTime) -> OffsetDateTime {
-        zone.start_of_day(self.first_day(zone.local(at).date()))
+        let local = zone.local(at);
+        match self {
+            Self::Hour => {
+                let into = local.time().duration_since(on_the_hour(local.time()));
+                at.saturating_sub(into)
+            }
+            Self::Day | Self::Week | Self::Month => zone.start_of_day(self.first_day(local.date())),
+        }
     }
 
     /// When the next span begins.
     pub fn end(self, zone: &Zone, at: OffsetDateTime) -> OffsetDateTime {
         let first = self.first_day(zone.local(at).date());
         let next = match self {
+            Self::Hour => return self.start(zone, at).saturating_add(time::Duration::HOUR),
             Self::Day => first.next_day(),
             Self::Week => first.checked_add(time::Duration::WEEK),
             Self::Month => {
@@ -111,13 +143,17 @@ impl CalendarSpan {
 
     fn first_day(self, day: Date) -> Date {
         let back = match self {
-            Self::Day => 0,
+            Self::Hour | Self::Day => 0,
             Self::Week => day.weekday().number_days_from_monday(),
             Self::Month => day.day().saturating_sub(1),
         };
         day.checked_sub(time::Duration::days(i64::from(back)))
             .unwrap_or(day)
     }
+}
+
+fn on_the_hour(time: Time) -> Time {
+    Time::from_hms(time.hour(), 0, 0).unwrap_or(Time::MIDNIGHT)
 }
 
 impl FromStr for Zone {

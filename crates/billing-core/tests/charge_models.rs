@@ -487,7 +487,7 @@ proptest! {
                 prop_assert_eq!(cut.discount + cut.rest, item);
                 prop_assert!(cut.rest >= 0 && cut.discount >= 0);
             }
-            prop_assert_eq!(prorated(item, percent, 200).unwrap() >= 0, true);
+            prop_assert_eq!(prorated(item, percent.into(), 200).unwrap() >= 0, true);
         }
     }
 }

@@ -5,14 +5,20 @@
 //! that no case needs.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fall over")]
 
+#[path = "vectors/anchors.rs"]
+mod anchors;
 #[path = "vectors/charges.rs"]
 mod charges;
 #[path = "vectors/credit.rs"]
 mod credit;
 #[path = "vectors/invoicing.rs"]
 mod invoicing;
+#[path = "vectors/prorations.rs"]
+mod prorations;
 #[path = "vectors/two_phase.rs"]
 mod two_phase;
+#[path = "vectors/windows.rs"]
+mod windows;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,6 +30,21 @@ use serde_json::Value;
 type Runner = fn(&Value, &Value);
 
 const RUN: &[(&str, &str, Runner)] = &[
+    ("anchor_sequences", "elapsed", anchors::elapsed),
+    ("anchor_sequences", "first_bcd", anchors::first_billing_day),
+    ("anchor_sequences", "next_boundary", anchors::next_boundary),
+    ("anchor_sequences", "period_at", anchors::period_at),
+    (
+        "anchor_sequences",
+        "period_at_billing_day",
+        anchors::period_at_billing_day,
+    ),
+    (
+        "anchor_sequences",
+        "period_at_date",
+        anchors::period_at_date,
+    ),
+    ("anchor_sequences", "sequence", anchors::sequence),
     ("charge_models", "block_all_tiers", charges::all_tiers),
     ("charge_models", "block_top_tier", charges::top_tier),
     ("charge_models", "bucketed_graduated", charges::bucketed),
@@ -69,6 +90,23 @@ const RUN: &[(&str, &str, Runner)] = &[
     ("grant_drawdown", "burn_order", credit::burn_order),
     ("grant_drawdown", "unwind", credit::unwind_draws),
     ("ledger_two_phase", "run", two_phase::run),
+    ("proration", "cap_credit", prorations::cap_credit),
+    ("proration", "day_ratio", prorations::day_ratio),
+    ("proration", "days_inclusive", prorations::days),
+    (
+        "proration",
+        "days_inclusive_money",
+        prorations::days_of_money,
+    ),
+    ("proration", "dst_days", prorations::local_days),
+    ("proration", "kb_fixed_ratio", prorations::thirty_days),
+    ("proration", "kb_ratio", prorations::ratio),
+    ("proration", "time_ratio", prorations::by_second),
+    ("quota_windows", "advance_days", windows::advance_days),
+    ("quota_windows", "floor_day", windows::floor_day),
+    ("quota_windows", "floor_hour", windows::floor_hour),
+    ("quota_windows", "floor_week", windows::floor_week),
+    ("quota_windows", "window", windows::window),
     (
         "rounding_tax_discount",
         "fixed_discount",
@@ -86,52 +124,12 @@ const RUN: &[(&str, &str, Runner)] = &[
     ),
 ];
 
-const ANCHORS: &str = "issue 5: billing periods from an anchor";
-const WINDOWS: &str = "issue 5: quota windows in the customer's zone";
-const PRORATION: &str = "issue 5: proration";
+const CREDIT_NOTES: &str = "issue 5: credit notes";
 const RECURRING: &str = "issue 5: recurring grants";
 
 const WAITS: &[(&str, &[&str], &str)] = &[
     ("grant_drawdown", &["recurring_burn"], RECURRING),
-    (
-        "anchor_sequences",
-        &[
-            "sequence",
-            "period_at",
-            "period_at_billing_day",
-            "elapsed",
-            "period_at_date",
-            "next_boundary",
-            "first_bcd",
-        ],
-        ANCHORS,
-    ),
-    (
-        "quota_windows",
-        &[
-            "floor_day",
-            "floor_hour",
-            "floor_week",
-            "advance_days",
-            "window",
-        ],
-        WINDOWS,
-    ),
-    (
-        "proration",
-        &[
-            "time_ratio",
-            "days_inclusive",
-            "day_ratio",
-            "credit_note",
-            "days_inclusive_money",
-            "cap_credit",
-            "dst_days",
-            "kb_ratio",
-            "kb_fixed_ratio",
-        ],
-        PRORATION,
-    ),
+    ("proration", &["credit_note"], CREDIT_NOTES),
 ];
 
 struct Case {

@@ -50,7 +50,7 @@ pub fn share_of(amount: i64, share: Percent) -> Result<i64, MoneyError> {
 ///
 /// # Errors
 /// [`ModelError::NoSize`] for a period of nothing, [`ModelError::Money`] where it does not fit.
-pub fn prorated(amount: i64, used: u32, whole: u32) -> Result<i64, ModelError> {
+pub fn prorated(amount: i64, used: u64, whole: u64) -> Result<i64, ModelError> {
     if whole == 0 {
         return Err(ModelError::NoSize("period"));
     }
@@ -64,7 +64,7 @@ pub fn prorated(amount: i64, used: u32, whole: u32) -> Result<i64, ModelError> {
 /// As [`prorated`].
 pub fn prorated_true_up(
     minimum: i64,
-    (used, whole): (u32, u32),
+    (used, whole): (u64, u64),
     billed: i64,
 ) -> Result<i64, ModelError> {
     let missing = prorated(minimum, used, whole)?.checked_sub(billed);

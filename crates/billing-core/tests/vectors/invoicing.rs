@@ -37,7 +37,7 @@ pub(crate) fn max_commit(input: &Value, expected: &Value) {
 }
 
 pub(crate) fn prorated_minimum(input: &Value, expected: &Value) {
-    let days = |key: &str| u32::try_from(input[key].as_u64().unwrap()).unwrap();
+    let days = |key: &str| input[key].as_u64().unwrap();
     let true_up = prorated_true_up(
         cents(&input["minimum_cents"]),
         (days("days_used"), days("days_in_period")),
