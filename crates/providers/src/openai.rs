@@ -16,10 +16,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 mod frames;
-mod object;
 mod reply;
 mod scan;
-mod usage;
+pub mod usage;
 
 /// The OpenAI protocol. It has no state.
 #[derive(Debug, Clone, Copy, Default)]

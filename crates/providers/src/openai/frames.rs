@@ -11,9 +11,10 @@ use gateway_core::metering::Reported;
 use gateway_core::sse::{self, Splitter, event_end};
 use serde_json::value::RawValue;
 
-use super::reply::{Outer, text};
+use super::reply::Outer;
 use super::scan;
 use super::usage::Counts;
+use crate::object::text;
 
 /// An event that waits for the settlement, because it tells the usage.
 #[derive(Debug)]

@@ -10,9 +10,10 @@ use gateway_core::splice::span_of;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::object::members;
 use super::scan;
 use super::usage::Counts;
+use crate::count::Malformed;
+use crate::object::{members, text};
 
 /// The members that matter, of a reply and of an event alike, each as its JSON text: what a provider
 /// puts in them must not make the reply unreadable.
@@ -49,7 +50,7 @@ impl<'a> Outer<'a> {
     }
 
     /// The counts, unless there are none.
-    pub(super) fn counts(&self) -> Option<Result<Counts, super::usage::Malformed>> {
+    pub(super) fn counts(&self) -> Option<Result<Counts, Malformed>> {
         let text = self.usage.filter(|text| *text != "null")?;
         Some(Counts::read(text))
     }
@@ -63,16 +64,6 @@ impl<'a> Outer<'a> {
     pub(super) fn fault(&self) -> Option<Fault> {
         self.error.filter(|text| *text != "null").map(fault)
     }
-}
-
-/// A text, or nothing where it is not one.
-pub(super) fn text(json: Option<&str>) -> Option<String> {
-    let json = json?;
-    if json.contains('\\') {
-        return serde_json::from_str(json).ok();
-    }
-    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
-    Some(inside.to_owned())
 }
 
 #[derive(Deserialize)]

@@ -15,7 +15,7 @@ const NEAR: usize = 4;
 const MOST_DEPTH: u32 = u128::BITS;
 
 /// Gives name and text of every member to `take`; `None` unless this is one object and whole.
-pub(super) fn members<'a>(
+pub(crate) fn members<'a>(
     json: &'a str,
     mut take: impl FnMut(&str, &'a str) -> Option<()>,
 ) -> Option<()> {
@@ -35,6 +35,16 @@ pub(super) fn members<'a>(
             None => return nothing_follows(bytes, expect(bytes, end, b'}')?),
         }
     }
+}
+
+/// A text, or nothing where it is not one.
+pub(crate) fn text(json: Option<&str>) -> Option<String> {
+    let json = json?;
+    if json.contains('\\') {
+        return serde_json::from_str(json).ok();
+    }
+    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    Some(inside.to_owned())
 }
 
 /// The name whose inside begins here, without its quotes and escapes, and the place behind it.

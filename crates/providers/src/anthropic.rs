@@ -1,0 +1,3 @@
+//! The Anthropic protocol (`/v1/messages`). So far only what it counts; a dialect comes with it later.
+
+pub mod usage;
