@@ -109,6 +109,8 @@ ids! {
     PriceVersionId "prv_";
     /// What can be subscribed to.
     PlanId "pln_";
+    /// One version of a plan.
+    PlanVersionId "plv_";
     /// One quota of a plan version.
     QuotaId "quo_";
     /// A sale rule.

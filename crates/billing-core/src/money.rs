@@ -191,12 +191,19 @@ impl Money {
         })
     }
 
+    /// So many minor units (cents).
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`] when they do not fit.
+    pub fn of_minor(minor: i64, currency: Currency) -> Result<Self, MoneyError> {
+        let nanos = minor.checked_mul(nanos_per_minor(currency));
+        let nanos = nanos.map(Nanos).ok_or(MoneyError::OutOfRange)?;
+        Ok(Self { nanos, currency })
+    }
+
     /// Minor units (cents), rounded half away from zero; for invoice lines and payment gateways.
     pub fn to_minor(self) -> i64 {
-        let places = self.currency.places();
-        let step = 10_i64
-            .checked_pow(9_u32.saturating_sub(places))
-            .unwrap_or(1);
+        let step = nanos_per_minor(self.currency);
         let half = step.checked_div(2).unwrap_or(0);
         let n = self.nanos.get();
         let shifted = if n < 0 {
@@ -206,6 +213,11 @@ impl Money {
         };
         shifted.checked_div(step).unwrap_or(0)
     }
+}
+
+fn nanos_per_minor(currency: Currency) -> i64 {
+    let places = 9_u32.saturating_sub(currency.places());
+    10_i64.checked_pow(places).unwrap_or(1)
 }
 
 impl fmt::Display for Money {

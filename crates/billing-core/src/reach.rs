@@ -111,7 +111,7 @@ impl ModelScope {
     }
 
     /// Greater for the more specific.
-    fn specificity(&self) -> (u8, usize) {
+    pub(crate) fn specificity(&self) -> (u8, usize) {
         match self {
             Self::All => (0, 0),
             Self::Family(prefix) => (1, prefix.as_str().len()),
