@@ -41,6 +41,7 @@ pub mod reach;
 pub mod sale;
 pub mod settlement;
 pub mod steady;
+pub mod subscription;
 pub mod terms;
 pub mod tier_schedule;
 pub mod wallet;

@@ -1,0 +1,64 @@
+//! What time brings about.
+
+use time::OffsetDateTime;
+
+use super::{Dunning, ManagedBy, State, Subscription};
+
+/// Something that is due to happen to a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Due {
+    /// It ends as somebody said.
+    Cancel,
+    /// Its first fee was not paid in time.
+    Expire,
+    /// Its trial is over: the first fee is due.
+    ConvertTrial,
+    /// Its period is over: what it is to become it becomes, and the next period is billed or it
+    /// ends.
+    PeriodOver,
+    /// A fee that is owed is tried again.
+    Retry,
+    /// Its calls stop until what is owed is paid.
+    CloseGrace,
+    /// Nobody pays what is owed: it ends.
+    GiveUp,
+}
+
+impl Subscription {
+    /// What happens to it next by itself, and when; `None` where nothing does. What is due at the
+    /// same instant comes in the order of [`Due`].
+    pub fn due(&self, dunning: &Dunning) -> Option<(OffsetDateTime, Due)> {
+        if self.managed_by == ManagedBy::Gateway {
+            return None;
+        }
+        let cancel = self.cancel_at.map(|at| (at, Due::Cancel));
+        let next = match self.state {
+            State::Ended { .. } => return None,
+            State::Incomplete { expires_at } => Some((expires_at, Due::Expire)),
+            State::Trialing { ends_at } => Some((ends_at, Due::ConvertTrial)),
+            State::Active => Some((self.billed_through, Due::PeriodOver)),
+            State::Grace(owed) => {
+                let close = (dunning.grace_until(&owed), Due::CloseGrace);
+                let retry = dunning.next_try(&owed).map(|at| (at, Due::Retry));
+                Some(retry.map_or(close, |retry| retry.min(close)))
+            }
+            State::PastDue(owed) => Some(match dunning.next_try(&owed) {
+                Some(at) => (at, Due::Retry),
+                None => (self.given_up_at(dunning), Due::GiveUp),
+            }),
+            State::Paused { .. } => None,
+        };
+        cancel.into_iter().chain(next).min()
+    }
+
+    /// When it is given up: at the last try, or when grace was over, where that is later.
+    fn given_up_at(&self, dunning: &Dunning) -> OffsetDateTime {
+        let (State::Grace(owed) | State::PastDue(owed)) = self.state else {
+            return self.billed_through;
+        };
+        let tries = owed.tries.saturating_sub(1);
+        let last = dunning.next_try(&super::Owed { tries, ..owed });
+        let grace = dunning.grace_until(&owed);
+        last.map_or(grace, |last| last.max(grace))
+    }
+}
