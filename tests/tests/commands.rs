@@ -51,6 +51,38 @@ fn a_command_that_reads_makes_no_database() {
 }
 
 #[test]
+fn rules_are_taken_from_yaml_as_from_toml() {
+    let folder = TempDir::new().unwrap();
+    let files = [
+        (
+            "rules.yaml",
+            "sale:\n  - {audience: everyone, models: '*', markup: 1.2}\n",
+        ),
+        (
+            "rules.toml",
+            "[[sale]]\naudience = \"everyone\"\nmodels = \"*\"\nmarkup = \"1.2\"\n",
+        ),
+        (
+            "wrong.yaml",
+            "sale:\n  - {audience: everyone, models: '*', markup: high}\n",
+        ),
+    ];
+    for (name, rules) in files {
+        std::fs::write(folder.path().join(name), rules).unwrap();
+    }
+    for name in ["rules.yaml", "rules.toml"] {
+        let done = tollgate(folder.path(), &["prices", "import", name, "--json"]);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(report["sale_rules"], 1, "{report}");
+    }
+    let wrong = tollgate(folder.path(), &["prices", "import", "wrong.yaml"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let said = text(&wrong.stderr);
+    assert!(said.contains("line 2: \"high\" is not a factor"), "{said}");
+}
+
+#[test]
 fn a_command_says_what_it_did_and_what_to_do_next() {
     let folder = TempDir::new().unwrap();
     let run = |arguments: &[&str]| tollgate(folder.path(), arguments);

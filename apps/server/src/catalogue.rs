@@ -21,6 +21,8 @@ pub(crate) mod openrouter;
 pub(crate) mod own;
 pub(crate) mod report;
 pub(crate) mod rules;
+mod tree;
+mod yaml;
 
 use report::{Note, Skipped, Unmapped};
 
@@ -116,11 +118,17 @@ type ReadText = fn(&str) -> Result<Vec<PriceDraft>, ImportError>;
 
 /// The reader of a price book written by hand, where the file's name says that it is one.
 fn by_extension(name: &str) -> Option<ReadText> {
-    match Path::new(name).extension()?.to_str()? {
+    match extension(name) {
         "yaml" | "yml" => Some(handwritten::read_yaml),
         "toml" => Some(handwritten::read_toml),
         _ => None,
     }
+}
+
+/// What a file's name ends in.
+fn extension(name: &str) -> &str {
+    let extension = Path::new(name).extension();
+    extension.and_then(|text| text.to_str()).unwrap_or_default()
 }
 
 /// An import in which every entry is a draft.

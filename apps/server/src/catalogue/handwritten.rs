@@ -11,12 +11,10 @@ use billing_core::price::{ModelName, Rate, UnitPrice, Variant, When};
 use billing_core::price_book::{ModelFacts, PriceDraft};
 
 use super::own::read_rate;
-use super::{ImportError, MOST_ENTRIES, number};
-use tree::{Node, Tree};
+use super::tree::{Node, Tree};
+use super::{ImportError, MOST_ENTRIES, number, yaml};
 
 mod toml;
-mod tree;
-mod yaml;
 
 /// The edition of the format.
 const EDITION: &str = "1";

@@ -1,5 +1,5 @@
-//! Rules files: what is asked for models beside what they cost, and how that falls with use. TOML or
-//! JSON, written by hand.
+//! Rules files: what is asked for models beside what they cost, and how that falls with use. TOML,
+//! YAML or JSON, written by hand.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::ImportError;
+use super::{ImportError, extension, tree, yaml};
 
 /// The most rules that one file may state.
 const MOST: usize = 100_000;
@@ -70,12 +70,15 @@ struct StatedTiers {
 }
 
 /// Whether a file is one of rules: an object with a list of `sale` or `tiers`.
-pub(crate) fn is_rules(bytes: &[u8]) -> bool {
+pub(crate) fn is_rules(name: &str, bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return false;
     };
     let lists = ["[[sale]]", "[[tiers]]"];
     let is_toml = text.lines().any(|line| lists.contains(&line.trim()));
+    let keys = ["sale:", "tiers:"];
+    let is_key = |line: &str| keys.iter().any(|key| line.starts_with(key));
+    let is_yaml = is_yaml(name) && text.trim_start_matches('\u{feff}').lines().any(is_key);
     let names = ["\"sale\"", "\"tiers\""];
     let start: String = text
         .chars()
@@ -83,19 +86,27 @@ pub(crate) fn is_rules(bytes: &[u8]) -> bool {
         .take(8)
         .collect();
     is_toml
+        || is_yaml
         || names
             .iter()
             .any(|name| start.starts_with(&format!("{{{name}")))
 }
 
-/// Reads a rules file.
+fn is_yaml(name: &str) -> bool {
+    matches!(extension(name), "yaml" | "yml")
+}
+
+/// Reads a rules file: YAML where its name says so, else JSON where it is an object, else TOML.
 ///
 /// # Errors
-/// [`ImportError::Rules`], with the place and what is wrong there.
-pub(crate) fn read(bytes: &[u8]) -> Result<RulesFile, ImportError> {
+/// [`ImportError::Rules`] or [`ImportError::Line`], with the place and what is wrong there.
+pub(crate) fn read(name: &str, bytes: &[u8]) -> Result<RulesFile, ImportError> {
     let fault = |what: String| ImportError::Rules(what.trim().to_owned());
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|e| fault(format!("not UTF-8: {e}")))?;
-    let file: RulesFile = if text.trim_start().starts_with('{') {
+    let file: RulesFile = if is_yaml(name) {
+        tree::read(&yaml::parse(text)?)?
+    } else if text.trim_start().starts_with('{') {
         serde_json::from_str(text).map_err(|e| fault(e.to_string()))?
     } else {
         toml::from_str(text).map_err(|e| fault(e.to_string()))?
@@ -218,114 +229,4 @@ impl StatedRate {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use time::macros::datetime;
-
-    const NOON: OffsetDateTime = datetime!(2026-12-01 12:00 UTC);
-
-    const FILE: &str = r#"
-[[sale]]
-audience = "everyone"
-models = "*"
-markup = "1.2"
-
-[[sale]]
-audience = "everyone"
-models = "gpt-4o*"
-currency = "USD"
-rates = [
-  { meter = "input", per_million_tokens = "3" },
-  { meter = "output", per_million_tokens = "12", service_tier = "priority" },
-  { meter = "search", free = true },
-]
-
-[[tiers]]
-audience = "everyone"
-models = "*"
-
-[tiers.terms]
-currency = "USD"
-measure = "spend"
-window = "month"
-zone = "Asia/Shanghai"
-
-[[tiers.terms.pricing.graduated]]
-up_to = "1000"
-price = { discount = "0" }
-
-[[tiers.terms.pricing.graduated]]
-price = { discount = "10" }
-"#;
-
-    fn rules(text: &str) -> Result<(Vec<SaleRule>, Vec<TierSchedule>), ImportError> {
-        let mut id = 0;
-        read(text.as_bytes())?.into_rules(NOON, || {
-            id += 1;
-            id
-        })
-    }
-
-    #[test]
-    fn rules_are_read_from_toml() {
-        assert!(is_rules(FILE.as_bytes()));
-        let (sales, tiers) = rules(FILE).unwrap();
-        assert_eq!((sales.len(), tiers.len()), (2, 1));
-        let SalePrice::Fixed { rates, .. } = &sales[1].price else {
-            panic!("{:?}", sales[1]);
-        };
-        assert_eq!(rates[0].price.to_string(), "0.000003");
-        assert_eq!(rates[2].price, UnitPrice::FREE);
-        let terms = tiers[0].terms.as_ref().unwrap();
-        assert_eq!(terms.zone.name(), "Asia/Shanghai");
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_its_place() {
-        let cases = [
-            (
-                "[[sale]]\naudience=\"everyone\"\nmodels=\"*\"",
-                "sale 1: give a `markup`",
-            ),
-            ("[[sale]]\naudience=\"all\"\nmodels=\"*\"", "is nobody"),
-            (
-                "[[sale]]\naudience=\"everyone\"\nmodels=\"*\"\nmarkup=\"0\"",
-                "is not a factor",
-            ),
-            (
-                "[[sale]]\naudience=\"everyone\"\nmodels=\"m\"\ncurrency=\"USD\"\nrates=[{meter=\"input\",per_unit=\"0\"}]",
-                "sale 1: rate 1 (input): zero is not a price",
-            ),
-            (
-                "[[sale]]\naudience=\"everyone\"\nmodels=\"m\"\ncurrency=\"USD\"\nrates=[{meter=\"smell\",per_unit=\"1\"}]",
-                "\"smell\" is not a meter",
-            ),
-            (
-                "[[tiers]]\naudience=\"everyone\"\nmodels=\"*\"",
-                "tiers 1: give either `terms`",
-            ),
-            (
-                "[[sale]]\naudience=\"everyone\"\naudience=\"everyone\"\nmodels=\"*\"",
-                "duplicate key",
-            ),
-            (
-                &FILE.replace("Asia/Shanghai", "Mars"),
-                "not an IANA time zone",
-            ),
-            (
-                &FILE.replace("up_to = \"1000\"\n", ""),
-                "only the last tier is open",
-            ),
-            (
-                &FILE
-                    .replace("\"spend\"", "\"calls\"")
-                    .replace("\"1000\"", "\"10.5\""),
-                "whole number",
-            ),
-        ];
-        for (text, what) in cases {
-            let error = rules(text).unwrap_err().to_string();
-            assert!(error.contains(what), "{error}\n{text}");
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml_edit::{ImDocument, Item, Value};
 
 use super::super::ImportError;
-use super::tree::{Node, Tree};
+use super::super::tree::{Node, Tree};
 
 /// Reads a document; a key that stands twice is refused by the parser.
 ///

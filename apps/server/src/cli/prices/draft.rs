@@ -72,8 +72,8 @@ fn parse(
         error,
     };
     let source = format!("{name} sha256:{}", catalogue::hex(&Sha256::digest(bytes)));
-    if rules::is_rules(bytes) {
-        let file = rules::read(bytes).map_err(wrong)?;
+    if rules::is_rules(&name, bytes) {
+        let file = rules::read(&name, bytes).map_err(wrong)?;
         let (sales, tiers) = file.into_rules(from, next_id).map_err(wrong)?;
         let edition = PriceEdition {
             source,

@@ -1,9 +1,9 @@
-//! YAML as a tree. Anchors and tags are refused: a price list needs neither, and a small file of
-//! aliases can stand for an enormous one.
+//! YAML as a tree. Anchors and tags are refused: prices need neither, and a small file of aliases can
+//! stand for an enormous one.
 
 use saphyr_parser::{Event, Parser};
 
-use super::super::ImportError;
+use super::ImportError;
 use super::tree::{Node, Tree};
 
 /// How deep tables may lie within each other.
@@ -92,7 +92,7 @@ pub(super) fn parse(text: &str) -> Result<Node, ImportError> {
             },
         };
         match open.last_mut() {
-            None if root.is_some() => return fault("a second document; one file is one book"),
+            None if root.is_some() => return fault("a second document; one file has one"),
             None => root = Some(node),
             Some(within) => {
                 if let Err(what) = within.take(node) {
