@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use billing_core::adjustment::Adjustment;
+use billing_core::budget::Amount;
 use billing_core::id::{AccountId, LotId};
 use billing_core::money::Nanos;
+use billing_core::period::Period;
 use billing_core::port::books::{Adjusted, Books, BooksError, OpenWindow};
 use billing_core::port::clock::Clock;
 use billing_core::price_book::PriceBook;
-use billing_core::tier_schedule::TierSchedule;
+use billing_core::tier_schedule::{Close, TierSchedule};
 use time::OffsetDateTime;
 
 use crate::ids::Ids;
@@ -49,10 +51,18 @@ pub(crate) async fn close_all(
         let Some(before) = over_before(schedule, clock.now()) else {
             continue;
         };
+        let in_force = book.tiers().in_force(schedule);
+        let mut unused = unused(books, schedule, in_force, clock).await?;
+        if is_booked && let Some(account) = schedule.committed() {
+            let starts: Vec<i64> = unused.drain(..).map(|window| window.window_start).collect();
+            books.note_windows(account, schedule, &starts).await?;
+        }
         loop {
             let open = books.open_windows(schedule.id, before, PAGE).await?;
-            for window in &open {
-                let due = close(books, schedule, window, (clock, ids), is_booked).await?;
+            unused.retain(|window| open.iter().all(|o| o.window_start != window.window_start));
+            for window in open.iter().chain(&unused) {
+                let due =
+                    close(books, (schedule, in_force), window, (clock, ids), is_booked).await?;
                 dues.extend(due);
             }
             let is_last = u32::try_from(open.len()).is_ok_and(|read| read < PAGE);
@@ -64,6 +74,34 @@ pub(crate) async fn close_all(
     Ok(dues)
 }
 
+/// The windows of a schedule with a minimum that are over and were never closed. What is used is
+/// counted from the first call of a window on; a minimum is owed in those without a call too.
+async fn unused(
+    books: &dyn Books,
+    schedule: &TierSchedule,
+    in_force: Period,
+    clock: &dyn Clock,
+) -> Result<Vec<OpenWindow>, BooksError> {
+    let Some(account) = schedule.committed() else {
+        return Ok(Vec::new());
+    };
+    let known = books.last_closed(account, schedule.id).await?;
+    let over = clock.now().saturating_sub(GRACE);
+    let starts = schedule.windows_over(in_force, known, over).into_iter();
+    let window = |window_start| OpenWindow {
+        account,
+        schedule: schedule.id,
+        window_start,
+        close: Close {
+            used: Amount::ZERO,
+            charged: Amount::ZERO,
+            trued_up: Nanos::ZERO,
+        },
+        times: 0,
+    };
+    Ok(starts.map(window).collect())
+}
+
 /// The first second of the window that is not over yet; `None` where none ever is, or none is closed.
 fn over_before(schedule: &TierSchedule, now: OffsetDateTime) -> Option<i64> {
     let terms = schedule.terms.as_ref().filter(|terms| terms.is_closed())?;
@@ -73,16 +111,16 @@ fn over_before(schedule: &TierSchedule, now: OffsetDateTime) -> Option<i64> {
 
 async fn close(
     books: &dyn Books,
-    schedule: &TierSchedule,
+    (schedule, in_force): (&TierSchedule, Period),
     window: &OpenWindow,
     (clock, ids): (&dyn Clock, &Ids),
     is_booked: bool,
 ) -> Result<Option<Due>, BooksError> {
-    let Some(terms) = &schedule.terms else {
+    let closed = schedule.close(in_force, window.window_start, &window.close);
+    let closed = closed.map_err(|error| BooksError::Inconsistent(error.to_string()))?;
+    let (Some(terms), Some(closed)) = (&schedule.terms, closed) else {
         return Ok(None);
     };
-    let closed = terms.close(&window.close);
-    let closed = closed.map_err(|error| BooksError::Inconsistent(error.to_string()))?;
     let lot = LotId::new(ids.next());
     let adjustment = window.adjustment(&closed, terms.currency, lot);
     let mut due = Due {

@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use crate::id::{AccountId, PlanId};
+use crate::period::Period;
 use crate::price::ModelName;
 
 /// Who asks for a price.
@@ -237,6 +238,23 @@ impl<R: Rule> Rules<R> {
     /// The rule with a number, whether or not it holds.
     pub fn get(&self, number: i64) -> Option<&Arc<R>> {
         self.by_number.get(&number)
+    }
+
+    /// From when to when a rule holds of its reach: until the one that took effect after it.
+    pub fn in_force(&self, rule: &R) -> Period {
+        let scopes = self.by_audience.get(&rule.reach().audience);
+        let scoped = scopes
+            .into_iter()
+            .flatten()
+            .find(|scoped| scoped.models == rule.reach().models);
+        let versions = scoped.into_iter().flat_map(|scoped| &scoped.versions);
+        let order = |rule: &R| (rule.effective_from(), rule.number());
+        let later = versions.filter(|other| order(other) > order(rule));
+        let next = later.map(|other| other.effective_from()).min();
+        Period {
+            start: rule.effective_from(),
+            end: next.unwrap_or_else(|| Date::MAX.midnight().assume_utc()),
+        }
     }
 
     /// Who has a rule that reaches a model, whether or not it holds.

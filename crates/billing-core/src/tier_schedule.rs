@@ -315,6 +315,19 @@ impl TierSchedule {
         Some(tiers)
     }
 
+    /// The counters of a window: how far it was used, and what its calls were charged where that is
+    /// counted.
+    pub fn scopes(&self, window_start: i64) -> Vec<BudgetScope> {
+        let record = TierRecord {
+            schedule: self.id,
+            window_start,
+            position: Amount::ZERO,
+            is_fixed: false,
+        };
+        let tiers = self.on_record(&record);
+        tiers.iter().flat_map(InTiers::scopes).collect()
+    }
+
     /// The window and position that are on record of a call.
     pub fn on_record(&self, record: &TierRecord) -> Option<InTiers> {
         Some(InTiers {

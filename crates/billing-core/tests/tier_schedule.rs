@@ -7,17 +7,21 @@ use std::sync::Arc;
 use billing_core::budget::Amount;
 use billing_core::charge::{Charge, charge};
 use billing_core::charge_model::{Percent, Quantity, Tier, Tiers};
-use billing_core::id::{PriceVersionId, TierScheduleId};
+use billing_core::id::{AccountId, PriceVersionId, TierScheduleId};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Exact, Nanos};
 use billing_core::price::{
     Circumstances, Foreseen, ModelName, PriceVersion, Rate, ServiceTier, UnitPrice,
 };
+use billing_core::reach::{Audience, Reach, Rules};
 use billing_core::terms::{InTiers, Terms};
-use billing_core::tier_schedule::{Close, Measure, TierPrice, TierPricing, TierTerms, TierWindow};
+use billing_core::tier_schedule::{
+    Close, Measure, TierPrice, TierPricing, TierSchedule, TierTerms, TierWindow,
+};
 use billing_core::zone::Zone;
 use proptest::prelude::*;
 use time::OffsetDateTime;
+use time::macros::datetime;
 
 const EPOCH: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 const NANO: i128 = 1_000_000_000_000_000_000;
@@ -238,4 +242,70 @@ fn what_is_not_counted_stands_where_the_next_unit_would() {
         };
         assert_eq!(number, tier, "{position}");
     }
+}
+
+/// A minimum is owed in each window that the schedule was in force in, for as much of it as it was,
+/// whether or not anything was used.
+#[test]
+fn a_minimum_is_owed_in_every_window_and_for_the_time_it_was_agreed_for() {
+    let account = AccountId::new(7);
+    let terms = |minimum| TierTerms {
+        currency: Currency::USD,
+        measure: Measure::Tokens,
+        window: TierWindow::Month,
+        zone: Zone::utc(),
+        pricing: TierPricing::Volume(
+            Tiers::new(vec![Tier::open(TierPrice::Discount(Percent::whole(0)))]).unwrap(),
+        ),
+        minimum: Some(Nanos::new(minimum)),
+    };
+    let schedule = |id, from, terms: Option<TierTerms>| TierSchedule {
+        id: TierScheduleId::new(id),
+        reach: Reach {
+            audience: Audience::Account(account),
+            models: "*".parse().unwrap(),
+        },
+        terms: terms.map(Arc::new),
+        effective_from: from,
+    };
+    let first = schedule(1, datetime!(2026-01-16 12:00 UTC), Some(terms(3_100)));
+    let last = schedule(2, datetime!(2026-04-11 00:00 UTC), None);
+    let rules = Rules::new([first.clone(), last.clone()]);
+    let in_force = rules.in_force(&first);
+    assert_eq!(in_force.end, last.effective_from);
+    assert_eq!(first.committed(), Some(account));
+    let months = [
+        datetime!(2026-01-01 00:00 UTC),
+        datetime!(2026-02-01 00:00 UTC),
+        datetime!(2026-03-01 00:00 UTC),
+        datetime!(2026-04-01 00:00 UTC),
+    ]
+    .map(OffsetDateTime::unix_timestamp);
+    let over = |known, now| first.windows_over(in_force, known, now);
+    assert_eq!(over(None, datetime!(2026-01-31 23:59 UTC)), []);
+    assert_eq!(over(None, datetime!(2026-03-02 00:00 UTC)), months[..2]);
+    assert_eq!(over(None, datetime!(2027-03-02 00:00 UTC)), months);
+    let later = datetime!(2027-03-02 00:00 UTC);
+    assert_eq!(over(Some(months[1]), later), months[2..]);
+    let unused = Close {
+        used: Amount::ZERO,
+        charged: Amount::ZERO,
+        trued_up: Nanos::ZERO,
+    };
+    let owed = |start| {
+        first
+            .close(in_force, start, &unused)
+            .unwrap()
+            .unwrap()
+            .true_up
+            .get()
+    };
+    // 15.5 of 31 days, whole months, 10 of 30 days.
+    assert_eq!(months.map(owed), [1_550, 3_100, 3_100, 1_033]);
+    let used = Close {
+        charged: Amount::new(1_000),
+        ..unused
+    };
+    let rest = first.close(in_force, months[3], &used).unwrap().unwrap();
+    assert_eq!(rest.true_up.get(), 33);
 }

@@ -12,6 +12,7 @@ use billing_core::port::books::{
     AccountProof, Adjusted, Books, BooksError, Credited, OpenWindow, Settled,
 };
 use billing_core::settlement::Booking;
+use billing_core::tier_schedule::TierSchedule;
 use billing_core::wallet::{Credit, Wallet};
 use time::OffsetDateTime;
 
@@ -107,6 +108,25 @@ impl Books for Store {
         limit: u32,
     ) -> Result<Vec<OpenWindow>, BooksError> {
         Ok(windows::open(&self.db.reader, schedule, before, limit).await?)
+    }
+
+    async fn last_closed(
+        &self,
+        account: AccountId,
+        schedule: TierScheduleId,
+    ) -> Result<Option<i64>, BooksError> {
+        Ok(windows::last_closed(&self.db.reader, account, schedule).await?)
+    }
+
+    async fn note_windows(
+        &self,
+        account: AccountId,
+        schedule: &TierSchedule,
+        window_starts: &[i64],
+    ) -> Result<(), BooksError> {
+        let tx = self.db.begin().await?;
+        let result = windows::note_used(&tx, account, schedule, window_starts).await;
+        Ok(db::finish(tx, result).await?)
     }
 
     async fn close_window(

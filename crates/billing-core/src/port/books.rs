@@ -15,7 +15,7 @@ use crate::id::{AccountId, CallId, LedgerTxnId, LotId, NodeId, TierScheduleId};
 use crate::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use crate::money::{Currency, MoneyError, Nanos};
 use crate::settlement::SettledCall;
-use crate::tier_schedule::{Close, Closed};
+use crate::tier_schedule::{Close, Closed, TierSchedule};
 use crate::wallet::{Credit, LotKind, Wallet};
 
 /// The durable side of every budget.
@@ -103,6 +103,28 @@ pub trait Books: Send + Sync + Debug {
         before: i64,
         limit: u32,
     ) -> Result<Vec<OpenWindow>, BooksError>;
+
+    /// The last window of a schedule that an account has had closed: its first second (Unix time).
+    ///
+    /// # Errors
+    /// [`BooksError::Unavailable`].
+    async fn last_closed(
+        &self,
+        account: AccountId,
+        schedule: TierScheduleId,
+    ) -> Result<Option<i64>, BooksError>;
+
+    /// Notes windows of a schedule in which nothing may have been used, so that they are found open.
+    /// What is known of them already stays.
+    ///
+    /// # Errors
+    /// [`BooksError::Unavailable`].
+    async fn note_windows(
+        &self,
+        account: AccountId,
+        schedule: &TierSchedule,
+        window_starts: &[i64],
+    ) -> Result<(), BooksError>;
 
     /// Closes a window as it was read, with what that comes to; once, whoever else does so too. One
     /// that others have closed since is left as it is: where it is still open, it can be read again.

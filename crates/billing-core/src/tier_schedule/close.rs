@@ -1,9 +1,15 @@
 //! The end of a window: what is still due or to be given back.
 
-use super::{TierPrice, TierPricing, TierTerms};
+use time::OffsetDateTime;
+
+use super::{TierPrice, TierPricing, TierSchedule, TierTerms};
 use crate::budget::Amount;
-use crate::money::{Exact, Nanos};
+use crate::charge_model::minor::prorated;
+use crate::id::AccountId;
+use crate::money::{Exact, MoneyError, Nanos};
+use crate::period::Period;
 use crate::price::RatingError;
+use crate::reach::Audience;
 
 /// What is known of a window that is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +32,93 @@ pub struct Closed {
     pub true_up: Nanos,
 }
 
+impl TierSchedule {
+    /// The account that owes the minimum of every window, whether or not it used anything in it: one
+    /// that the schedule is for and nobody else. `None` where nobody does.
+    pub fn committed(&self) -> Option<AccountId> {
+        let minimum = self.terms.as_ref()?.minimum?;
+        match self.reach.audience {
+            Audience::Account(account) if !minimum.is_zero() => Some(account),
+            Audience::Account(_) | Audience::Plan(_) | Audience::Everyone => None,
+        }
+    }
+
+    /// The first seconds (Unix time) of the windows that a schedule was in force in, that were over
+    /// at an instant, and that began after one that is known already.
+    pub fn windows_over(
+        &self,
+        in_force: Period,
+        known: Option<i64>,
+        now: OffsetDateTime,
+    ) -> Vec<i64> {
+        let mut starts = Vec::new();
+        let Some(terms) = &self.terms else {
+            return starts;
+        };
+        let known = known.and_then(|known| OffsetDateTime::from_unix_timestamp(known).ok());
+        let mut at = known.map_or(in_force.start, |known| known.max(in_force.start));
+        while let Some(end) = terms.window_end(at).filter(|end| *end <= now) {
+            let start = terms.window_start(at, None);
+            if known.is_none_or(|known| known.unix_timestamp() < start) {
+                starts.push(start);
+            }
+            if end >= in_force.end {
+                break;
+            }
+            at = end;
+        }
+        starts
+    }
+
+    /// Closes a window of the schedule. Of its minimum so much is due as it was in force of the
+    /// window.
+    ///
+    /// # Errors
+    /// [`RatingError`] where an amount does not fit.
+    pub fn close(
+        &self,
+        in_force: Period,
+        window_start: i64,
+        window: &Close,
+    ) -> Result<Option<Closed>, RatingError> {
+        let Some(terms) = &self.terms else {
+            return Ok(None);
+        };
+        let minimum = match terms.minimum {
+            Some(minimum) => Some(terms.minimum_in(minimum, in_force, window_start)?),
+            None => None,
+        };
+        let terms = TierTerms {
+            minimum,
+            ..(**terms).clone()
+        };
+        terms.close(window).map(Some)
+    }
+}
+
 impl TierTerms {
+    fn minimum_in(
+        &self,
+        minimum: Nanos,
+        in_force: Period,
+        window_start: i64,
+    ) -> Result<Nanos, MoneyError> {
+        let start = OffsetDateTime::from_unix_timestamp(window_start).ok();
+        let Some((start, end)) = start.and_then(|start| Some((start, self.window_end(start)?)))
+        else {
+            return Ok(minimum);
+        };
+        let whole = Period { start, end };
+        let part = Period {
+            start: in_force.start.clamp(start, end),
+            end: in_force.end.clamp(start, end),
+        };
+        let [part, whole] =
+            [part, whole].map(|period| u64::try_from(period.seconds()).unwrap_or(0));
+        let nanos = prorated(minimum.get(), part, whole);
+        nanos.map(Nanos::new).map_err(|_| MoneyError::OutOfRange)
+    }
+
     /// Closes a window: by volume all of it costs what the reached tier says, and no less than the
     /// minimum is due.
     ///

@@ -6,7 +6,7 @@ use billing_core::id::{AccountId, TierScheduleId};
 use billing_core::money::Nanos;
 use billing_core::port::books::{Adjusted, BooksError, OpenWindow};
 use billing_core::settlement::Booking;
-use billing_core::tier_schedule::Close;
+use billing_core::tier_schedule::{Close, TierSchedule};
 use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
@@ -15,6 +15,20 @@ use super::load;
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{amount, get, micros, stored};
+use crate::rows::BatchSql;
+use crate::rows::Kind::Int;
+
+static NOTED: BatchSql = BatchSql::new(
+    &[
+        ("account_id", Int),
+        ("kind", Int),
+        ("subject", Int),
+        ("unit", Int),
+        ("window_start", Int),
+    ],
+    "INSERT INTO quota_usage ({columns}, used, leased) SELECT {columns}, 0, 0 FROM {rows} v \
+     WHERE true ON CONFLICT (account_id, kind, subject, unit, window_start) DO NOTHING",
+);
 
 /// The windows of a schedule that began before a second and are not closed as they stand now.
 pub(crate) async fn open<C: ConnectionTrait>(
@@ -66,6 +80,43 @@ pub(crate) async fn open<C: ConnectionTrait>(
         })
     };
     rows.iter().map(window).collect()
+}
+
+/// The last window of a schedule that an account has had closed.
+pub(crate) async fn last_closed<C: ConnectionTrait>(
+    db: &C,
+    account: AccountId,
+    schedule: TierScheduleId,
+) -> Result<Option<i64>, StoreError> {
+    let text = "SELECT window_start FROM tier_close WHERE account_id = ? \
+                AND tier_schedule_id = ? ORDER BY window_start DESC LIMIT 1";
+    let values = vec![account.get().into(), schedule.get().into()];
+    let row = db::one(db, text, values).await?;
+    row.map(|row| get(&row, "window_start")).transpose()
+}
+
+/// Notes windows that have no counters yet as ones of which nothing was used.
+pub(crate) async fn note_used<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+    schedule: &TierSchedule,
+    window_starts: &[i64],
+) -> Result<(), StoreError> {
+    let mut counters = NOTED.rows(tx.get_database_backend());
+    for start in window_starts {
+        for scope in schedule.scopes(*start) {
+            let row = scope.row();
+            counters.push([
+                account.get().into(),
+                i64::from(row.kind).into(),
+                row.subject.into(),
+                i64::from(row.unit).into(),
+                row.window_start.into(),
+            ]);
+        }
+    }
+    counters.run(tx).await?;
+    Ok(())
 }
 
 /// Books what closing a window comes to, and notes that it is closed, in one transaction; `None` when

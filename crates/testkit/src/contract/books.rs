@@ -68,6 +68,7 @@ macro_rules! books_contract {
             volume_pricing_charges_the_list_until_the_window_is_over
             a_window_by_volume_is_closed_once_and_again_for_late_calls
             a_window_that_others_closed_meanwhile_is_left_to_them
+            a_window_in_which_nothing_was_used_is_closed_when_it_is_noted
             a_void_or_disbelieved_call_counts_nothing
             what_a_call_costs_the_house_is_on_record
             what_is_given_back_can_be_spent_and_names_its_calls

@@ -21,6 +21,7 @@ use billing_core::port::books::{
 };
 use billing_core::port::directory::ChangeSubject;
 use billing_core::settlement::{AccountState, Booking, BudgetUse, code_of, settle};
+use billing_core::tier_schedule::TierSchedule;
 use billing_core::wallet::{AccountStatus, Credit, Lot, LotKind, Wallet};
 use time::OffsetDateTime;
 
@@ -180,6 +181,26 @@ impl Books for Memory {
         let open = pages.flat_map(|(account, page)| page.open_windows(*account, schedule));
         let open = open.filter(|window| window.window_start < before);
         Ok(open.take(usize::try_from(limit).unwrap()).collect())
+    }
+
+    async fn last_closed(
+        &self,
+        account: AccountId,
+        schedule: TierScheduleId,
+    ) -> Result<Option<i64>, BooksError> {
+        Ok(self.state().page(account)?.last_closed(schedule))
+    }
+
+    async fn note_windows(
+        &self,
+        account: AccountId,
+        schedule: &TierSchedule,
+        window_starts: &[i64],
+    ) -> Result<(), BooksError> {
+        self.state()
+            .page(account)?
+            .note_windows(schedule, window_starts);
+        Ok(())
     }
 
     async fn close_window(

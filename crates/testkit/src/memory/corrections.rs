@@ -8,7 +8,7 @@ use billing_core::ledger::LedgerTxn;
 use billing_core::money::Nanos;
 use billing_core::port::books::{Adjusted, BooksError, OpenWindow};
 use billing_core::settlement::Booking;
-use billing_core::tier_schedule::Close;
+use billing_core::tier_schedule::{Close, TierSchedule};
 
 use super::{Booked, Page};
 
@@ -104,6 +104,20 @@ impl Page {
             }
         }
         open
+    }
+
+    /// The last window of a schedule that was closed.
+    pub(super) fn last_closed(&self, schedule: TierScheduleId) -> Option<i64> {
+        let closed = self.closed.keys().filter(|(of, _)| *of == schedule);
+        closed.map(|(_, start)| *start).max()
+    }
+
+    /// Notes windows of which nothing was used yet.
+    pub(super) fn note_windows(&mut self, schedule: &TierSchedule, window_starts: &[i64]) {
+        let starts = window_starts.iter();
+        for scope in starts.flat_map(|start| schedule.scopes(*start)) {
+            self.uses.entry(scope).or_default();
+        }
     }
 
     /// Closes a window, unless others have closed it since it was read.

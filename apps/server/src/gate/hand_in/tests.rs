@@ -11,6 +11,7 @@ use billing_core::id::{AccountId, CallId, NodeId, TierScheduleId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use billing_core::lease_book::{HoldAsk, LeasePolicy};
 use billing_core::port::books::{AccountProof, Adjusted, Books, Credited, OpenWindow, Settled};
+use billing_core::tier_schedule::TierSchedule;
 use billing_core::wallet::{Credit, Wallet};
 use testkit::world::NOON;
 use testkit::{ManualClock, Memory, MemorySpool, Ports, World};
@@ -121,6 +122,25 @@ impl Books for Moody {
         limit: u32,
     ) -> Result<Vec<OpenWindow>, BooksError> {
         self.books.open_windows(schedule, before, limit).await
+    }
+
+    async fn last_closed(
+        &self,
+        account: AccountId,
+        schedule: TierScheduleId,
+    ) -> Result<Option<i64>, BooksError> {
+        self.books.last_closed(account, schedule).await
+    }
+
+    async fn note_windows(
+        &self,
+        account: AccountId,
+        schedule: &TierSchedule,
+        window_starts: &[i64],
+    ) -> Result<(), BooksError> {
+        self.books
+            .note_windows(account, schedule, window_starts)
+            .await
     }
 
     async fn close_window(

@@ -73,6 +73,15 @@ fn graduated() -> TierPricing {
     TierPricing::Graduated(Tiers::new(tiers).unwrap())
 }
 
+/// Half off everything above a hundred tokens in all.
+fn by_volume() -> TierPricing {
+    let tiers = vec![
+        Tier::up_to(Quantity::whole(100), discount(0)),
+        Tier::open(discount(50)),
+    ];
+    TierPricing::Volume(Tiers::new(tiers).unwrap())
+}
+
 fn in_tiers(call: Settlement, schedule: &TierSchedule) -> Settlement {
     let window =
         |at: OffsetDateTime| -> Option<InTiers> { schedule.window(at, None, |_| Amount::ZERO) };
@@ -182,12 +191,7 @@ pub async fn a_position_that_was_told_stands_and_counts_all_the_same(world: Worl
 
 /// What the tiers make of it is known when the window is over, and not before.
 pub async fn volume_pricing_charges_the_list_until_the_window_is_over(world: World) {
-    let tiers = vec![
-        Tier::up_to(Quantity::whole(100), discount(0)),
-        Tier::open(discount(50)),
-    ];
-    let volume = TierPricing::Volume(Tiers::new(tiers).unwrap());
-    let schedule = schedule(&world, volume).await;
+    let schedule = schedule(&world, by_volume()).await;
     world.top_up(10_000).await;
     world.lease(WALLET, 5_000).await.unwrap();
     for tokens in [90, 30] {
@@ -201,12 +205,7 @@ pub async fn volume_pricing_charges_the_list_until_the_window_is_over(world: Wor
 
 /// Once, and again for what is settled in it later.
 pub async fn a_window_by_volume_is_closed_once_and_again_for_late_calls(world: World) {
-    let tiers = vec![
-        Tier::up_to(Quantity::whole(100), discount(0)),
-        Tier::open(discount(50)),
-    ];
-    let volume = TierPricing::Volume(Tiers::new(tiers).unwrap());
-    let schedule = schedule(&world, volume).await;
+    let schedule = schedule(&world, by_volume()).await;
     world.top_up(10_000).await;
     world.lease(WALLET, 500).await.unwrap();
     let close = async || {
@@ -247,12 +246,7 @@ pub async fn a_window_by_volume_is_closed_once_and_again_for_late_calls(world: W
 
 /// Two read the window, a call is settled between, and the one that read it first closes it last.
 pub async fn a_window_that_others_closed_meanwhile_is_left_to_them(world: World) {
-    let tiers = vec![
-        Tier::up_to(Quantity::whole(100), discount(0)),
-        Tier::open(discount(50)),
-    ];
-    let volume = TierPricing::Volume(Tiers::new(tiers).unwrap());
-    let schedule = schedule(&world, volume).await;
+    let schedule = schedule(&world, by_volume()).await;
     world.top_up(10_000).await;
     world.lease(WALLET, 500).await.unwrap();
     let read = async || {
@@ -280,6 +274,37 @@ pub async fn a_window_that_others_closed_meanwhile_is_left_to_them(world: World)
     assert!(close(&third[0]).await.is_some());
     assert_eq!(read().await, []);
     assert_eq!(world.balance().await.0, 10_000 - 60);
+    world.assert_sound().await;
+}
+
+/// A minimum is owed for a window without a call, and noting one that has calls changes nothing.
+pub async fn a_window_in_which_nothing_was_used_is_closed_when_it_is_noted(world: World) {
+    let schedule = schedule(&world, by_volume()).await;
+    world.top_up(10_000).await;
+    world.lease(WALLET, 500).await.unwrap();
+    world.settle(in_tiers(world.call(500, 90), &schedule)).await;
+    let terms = schedule.terms.as_ref().unwrap();
+    let used = terms.window_start(NOON, None);
+    let starts = [used - 86_400 * 31, used];
+    let (account, id) = (world.account, schedule.id);
+    assert_eq!(world.books().last_closed(account, id).await.unwrap(), None);
+    for _ in 0..2 {
+        let noted = world.books().note_windows(account, &schedule, &starts);
+        noted.await.unwrap();
+    }
+    let open = world.books().open_windows(id, i64::MAX, 10).await.unwrap();
+    let found: Vec<_> = open
+        .iter()
+        .map(|window| (window.window_start, window.close.used.get()))
+        .collect();
+    assert_eq!(found, [(starts[0], 0), (starts[1], 90)]);
+    world
+        .books()
+        .close_window(&open[0], None, NOON)
+        .await
+        .unwrap();
+    let closed = world.books().last_closed(account, id).await.unwrap();
+    assert_eq!(closed, Some(starts[0]));
     world.assert_sound().await;
 }
 
