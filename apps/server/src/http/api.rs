@@ -67,7 +67,11 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         ))
         .service(resource(
             "/prices/quote",
-            [(Method::POST, web::post().to(quote::quote))],
+            [
+                // A model may be called that, too.
+                (Method::GET, web::get().to(price_list::one_called_quote)),
+                (Method::POST, web::post().to(quote::quote)),
+            ],
         ))
         .service(resource(
             "/prices/{model:.+}",

@@ -15,9 +15,10 @@ use crate::http::request_id;
 use crate::secrets;
 
 /// What needs nobody to be signed in.
-const OPEN: [(Method, &str); 4] = [
+const OPEN: [(Method, &str); 5] = [
     (Method::POST, "/api/v1/session"),
     (Method::GET, "/api/v1/prices"),
+    (Method::GET, "/api/v1/prices/quote"),
     (Method::POST, "/api/v1/prices/quote"),
     (Method::GET, "/api/v1/prices/{model:.+}"),
 ];

@@ -264,3 +264,14 @@ pub(crate) async fn one(
     let entry = entry.ok_or(ApiError::NotFound("model"))?;
     Ok(web::Json(ModelPriceDto::of(&entry, &**served)))
 }
+
+/// The model `quote`, whose address is also the one at which quotes are made.
+pub(crate) async fn one_called_quote(
+    asking: Asking,
+    query: Query<AsAccount>,
+    prices: web::Data<PriceList>,
+    served: web::Data<dyn ServedModels>,
+) -> Result<web::Json<ModelPriceDto>, ApiError> {
+    let name = web::Path::from("quote".to_owned());
+    one(name, asking, query, prices, served).await
+}

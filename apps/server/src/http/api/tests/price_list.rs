@@ -118,6 +118,34 @@ async fn everybody_may_see_what_everybody_pays() {
 }
 
 #[actix_web::test]
+async fn a_model_may_be_called_as_what_stands_at_its_address() {
+    let scene = shop().await;
+    let path = "/api/v1/prices/quote";
+    let none = ask(&scene, path, None).await;
+    none.is_problem(StatusCode::NOT_FOUND, "not_found");
+    let versions = vec![model(6, "quote", ["lab", "chat"], NOON - DAY)];
+    let edition = PriceEdition {
+        versions,
+        ..PriceEdition::default()
+    };
+    scene.record(edition).await;
+    let one = ask(&scene, path, None).await;
+    assert_eq!(one.body["model"], "quote", "{}", one.text);
+    let list = ask(&scene, "/api/v1/prices?prefix=quote", None).await;
+    assert_eq!(list.body["data"][0], one.body);
+    let key = new_key(&scene).await;
+    let own = ask(&scene, path, Some(&key)).await;
+    assert_eq!(own.body["yours"]["account"], scene.account());
+    // Quotes are made there all the same.
+    let asked = json!({"model": "quote", "usage": {"input": 1}});
+    let quoted = scene.post(path, &scene.member, &asked).await;
+    assert_eq!(quoted.status, StatusCode::OK, "{}", quoted.text);
+    let other = scene.raw(Method::DELETE, path, &scene.member, &[], vec![]);
+    let other = other.await;
+    assert_eq!(other.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[actix_web::test]
 async fn prices_are_filtered_and_paged_by_name() {
     let scene = shop().await;
     let mut path = "/api/v1/prices?limit=2".to_owned();
