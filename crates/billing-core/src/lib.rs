@@ -14,6 +14,7 @@
 )]
 
 pub mod adjustment;
+pub mod attribute;
 pub mod budget;
 pub mod call;
 pub mod call_record;
