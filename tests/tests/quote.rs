@@ -5,12 +5,17 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use acceptance::call::Ask;
 use acceptance::gate::binary;
-use serde_json::Value;
+use acceptance::served::Served;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const SIMULATED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/simulated.jsonl");
+/// What a change of prices may take to reach a node.
+const SOON: Duration = Duration::from_secs(20);
 const CHAT: &str = r#"{"model":"gpt-4o","usage":{"input":1000}}"#;
 
 fn quote(folder: &Path, arguments: &[&str], input: &str) -> Output {
@@ -136,4 +141,88 @@ fn prices_come_from_where_they_are_said_to_be() {
     );
     // What the database does not sell is not quoted from elsewhere.
     assert_eq!(quote(folder.path(), &[], CHAT).status.code(), Some(1));
+}
+
+#[test]
+fn an_account_is_one_that_is_there() {
+    let folder = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| quote(folder.path(), arguments, CHAT);
+    let id = "acc_0001fv5kz4y00";
+    let nowhere = run(&["--account", id]);
+    assert_eq!(nowhere.status.code(), Some(2));
+    assert!(
+        said(&nowhere).contains("no database at tollgate.db"),
+        "{}",
+        said(&nowhere)
+    );
+    let file = run(&["--account", id, "--prices", SIMULATED]);
+    assert_eq!(file.status.code(), Some(2), "{}", said(&file));
+    let imported = Command::new(binary().unwrap())
+        .args(["prices", "import", SIMULATED])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(imported.status.success(), "{}", said(&imported));
+    for (account, words) in [(id, "accounts list"), ("me", "is not an account id")] {
+        let done = run(&["--account", account]);
+        assert_eq!(done.status.code(), Some(2));
+        assert!(said(&done).contains(words), "{}", said(&done));
+        assert!(done.stdout.is_empty(), "nothing is quoted to nobody");
+    }
+}
+
+#[tokio::test]
+async fn an_account_is_quoted_what_the_api_quotes_it() {
+    let served = Served::start("", 1_000_000_000_000).await.unwrap();
+    let payer = &served.payer;
+    let cost = async || {
+        let answer = payer.caller.call(&Ask::of("sim/echo")).await;
+        answer.cost_nanos().unwrap()
+    };
+    let list = cost().await;
+    let terms = json!({"currency": "USD", "measure": "calls", "window": "lifetime", "pricing":
+        {"graduated": [{"up_to": 1, "price": {"discount": "0"}}, {"price": {"discount": "50"}}]}});
+    let rules = json!({
+        "sale": [{"audience": payer.account, "models": "sim/*", "markup": "3"}],
+        "tiers": [{"audience": payer.account, "models": "sim/*", "terms": terms}],
+    });
+    fs::write(served.gate.folder().join("rules.json"), rules.to_string()).unwrap();
+    let command = |arguments: &[&str]| {
+        let done = served.gate.command(arguments).unwrap();
+        assert_eq!(done.status, Some(0), "{arguments:?}: {}", done.error);
+        done
+    };
+    command(&["prices", "import", "rules.json", "--confirm"]);
+    let since = Instant::now();
+    // Three times the list price less half of it, once the first call is over.
+    while cost().await * 2 != list * 3 {
+        assert!(since.elapsed() < SOON, "the rules do not come to hold");
+    }
+    let usage = json!({"model": "sim/echo", "usage": {"input": 1000, "output": 200}});
+    fs::write(
+        served.gate.folder().join("usages.jsonl"),
+        format!("{usage}\n{usage}\n"),
+    )
+    .unwrap();
+    let account = &payer.account;
+    let done = command(&["quote", "--account", account, "--input", "usages.jsonl"]);
+    assert!(
+        done.error.contains(&format!("as {account} pays")),
+        "{}",
+        done.error
+    );
+    let answers = lines(done.output.as_bytes());
+    assert_eq!(answers[0], answers[1], "each usage by itself");
+    let path = format!("prices/quote?account={account}");
+    let quoted = served.control.send(&path, None, &usage).await.unwrap();
+    assert_eq!(answers[0]["amount"], quoted["total"]["amount"], "{quoted}");
+    assert_eq!(answers[0]["list"], quoted["list"]["amount"]);
+    assert_eq!(answers[0]["tiers"], quoted["tiers"]);
+    assert_eq!(answers[0]["rule"], quoted["price"]["rule"]);
+    let anybody = command(&["quote", "--input", "usages.jsonl"]);
+    let anybody = &lines(anybody.output.as_bytes())[0];
+    assert!(anybody.get("rule").is_none() && anybody.get("tiers").is_none());
+    // A thousand at $1 a million and 200 at $4.
+    assert_eq!(anybody["amount"], "0.0018");
+    assert_eq!(answers[0]["amount"], "0.0027");
 }

@@ -158,6 +158,9 @@ pub(crate) enum CliError {
     /// The catalogue.
     #[error("the catalogue failed: {0}")]
     Catalogue(#[from] billing_core::port::catalogue::CatalogueError),
+    /// The counters of what was used.
+    #[error("the counters failed: {0}")]
+    Report(#[from] billing_core::port::reports::ReportError),
     /// A file of prices.
     #[error("{file}: {error}")]
     Import {
@@ -203,6 +206,7 @@ impl CliError {
             | Self::SpoolOpen(_)
             | Self::Directory(_)
             | Self::Catalogue(_)
+            | Self::Report(_)
             | Self::Import { .. }
             | Self::Secret(_)
             | Self::Io { .. }

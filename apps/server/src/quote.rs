@@ -10,21 +10,31 @@ mod lines;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use billing_core::charge::rate;
+use billing_core::budget::{Amount, BudgetScope};
+use billing_core::charge::charge;
 use billing_core::id::{PriceVersionId, SaleRuleId};
 use billing_core::money::{Currency, Nanos};
 use billing_core::price::{Circumstances, PriceVersion, RatingError};
 use billing_core::price_book::{Offer, PriceBook, Unpriced};
+use billing_core::reach::Buyer;
+use billing_core::terms::{InTiers, Terms};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use asked::Asked;
 pub(crate) use lines::{Line, Lines};
 
-/// Rates usages with a price book, as it would charge anybody.
+/// The most counters of an account that are remembered: a file may name any number of windows.
+const MOST_USED: usize = 100_000;
+
+/// Rates usages with a price book, as it would charge anybody, or one account.
 #[derive(Debug)]
 pub(crate) struct Quoter<'a> {
     book: &'a PriceBook,
+    /// Whose prices; `None` for those of everybody, tiers apart.
+    buyer: Option<Buyer>,
+    /// How far the account has come in windows of tier schedules.
+    used: HashMap<BudgetScope, Amount>,
     /// The instant of usages that name none.
     now: OffsetDateTime,
     /// What sale rules make of versions: made once for all usages of them.
@@ -49,11 +59,29 @@ pub(crate) struct Tally {
 #[derive(Debug, PartialEq, Eq)]
 struct Fault(String);
 
+/// Why a line is not rated.
+#[derive(Debug)]
+enum Stop {
+    /// It cannot be.
+    Wrong(Fault),
+    /// Not before it is known how far a counter of the account has come.
+    Unknown(BudgetScope),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Wrong(fault)
+    }
+}
+
 impl<'a> Quoter<'a> {
-    /// Rates with the prices of a book, at an instant where a usage names none.
-    pub(crate) fn new(book: &'a PriceBook, now: OffsetDateTime) -> Self {
+    /// Rates with the prices of a book, at an instant where a usage names none: with those of an
+    /// account, from where it stands in tiers; else with those of everybody, tiers apart.
+    pub(crate) fn new(book: &'a PriceBook, buyer: Option<Buyer>, now: OffsetDateTime) -> Self {
         Self {
             book,
+            buyer,
+            used: HashMap::new(),
             now,
             resold: HashMap::new(),
             name: String::new(),
@@ -61,25 +89,42 @@ impl<'a> Quoter<'a> {
         }
     }
 
-    /// Answers one line, which is the `number`-th of its file.
-    pub(crate) fn answer(&mut self, line: &Line<'_>, number: u64, out: &mut Vec<u8>) {
+    /// Answers one line, which is the `number`-th of its file. Where a counter comes back, nothing was
+    /// answered: [learn](Self::learn) how far it has come, and ask again.
+    #[must_use]
+    pub(crate) fn answer(
+        &mut self,
+        line: &Line<'_>,
+        number: u64,
+        out: &mut Vec<u8>,
+    ) -> Option<BudgetScope> {
         let answered = match line {
             Line::Whole(bytes) => self.rated(bytes, out),
-            Line::TooLong => Err(Fault(format!(
+            Line::TooLong => Err(Stop::Wrong(Fault(format!(
                 "the line is longer than {} bytes; give one usage a line",
                 lines::LONGEST
-            ))),
+            )))),
         };
         match answered {
             Ok((currency, amount)) => {
                 self.tally.rated += 1;
                 *self.tally.totals.entry(currency).or_default() += i128::from(amount.get());
             }
-            Err(fault) => {
+            Err(Stop::Wrong(fault)) => {
                 self.tally.failed += 1;
                 answer::write_fault(&fault.0, number, out);
             }
+            Err(Stop::Unknown(counter)) => return Some(counter),
         }
+        None
+    }
+
+    /// How far a counter of the account has come.
+    pub(crate) fn learn(&mut self, counter: BudgetScope, used: Amount) {
+        if self.used.len() >= MOST_USED {
+            self.used.clear();
+        }
+        self.used.insert(counter, used);
     }
 
     /// What came of all lines so far.
@@ -87,21 +132,35 @@ impl<'a> Quoter<'a> {
         self.tally
     }
 
-    fn rated(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<(Currency, Nanos), Fault> {
+    fn rated(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<(Currency, Nanos), Stop> {
         let asked = Asked::read(line).map_err(Fault)?;
         let at = asked.at.unwrap_or(self.now);
         let offer = self.offer(&asked, at)?;
         let model = offer.model.name.as_str();
-        let price = self.price(&offer)?;
+        let tiers = self.tiers(&offer, at)?;
+        let position = tiers.as_ref().map(|tiers| tiers.known).unwrap_or_default();
+        let terms = Terms::listed(self.price(&offer)?).in_tiers(tiers);
         let circumstances = Circumstances {
             tier: asked.tier,
             at,
             attributes: asked.attributes,
         };
-        let charge = rate(&asked.usage, &price, &circumstances)
+        let charge = charge(&asked.usage, &terms, &circumstances, position)
             .map_err(|error| Fault(unrated(&error, model)))?;
-        answer::write_charge(model, &charge, out);
+        let rule = self.buyer.and(offer.sale).map(|rule| rule.id);
+        answer::write_charge(&offer, rule, &charge, terms.tiers.as_ref(), out);
         Ok((charge.currency, charge.amount))
+    }
+
+    /// The window of the account's tier schedule that a usage counts in, if there is one.
+    fn tiers(&self, offer: &Offer<'a>, at: OffsetDateTime) -> Result<Option<InTiers>, Stop> {
+        let schedule = self.buyer.and(offer.tiers);
+        let Some(mut tiers) = schedule.and_then(|s| s.window(at, None, |_| Amount::ZERO)) else {
+            return Ok(None);
+        };
+        let counter = tiers.position();
+        tiers.known = *self.used.get(&counter).ok_or(Stop::Unknown(counter))?;
+        Ok(Some(tiers))
     }
 
     /// What the model costs that a line asks for: the one that its provider lists under this name,
@@ -119,19 +178,21 @@ impl<'a> Quoter<'a> {
                 }
             }
         }
-        self.book.offer(None, name, at).map_err(|error| {
-            Fault(match error {
-                Unpriced::Unknown(_) => format!(
-                    "model: the catalogue has no \"{}\"; correct the name, or give the \
+        self.book
+            .offer(self.buyer.as_ref(), name, at)
+            .map_err(|error| {
+                Fault(match error {
+                    Unpriced::Unknown(_) => format!(
+                        "model: the catalogue has no \"{}\"; correct the name, or give the \
                      \"provider\" under which it is listed as provider/model",
-                    clipped(bare)
-                ),
-                Unpriced::NoPrice(_) => format!(
-                    "at: \"{name}\" has no price in effect at {}; its prices begin later",
-                    at.format(&Rfc3339).unwrap_or_default()
-                ),
+                        clipped(bare)
+                    ),
+                    Unpriced::NoPrice(_) => format!(
+                        "at: \"{name}\" has no price in effect at {}; its prices begin later",
+                        at.format(&Rfc3339).unwrap_or_default()
+                    ),
+                })
             })
-        })
     }
 
     fn price(&mut self, offer: &Offer<'a>) -> Result<Arc<PriceVersion>, Fault> {
@@ -163,7 +224,7 @@ fn unrated(error: &RatingError, model: &str) -> String {
         RatingError::Money(error) => format!(
             "usage: {error}: one usage can cost up to about 9.2 billion; split it into several"
         ),
-        // Only schedules and what they count bring these about, and a quote has none.
+        // What a schedule says does not fit the price or the usage.
         RatingError::OtherCurrency(..) | RatingError::Price(_) | RatingError::Quantity(_) => {
             format!("usage: {error}")
         }

@@ -1,4 +1,4 @@
-//! `tollgate quote`: what the usages of a file cost, without an account and without charging any.
+//! `tollgate quote`: what the usages of a file cost, anybody or one account, without charging any.
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal, Read, Write};
@@ -6,20 +6,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::PriceVersionId;
 use billing_core::money::Currency;
 use billing_core::port::clock::Clock;
+use billing_core::port::reports::Reports;
 use billing_core::price_book::{PriceBook, PriceDraft, PricedModel};
+use billing_core::reach::Buyer;
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::keys::account_id;
+use super::ledger::no_account;
 use super::screen::{complain, progress_in_bytes, say};
 use super::{CliError, Place, must_exist};
 use crate::catalogue;
 use crate::clock::SystemClock;
 use crate::quote::{Lines, Quoter, Tally};
+use crate::wiring::Ports;
 
 /// How much is read at once, and answered before it is written.
 const AT_ONCE: usize = 1 << 18;
@@ -32,6 +38,9 @@ pub(crate) struct QuoteArgs {
     /// The prices of this catalogue instead of the database's: any kind that can be imported
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "data", "database"])]
     prices: Option<PathBuf>,
+    /// Rate with what this account pays, from where it stands in tiers now; as acc_…
+    #[arg(long, value_name = "ID", conflicts_with = "prices")]
+    account: Option<String>,
     /// Usages, one JSON object a line; `-` for the standard input
     #[arg(long, value_name = "FILE", default_value = "-")]
     input: PathBuf,
@@ -61,10 +70,28 @@ struct Total {
     amount: String,
 }
 
+/// What to rate with.
+struct Rating {
+    book: PriceBook,
+    /// Where the prices come from.
+    prices: String,
+    payer: Option<Payer>,
+}
+
+/// The account whose prices are asked for.
+struct Payer {
+    buyer: Buyer,
+    reports: Arc<dyn Reports>,
+}
+
 /// Runs it.
 pub(crate) async fn run(args: QuoteArgs) -> Result<(), CliError> {
     let now = SystemClock.now();
-    let (book, prices) = book(&args, now).await?;
+    let Rating {
+        book,
+        prices,
+        payer,
+    } = rating(&args, now).await?;
     if is_same_file(&args.input, &args.output) {
         return Err(CliError::Argument(format!(
             "{} would be written over while it is read; give another --output",
@@ -74,8 +101,8 @@ pub(crate) async fn run(args: QuoteArgs) -> Result<(), CliError> {
     let (input, bar) = open_input(&args)?;
     let mut output = open_output(&args.output)?;
     let start = Instant::now();
-    let mut quoter = Quoter::new(&book, now);
-    answer_all(&mut quoter, input, &mut output, &bar)?;
+    let mut quoter = Quoter::new(&book, payer.as_ref().map(|payer| payer.buyer), now);
+    answer_all(&mut quoter, payer.as_ref(), input, &mut output, &bar).await?;
     bar.finish_and_clear();
     let summary = Summary::of(quoter.into_tally(), book.len(), prices, start);
     let text = if args.json {
@@ -98,8 +125,9 @@ pub(crate) async fn run(args: QuoteArgs) -> Result<(), CliError> {
 }
 
 /// Answers every line, and writes what is answered before it waits for more to read.
-fn answer_all(
+async fn answer_all(
     quoter: &mut Quoter<'_>,
+    payer: Option<&Payer>,
     input: BufReader<Box<dyn Read>>,
     output: &mut dyn Write,
     bar: &ProgressBar,
@@ -112,7 +140,9 @@ fn answer_all(
             .map_err(CliError::io("cannot read the usages"))?;
         let ended = read.is_none();
         if let Some((number, line)) = read {
-            quoter.answer(&line, number, &mut answers);
+            while let Some(counter) = quoter.answer(&line, number, &mut answers) {
+                quoter.learn(counter, used(payer, counter).await?);
+            }
         }
         if ended || answers.len() >= AT_ONCE || lines.input().buffer().is_empty() {
             bar.set_position(lines.read());
@@ -130,8 +160,24 @@ fn answer_all(
     }
 }
 
-/// The prices to rate with, and where they come from.
-async fn book(args: &QuoteArgs, now: OffsetDateTime) -> Result<(PriceBook, String), CliError> {
+/// How far a counter of the account has come.
+async fn used(payer: Option<&Payer>, counter: BudgetScope) -> Result<Amount, CliError> {
+    let Some(Payer { buyer, reports }) = payer else {
+        return Ok(Amount::ZERO);
+    };
+    let used = reports.used(buyer.account, &[counter]).await?;
+    Ok(used.first().copied().unwrap_or_default())
+}
+
+/// The prices to rate with, where they come from, and for whom they are.
+async fn rating(args: &QuoteArgs, now: OffsetDateTime) -> Result<Rating, CliError> {
+    let of_anybody = |drafts, prices: String| {
+        Ok(Rating {
+            book: book_of(drafts)?,
+            prices,
+            payer: None,
+        })
+    };
     if let Some(file) = &args.prices {
         let name = file.display().to_string();
         let bytes = std::fs::read(file).map_err(CliError::io(format!("cannot read {name}")))?;
@@ -139,23 +185,24 @@ async fn book(args: &QuoteArgs, now: OffsetDateTime) -> Result<(PriceBook, Strin
             file: name.clone(),
             error,
         })?;
-        return Ok((book_of(import.drafts)?, name));
+        return of_anybody(import.drafts, name);
     }
     let config = args.place.config()?;
-    let named = args.place.config.is_some() || args.place.data.is_some();
-    let missing = must_exist(&config).err();
-    match missing {
-        Some(error) if named || args.place.database.is_some() => return Err(error),
-        Some(_) => {
+    let place = &args.place;
+    let named = place.config.is_some() || place.data.is_some() || place.database.is_some();
+    match must_exist(&config) {
+        Err(error) if named || args.account.is_some() => return Err(error),
+        Err(_) => {
             let shipped = catalogue::shipped().map_err(|error| CliError::Import {
                 file: "the shipped catalogue".to_owned(),
                 error,
             })?;
-            return Ok((book_of(shipped)?, "the shipped catalogue".to_owned()));
+            return of_anybody(shipped, "the shipped catalogue".to_owned());
         }
-        None => {}
+        Ok(()) => {}
     }
-    let book = args.place.ports().await?.catalogue.price_book().await?;
+    let ports = place.ports().await?;
+    let book = ports.catalogue.price_book().await?;
     if book.models().all(|model| model.version_at(now).is_none()) {
         return Err(CliError::Argument(
             "the database has no prices: import a catalogue with `tollgate prices import`, or \
@@ -163,7 +210,31 @@ async fn book(args: &QuoteArgs, now: OffsetDateTime) -> Result<(PriceBook, Strin
                 .to_owned(),
         ));
     }
-    Ok((book, "the database".to_owned()))
+    let payer = match &args.account {
+        Some(account) => Some(payer(&ports, account).await?),
+        None => None,
+    };
+    let prices = match &payer {
+        Some(payer) => format!("the database, as {} pays", payer.buyer.account),
+        None => "the database".to_owned(),
+    };
+    Ok(Rating {
+        book,
+        prices,
+        payer,
+    })
+}
+
+async fn payer(ports: &Ports, account: &str) -> Result<Payer, CliError> {
+    let account = account_id(account)?;
+    if ports.directory.account(account).await?.is_none() {
+        return Err(no_account(account));
+    }
+    let plan = ports.directory.plan(account).await?;
+    Ok(Payer {
+        buyer: Buyer { account, plan },
+        reports: Arc::clone(&ports.reports),
+    })
 }
 
 /// A book in which the prices of a catalogue have always held.

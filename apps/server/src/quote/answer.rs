@@ -3,10 +3,15 @@
 use std::fmt::Display;
 
 use billing_core::charge::{Charge, ChargeLine};
+use billing_core::id::SaleRuleId;
 use billing_core::meter::MeterUnit;
 use billing_core::money::{Currency, Exact, Nanos};
 use billing_core::price::{ServiceTier, UnitPrice, When};
+use billing_core::price_book::Offer;
+use billing_core::terms::InTiers;
 use serde::{Serialize, Serializer};
+
+use crate::http::tiers::TieredDto;
 
 /// How many [`Exact`] steps make one nano.
 const STEPS: i128 = 1_000_000_000_000_000_000;
@@ -18,8 +23,15 @@ struct Answer<'a> {
     amount: Shown<Nanos>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unrounded: Option<Exact>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<Shown<SaleRuleId>>,
     #[serde(serialize_with = "each_line")]
     lines: &'a [ChargeLine],
+    /// The sum of the lines, and what tiers make of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list: Option<Exact>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tiers: Option<TieredDto>,
 }
 
 #[derive(Serialize)]
@@ -46,16 +58,28 @@ struct Refusal<'a> {
     line: u64,
 }
 
-/// Writes what a usage costs: one line.
-pub(super) fn write_charge(model: &str, charge: &Charge, out: &mut Vec<u8>) {
+/// Writes what a usage costs: one line. `rule` is named where an account asks that it holds for, and
+/// `tiers` is where it stands.
+pub(super) fn write_charge(
+    offer: &Offer<'_>,
+    rule: Option<SaleRuleId>,
+    charge: &Charge,
+    tiers: Option<&InTiers>,
+    out: &mut Vec<u8>,
+) {
     let settled = i128::from(charge.amount.get()).checked_mul(STEPS);
+    let schedule = offer.tiers.map(|schedule| &**schedule);
+    let tiered = charge.tiers.as_ref().zip(tiers);
     write_line(
         &Answer {
-            model,
+            model: offer.model.name.as_str(),
             currency: charge.currency,
             amount: Shown(charge.amount),
             unrounded: (settled != Some(charge.exact.get())).then_some(charge.exact),
+            rule: rule.map(Shown),
             lines: &charge.lines,
+            list: charge.tiers.as_ref().map(|_| charge.list),
+            tiers: tiered.map(|(tiered, of)| TieredDto::of(tiered, of, schedule)),
         },
         out,
     );

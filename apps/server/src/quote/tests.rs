@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use billing_core::id::SaleRuleId;
+use billing_core::id::{AccountId, SaleRuleId, TierScheduleId};
 use billing_core::price_book::PricedModel;
 use billing_core::reach::{Audience, ModelScope, Reach};
 use billing_core::sale::{SalePrice, SaleRule};
+use billing_core::tier_schedule::TierSchedule;
 use serde_json::{Value, json};
 use time::macros::datetime;
 
@@ -50,10 +51,11 @@ fn models() -> PriceBook {
 }
 
 fn answers(book: &PriceBook, lines: &str) -> (Vec<Value>, Tally) {
-    let mut quoter = Quoter::new(book, NOW);
+    let mut quoter = Quoter::new(book, None, NOW);
     let mut out = Vec::new();
     for (line, number) in lines.lines().zip(1..) {
-        quoter.answer(&Line::Whole(line.as_bytes()), number, &mut out);
+        let needed = quoter.answer(&Line::Whole(line.as_bytes()), number, &mut out);
+        assert_eq!(needed, None, "nobody stands anywhere in tiers");
     }
     let text = String::from_utf8(out).unwrap();
     let answers = text.lines().map(|line| serde_json::from_str(line).unwrap());
@@ -278,4 +280,77 @@ fn the_shipped_catalogue_quotes() {
     let line = r#"{"model":"gpt-4o","usage":{"input":1200,"cache_read":800,"output":300}}"#;
     let (answers, _) = answers(&book, line);
     assert_eq!(answers[0]["amount"], "0.007");
+}
+
+#[test]
+fn an_account_pays_by_its_own_terms_from_where_it_stands() {
+    let own = Buyer {
+        account: AccountId::new(7),
+        plan: None,
+    };
+    let reach = |audience| Reach {
+        audience,
+        models: ModelScope::All,
+    };
+    let markup = |id, audience, factor: &str| SaleRule {
+        id: SaleRuleId::new(id),
+        reach: reach(audience),
+        price: SalePrice::Markup {
+            factor: factor.parse().unwrap(),
+            rates: Vec::new(),
+        },
+        effective_from: datetime!(2026-11-01 00:00 UTC),
+    };
+    let terms = json!({"currency": "USD", "measure": "tokens", "window": "day", "pricing":
+        {"graduated": [{"up_to": 1000, "price": {"discount": "0"}}, {"price": {"discount": "50"}}]}});
+    let schedule = TierSchedule {
+        id: TierScheduleId::new(3),
+        reach: reach(Audience::Everyone),
+        terms: Some(Arc::new(serde_json::from_value(terms).unwrap())),
+        effective_from: datetime!(2026-11-01 00:00 UTC),
+    };
+    let book = models()
+        .with_sales([
+            markup(1, Audience::Everyone, "2"),
+            markup(2, Audience::Account(own.account), "4"),
+        ])
+        .with_tiers([schedule]);
+    let line = r#"{"model":"m","usage":{"input":1000}}"#;
+    let before = r#"{"model":"m","usage":{"input":1000},"at":"2026-11-22T10:00:00Z"}"#;
+    let mut quoter = Quoter::new(&book, Some(own), NOW);
+    let mut out = Vec::new();
+    let mut learned = Vec::new();
+    for line in [line, before, line] {
+        let line = Line::Whole(line.as_bytes());
+        while let Some(counter) = quoter.answer(&line, 1, &mut out) {
+            // Of this day 400 tokens were used, of the day before more than the first tier has.
+            let used = if learned.is_empty() { 400 } else { 5000 };
+            learned.push(counter);
+            quoter.learn(counter, Amount::new(used));
+        }
+    }
+    assert_eq!(learned.len(), 2, "a counter is asked for once: {learned:?}");
+    assert_eq!(quoter.into_tally().rated, 3);
+    let text = String::from_utf8(out).unwrap();
+    let quoted: Vec<Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert_eq!(quoted[0], quoted[2], "each usage by itself");
+    // 1000 at four times the cost; 600 of them at the list price, the rest at half of it.
+    let [first, earlier] = [&quoted[0], &quoted[1]];
+    assert_eq!(first["rule"], SaleRuleId::new(2).to_string());
+    assert_eq!(first["list"], "0.01");
+    assert_eq!(first["lines"][0]["amount"], "0.01");
+    assert_eq!(first["amount"], "0.008");
+    assert_eq!(first["tiers"]["position"], "400");
+    let parts: Vec<_> = first["tiers"]["lines"].as_array().unwrap().iter().collect();
+    assert_eq!(parts[0]["quantity"], "600");
+    assert_eq!(parts[0]["amount"]["amount"], "0.006");
+    assert_eq!(parts[1]["amount"]["amount"], "0.002");
+    assert_eq!(earlier["amount"], "0.005");
+    // Nobody in particular pays what everybody does, and stands in no tier.
+    let anybody = answers(&book, line).0.remove(0);
+    assert_eq!(anybody["amount"], "0.005");
+    assert!(anybody.get("rule").is_none() && anybody.get("tiers").is_none());
 }
