@@ -70,6 +70,10 @@ bench-settle *ARGS:
 bench-growth *ARGS:
     scripts/bench/growth.sh {{ ARGS }}
 
+# Simulate fourteen months of subscriptions and a billing run that is cut off: --accounts N --seeds M, --seed S
+year *ARGS:
+    cargo bench --locked --profile sim -p billing-core --bench year -- {{ ARGS }}
+
 # Time the gateway beside nginx on one simulated upstream
 bench-gateway *ARGS: release
     scripts/bench/gateway.sh {{ ARGS }}

@@ -15,6 +15,7 @@
 
 pub mod adjustment;
 pub mod attribute;
+pub mod billing_run;
 pub mod budget;
 pub mod call;
 pub mod call_record;

@@ -8,3 +8,4 @@ pub mod nodes;
 pub mod proofs;
 pub mod reports;
 pub mod spool;
+pub mod subscriptions;

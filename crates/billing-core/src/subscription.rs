@@ -43,6 +43,8 @@ pub enum State {
     Incomplete {
         /// When it ends if it stays so.
         expires_at: OffsetDateTime,
+        /// How often it was tried.
+        tries: u8,
     },
     /// It is free for now.
     Trialing {
@@ -234,7 +236,8 @@ impl Subscription {
             State::Trialing { ends_at }
         } else {
             let expires_at = now.saturating_add(INCOMPLETE_FOR);
-            State::Incomplete { expires_at }
+            let tries = 0;
+            State::Incomplete { expires_at, tries }
         };
         let mut new = Self {
             id: start.id,

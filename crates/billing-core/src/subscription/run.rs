@@ -34,7 +34,7 @@ impl Subscription {
         let cancel = self.cancel_at.map(|at| (at, Due::Cancel));
         let next = match self.state {
             State::Ended { .. } => return None,
-            State::Incomplete { expires_at } => Some((expires_at, Due::Expire)),
+            State::Incomplete { expires_at, .. } => Some((expires_at, Due::Expire)),
             State::Trialing { ends_at } => Some((ends_at, Due::ConvertTrial)),
             State::Active => Some((self.billed_through, Due::PeriodOver)),
             State::Grace(owed) => {

@@ -233,9 +233,17 @@ impl Subscription {
 
     /// What was charged last could not be collected.
     pub fn not_paid(&mut self, at: OffsetDateTime) -> Vec<Effect> {
-        let (State::Grace(owed) | State::PastDue(owed)) = self.state else {
-            // A first fee is tried by whoever subscribes, until it expires.
-            return Vec::new();
+        let owed = match self.state {
+            State::Incomplete { expires_at, tries } => {
+                let tries = tries.saturating_add(1);
+                self.state = State::Incomplete { expires_at, tries };
+                self.revision = self.revision.saturating_add(1);
+                return vec![Effect::Tell(Message::PaymentFailed)];
+            }
+            State::Grace(owed) | State::PastDue(owed) => owed,
+            State::Trialing { .. } | State::Active | State::Paused { .. } | State::Ended { .. } => {
+                return Vec::new();
+            }
         };
         let since = if owed.tries == 0 { at } else { owed.since };
         let tries = owed.tries.saturating_add(1);
