@@ -38,12 +38,19 @@ codes! {
     WalletPromo "wallet_promo";
     /// Asset: usage on credit that no invoice lists yet.
     Unbilled "unbilled";
-    /// Asset: finalized invoices that are not paid.
+    /// Asset: fees and tax on finalized invoices that are not paid.
     Receivable "receivable";
+    /// Asset: usage on finalized invoices that is not paid. It counts against the credit limit until
+    /// it is.
+    ReceivableUsage "receivable_usage";
     /// Income: usage.
     RevenueUsage "revenue_usage";
     /// Income: what corrections of charged usage add, or, above zero, take away.
     RevenueAdjustment "revenue_adjustment";
+    /// Income that is taken away: discounts on usage that an invoice gives.
+    Discount "discount";
+    /// Income: what an invoice charges at once and no call or subscription brings.
+    RevenueOther "revenue_other";
     /// Income: subscription fees.
     RevenueSubscription "revenue_subscription";
     /// Liability: subscription fees billed in advance.
@@ -62,7 +69,12 @@ codes! {
     ProviderPayable "provider_payable";
     /// Liability: tax collected.
     TaxPayable "tax_payable";
-    /// Expense: residues of rounding.
+    /// Liability: credit notes that no invoice has used yet.
+    CustomerCredit "customer_credit";
+    /// Liability: refunds that are under way.
+    RefundPayable "refund_payable";
+    /// Expense: residues of rounding. What is left of them in an account's books goes on its next
+    /// invoice as soon as it makes a minor unit.
     Rounding "rounding";
 }
 
@@ -98,6 +110,18 @@ kinds! {
     Settlement "settlement";
     /// What was charged before is corrected.
     Adjustment "adjustment";
+    /// An invoice was finalized.
+    Invoice "invoice";
+    /// Credit of the customer pays for an invoice.
+    InvoiceCredit "invoice_credit";
+    /// A payment for an invoice.
+    InvoicePayment "invoice_payment";
+    /// What was booked for an invoice is undone.
+    InvoiceVoid "invoice_void";
+    /// A credit note was issued.
+    CreditNote "credit_note";
+    /// A part of a fee that was billed in advance has been earned.
+    Recognition "recognition";
 }
 
 /// One leg of a transaction.
@@ -236,6 +260,7 @@ pub fn replayed_balance(totals: &BTreeMap<LedgerCode, i128>) -> i128 {
     let credit = of(LedgerCode::WalletPaid).saturating_add(of(LedgerCode::WalletPromo));
     credit
         .saturating_add(of(LedgerCode::Unbilled))
+        .saturating_add(of(LedgerCode::ReceivableUsage))
         .saturating_neg()
 }
 

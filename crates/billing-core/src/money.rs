@@ -2,10 +2,11 @@
 //!
 //! Stored and compared money is [`Nanos`] (10⁻⁹ of the currency's major unit). What a rate times a
 //! quantity gives is [`Exact`] (10⁻²⁷), which is never stored as a balance: it becomes nanos once,
-//! when a call settles ([`Exact::settle`]), and nanos become minor units once, on an invoice line
+//! when a call settles ([`Exact::settle`]), and nanos become [`Minor`] units once, on an invoice line
 //! ([`Money::to_minor`]).
 
 mod currency;
+mod minor;
 
 use std::fmt;
 use std::iter::Sum;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 pub use currency::Currency;
+pub use minor::Minor;
 
 /// How many nanos make one major unit (one dollar, one yuan).
 pub const NANOS_PER_UNIT: i64 = 1_000_000_000;

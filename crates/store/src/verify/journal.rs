@@ -134,8 +134,18 @@ impl Txn {
         // What an adjustment gives back is a lot of its own; what it charges is drawn from lots.
         let is_grant = match self.kind {
             Some(LedgerKind::TopUp | LedgerKind::Promo) => true,
-            Some(LedgerKind::Adjustment) => leg.amount < 0,
-            Some(LedgerKind::Settlement) | None => false,
+            // So does a credit note into the wallet; an invoice takes from lots, or is for a new one.
+            Some(LedgerKind::Adjustment | LedgerKind::CreditNote | LedgerKind::Invoice) => {
+                leg.amount < 0
+            }
+            Some(
+                LedgerKind::Settlement
+                | LedgerKind::InvoiceCredit
+                | LedgerKind::InvoicePayment
+                | LedgerKind::InvoiceVoid
+                | LedgerKind::Recognition,
+            )
+            | None => false,
         };
         if !is_grant {
             return;
