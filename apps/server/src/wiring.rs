@@ -18,7 +18,6 @@ use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::nodes::Nodes;
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
-use billing_core::price::Prospect;
 use gateway_core::route::Router;
 use providers::OpenError;
 use store::StoreConfig;
@@ -224,9 +223,7 @@ pub(crate) async fn open_house(
     // Before anything is kept in memory, so that no change of it goes unheard.
     let news_from = ports.directory.newest_change().await?;
     prices.reload().await?;
-    let channels = Channels::of(config)?;
-    let router = Router::new(routes_of(config));
-    let routes = Arc::new(Routes::new(router, channels.prospects()));
+    let routes = Arc::new(Routes::new(Router::new(routes_of(config))));
     let gate = Gate {
         prices: Arc::clone(&prices),
         leases: Arc::clone(&leases),
@@ -256,7 +253,7 @@ pub(crate) async fn open_house(
         orders,
         spool,
         news_from,
-        channels,
+        channels: Channels::of(config)?,
     })
 }
 
@@ -298,10 +295,6 @@ impl House {
 impl ServedModels for Routes {
     fn serves(&self, model: &str) -> bool {
         Self::serves(self, model)
-    }
-
-    fn prospect(&self, model: &str) -> Option<Arc<Prospect>> {
-        Self::prospect(self, model)
     }
 }
 

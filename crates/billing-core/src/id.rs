@@ -119,6 +119,10 @@ ids! {
     TierScheduleId "tis_";
     /// An account on a plan version.
     SubscriptionId "sub_";
+    /// An invoice, from its draft on.
+    InvoiceId "inv_";
+    /// A credit note.
+    CreditNoteId "crn_";
     /// One running process that takes leases.
     NodeId "nod_";
 }

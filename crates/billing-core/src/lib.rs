@@ -23,6 +23,7 @@ pub mod charge;
 pub mod charge_model;
 pub mod correction;
 pub mod id;
+pub mod invoice;
 pub mod lease;
 pub mod lease_book;
 pub mod ledger;

@@ -9,3 +9,4 @@ pub mod proofs;
 pub mod reports;
 pub mod spool;
 pub mod subscriptions;
+pub mod tax;

@@ -45,6 +45,29 @@ pub fn share_of(amount: i64, share: Percent) -> Result<i64, MoneyError> {
     rounded(product, WHOLE)
 }
 
+/// The part of an amount that a percentage, already included in it, makes up: 20 % of 120 is 20.
+/// Rounded half away from zero.
+///
+/// # Errors
+/// [`MoneyError::OutOfRange`] where it does not fit.
+pub fn included_in(amount: i64, share: Percent) -> Result<i64, MoneyError> {
+    let steps = i128::from(share.steps());
+    let whole = WHOLE.checked_add(steps).ok_or(MoneyError::OutOfRange)?;
+    rounded(i128::from(amount).checked_mul(steps), whole)
+}
+
+/// The part of an amount that `part` is of `whole`, rounded half away from zero; nothing of nothing.
+///
+/// # Errors
+/// [`MoneyError::OutOfRange`] where it does not fit.
+pub fn portion(amount: i64, part: i64, whole: i64) -> Result<i64, MoneyError> {
+    if whole == 0 {
+        return Ok(0);
+    }
+    let product = i128::from(amount).checked_mul(i128::from(part));
+    rounded(product, i128::from(whole))
+}
+
 /// An amount for a part of a period: `used` of `whole` days (or seconds), rounded half away from
 /// zero.
 ///

@@ -42,6 +42,15 @@ impl Percent {
         WHOLE.checked_sub(self.0).map(Self)
     }
 
+    /// The sum of two.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`] where it does not fit.
+    pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
+        let sum = self.0.checked_add(other.0);
+        sum.map(Self).ok_or(MoneyError::OutOfRange)
+    }
+
     /// This percentage of a quantity of money, in its unit. Always exact.
     ///
     /// # Errors
@@ -73,6 +82,11 @@ impl Percent {
             size
         };
         Ok(Exact::new(signed))
+    }
+
+    /// A number in proportion to it, for spreading an amount over several percentages.
+    pub(crate) fn weight(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
     /// The number of 10⁻⁹ of the whole.

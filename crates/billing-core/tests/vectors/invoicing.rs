@@ -1,12 +1,21 @@
 //! `commitments_progressive` and `rounding_tax_discount`: what becomes of charges on invoices.
 
-use billing_core::charge_model::minor::{Discounted, Tax, prorated_true_up, share_of};
+use std::collections::{BTreeMap, BTreeSet};
+
+use billing_core::charge_model::minor::{Discounted, Tax, prorated, prorated_true_up, share_of};
 use billing_core::charge_model::{
     Incremental, PerUnit, Percent, Progress, Quantity, Thresholds, minimum_true_up, within_maximum,
 };
-use billing_core::money::Exact;
+use billing_core::id::{AccountId, CreditNoteId, InvoiceId};
+use billing_core::invoice::{
+    Component, CreditAsk, CreditLine, CreditNote, CreditTo, Discount, DocumentNumber, Invoice,
+    InvoiceHead, InvoiceParts, Issue, LineItem, LineUnit, Locale, Off, Party, Series, TaxRate,
+    TaxTreatment, assemble,
+};
+use billing_core::money::{Currency, Exact, Minor, Nanos};
 use billing_core::price::UnitPrice;
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use crate::text;
 
@@ -76,6 +85,10 @@ pub(crate) fn percent_discount(input: &Value, expected: &Value) {
     let outcome = Discounted::percent(minor(&input["amount"]), off).unwrap();
     assert_eq!(outcome.discount, minor(&expected["discount"]));
     assert_eq!(outcome.rest, minor(&expected["final"]));
+    let invoice = invoiced(&[minor(&input["amount"])], Some(Off::Percent(off)), None);
+    let totals = invoice.content.totals;
+    assert_eq!(totals.discount.get(), minor(&expected["discount"]));
+    assert_eq!(totals.total.get(), minor(&expected["final"]));
 }
 
 pub(crate) fn fixed_discount(input: &Value, expected: &Value) {
@@ -83,6 +96,11 @@ pub(crate) fn fixed_discount(input: &Value, expected: &Value) {
     let outcome = Discounted::fixed(minor(&input["amount"]), minor(&input["off"])).unwrap();
     assert_eq!(outcome.discount, minor(&expected["discount"]));
     assert_eq!(outcome.rest, minor(&expected["final"]));
+    let off = Off::Amount(Minor::new(minor(&input["off"])));
+    let invoice = invoiced(&[minor(&input["amount"])], Some(off), None);
+    let totals = invoice.content.totals;
+    assert_eq!(totals.discount.get(), minor(&expected["discount"]));
+    assert_eq!(totals.total.get(), minor(&expected["final"]));
 }
 
 /// Tax on the sum, and the sum of taxes on each item, which can drift apart by a cent.
@@ -99,6 +117,138 @@ pub(crate) fn tax_allocation(input: &Value, expected: &Value) {
         .map(|item| item + share_of(*item, rate).unwrap());
     let stated = &expected["naive_sum_of_item_totals_cents"];
     assert!(stated.is_null() || naive.sum::<i64>() == cents(stated));
+    let mut invoice = invoiced(&items, None, Some(rate));
+    let total = invoice.content.totals.total;
+    assert_eq!(total.get(), cents(&expected["invoice_total_cents"]));
+    let mut notes = Vec::new();
+    for (line, item) in items.iter().enumerate() {
+        let (note, after) = credited(&invoice, &notes, line, *item);
+        notes.push(note);
+        invoice = after;
+    }
+    let given: i64 = notes.iter().map(|note| note.total.get()).sum();
+    assert_eq!(given, total.get());
+}
+
+/// A paid fee of which the days that are not used are given back, with their tax.
+pub(crate) fn credit_note(input: &Value, expected: &Value) {
+    let days = |key: &str| input[key].as_u64().unwrap();
+    let fee = cents(&input["amount_cents"]);
+    let rate = text(&input["tax_percent"]).parse::<Percent>().unwrap();
+    let back = prorated(fee, days("days"), days("period_days")).unwrap();
+    let invoice = invoiced(&[fee], None, Some(rate));
+    let total = invoice.content.totals.total;
+    let at = OffsetDateTime::UNIX_EPOCH;
+    let invoice = invoice.pay(total, at).unwrap().invoice;
+    let (note, _) = credited(&invoice, &[], 0, back);
+    assert_eq!(note.net.get(), cents(&expected["sub_cents"]));
+    assert_eq!(note.tax.get(), cents(&expected["tax_cents"]));
+    assert_eq!(note.total.get(), cents(&expected["total_cents"]));
+    assert_eq!(note.back, note.total);
+}
+
+/// A final invoice of fees in cents.
+fn invoiced(items: &[i64], off: Option<Off>, rate: Option<Percent>) -> Invoice {
+    let category: billing_core::invoice::TaxCategory = "standard".parse().unwrap();
+    let treatment = match rate {
+        None => TaxTreatment::ReverseCharge,
+        Some(percent) => TaxTreatment::Taxed {
+            rates: vec![TaxRate {
+                name: "VAT".to_owned(),
+                jurisdiction: "XX".to_owned(),
+                percent,
+                included: false,
+            }],
+        },
+    };
+    let line = |(at, cents): (usize, &i64)| LineItem {
+        key: at.to_string(),
+        component: Component::PlanFee,
+        subject: "plan".to_owned(),
+        period: None,
+        quantity: Quantity::whole(1),
+        unit: LineUnit::Periods,
+        unit_price: None,
+        meters: Vec::new(),
+        exact: Minor::new(*cents).nanos(Currency::USD).unwrap(),
+        tax_category: category.clone(),
+        discountable: true,
+        plan: None,
+    };
+    let discount = off.map(|off| Discount {
+        name: "discount".to_owned(),
+        code: None,
+        off,
+        minimum: None,
+        plans: BTreeSet::new(),
+    });
+    let parts = InvoiceParts {
+        head: head(),
+        items: items.iter().enumerate().map(line).collect(),
+        minimum: None,
+        carried: None,
+        discounts: discount.into_iter().collect(),
+        promo: Minor::ZERO,
+        treatments: BTreeMap::from([(category.clone(), treatment)]),
+    };
+    let issue = Issue {
+        number: number("INV-"),
+        at: OffsetDateTime::UNIX_EPOCH,
+        due_at: OffsetDateTime::UNIX_EPOCH,
+    };
+    assemble(parts)
+        .unwrap()
+        .finalize(issue, &[])
+        .unwrap()
+        .invoice
+}
+
+fn head() -> InvoiceHead {
+    let party = |name: &str| Party {
+        name: name.to_owned(),
+        address: Vec::new(),
+        country: "FR".parse().unwrap(),
+        region: None,
+        tax_id: None,
+        email: None,
+    };
+    InvoiceHead {
+        id: InvoiceId::new(1),
+        account: AccountId::new(1),
+        currency: Currency::USD,
+        seller: party("seller"),
+        buyer: party("buyer"),
+        locale: Locale::En,
+        period: None,
+        notes: Vec::new(),
+    }
+}
+
+fn number(series: &str) -> DocumentNumber {
+    series.parse::<Series>().unwrap().after(None)
+}
+
+/// Gives cents of a line back.
+fn credited(
+    invoice: &Invoice,
+    notes: &[CreditNote],
+    line: usize,
+    cents: i64,
+) -> (CreditNote, Invoice) {
+    let ask = CreditAsk {
+        id: CreditNoteId::new(1),
+        number: number("CN-"),
+        at: OffsetDateTime::UNIX_EPOCH,
+        reason: "canceled".to_owned(),
+        lines: vec![CreditLine {
+            line,
+            amount: Minor::new(cents),
+            unused: Nanos::ZERO,
+        }],
+        to: CreditTo::Balance,
+    };
+    let issued = invoice.credit(notes, ask).unwrap();
+    (issued.note, issued.invoice)
 }
 
 fn list(value: &Value) -> Vec<Exact> {

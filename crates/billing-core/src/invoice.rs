@@ -1,0 +1,43 @@
+//! Invoices: from settled usage and fees to a numbered document and its postings.
+//!
+//! [`assemble`] puts a [`Draft`] together from plain values. A line's exact nanos become minor units
+//! once, half away from zero; what that leaves stays in the account's books
+//! ([`Rounding`](crate::ledger::LedgerCode::Rounding)) and is listed by a later invoice as soon as it
+//! makes a minor unit, so nothing is lost and nothing is charged twice. Taxes are rounded once per
+//! rate and spread over the lines.
+
+mod assembly;
+mod coupon;
+mod credit_note;
+mod deferral;
+mod discount;
+mod group;
+mod issued;
+mod line;
+mod number;
+mod party;
+mod posting;
+mod tax;
+mod tax_table;
+
+pub use assembly::{
+    AssemblyError, Carried, Draft, InvoiceHead, InvoiceParts, Minimum, Totals, assemble,
+};
+pub use coupon::{
+    Coupon, CouponCode, CouponDuration, CouponError, CouponOff, RedeemAsk, Redemption,
+};
+pub use credit_note::{
+    CreditAsk, CreditError, CreditIssued, CreditLine, CreditNote, CreditTo, Creditable,
+    CreditedLine,
+};
+pub use deferral::{Deferral, recognition};
+pub use discount::{AppliedDiscount, Discount, Off, Skipped, SkippedDiscount};
+pub use issued::{
+    AppliedCredit, Booked, Credited, Invoice, InvoiceError, InvoiceStatus, Issue, Owed, Paid,
+};
+pub use line::{Component, Line, LineItem, LineTax, LineUnit, StatedPrice};
+pub use number::{DocumentNumber, NotASeries, Series, broken_at};
+pub use party::{Country, Locale, Party, PartyError, TaxId};
+pub use posting::wallet_change;
+pub use tax::{TaxCategory, TaxFault, TaxRate, TaxTotal, TaxTreatment};
+pub use tax_table::{TaxRule, TaxTable, TaxTableError};
