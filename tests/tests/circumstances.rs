@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use acceptance::call::{Ask, Ending};
 use acceptance::figure::nanos_of_text;
 use acceptance::served::Served;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What a change of prices may take to reach the node.
 const SOON: Duration = Duration::from_secs(20);
@@ -82,5 +82,68 @@ models:
     let tokens = output / 80_000;
     assert_eq!(output, tokens * 80_000, "{receipt}");
     assert!(tokens >= 600 && tokens % UNBOUNDED == 0, "{tokens}");
+    served.gate.verify_ledger().unwrap();
+}
+
+/// What the reply states goes before what the upstream's configuration does; the hold covers either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_charged_by_the_region_that_it_was_served_in() {
+    let config = "
+[[channel]]
+name = \"europe\"
+protocol = \"simulated\"
+models = [\"sim/echo\"]
+priority = 1
+attributes = { region = \"eu\" }
+";
+    let served = Served::start(config, 1_000_000_000_000).await.unwrap();
+    let prices = "
+tollgate_prices: 1
+currency: USD
+models:
+  sim/echo:
+    provider: simulated
+    mode: chat
+    max_output_tokens: 1000
+    per_million_tokens: {input: 1, output: 4}
+    when:
+      region=eu:
+        per_million_tokens: {input: 3, output: 12}
+      region=us:
+        per_million_tokens: {input: 5, output: 20}
+      region=us, speed=fast:
+        per_million_tokens: {input: 10, output: 40}
+";
+    // Three words are said and said again.
+    let costs = |factor: i128| 3 * 1_000 * factor + 3 * 4_000 * factor;
+    import(&served, prices, &Ask::of("sim/echo"), costs(3)).await;
+    for (model, factor, attributes) in [
+        ("sim/echo", 3, json!({"region": "eu"})),
+        ("sim/echo?geo=us", 5, json!({"region": "us"})),
+        ("sim/echo?geo=global", 1, json!({"region": "global"})),
+        (
+            "sim/echo?speed=fast",
+            3,
+            json!({"region": "eu", "speed": "fast"}),
+        ),
+        (
+            "sim/echo?geo=us&speed=fast",
+            10,
+            json!({"region": "us", "speed": "fast"}),
+        ),
+    ] {
+        for stream in [false, true] {
+            let ask = Ask::of(model).streamed(stream);
+            let answer = served.payer.caller.call(&ask).await;
+            assert!(answer.is_complete(), "{answer:?}");
+            assert_eq!(answer.cost_nanos(), Some(costs(factor)), "{model}");
+            let id = answer.id.as_deref().unwrap();
+            let receipt = served.receipt(&served.payer, id).await.unwrap();
+            assert_eq!(nanos(&receipt["charge"]), costs(factor));
+            assert_eq!(receipt["price"]["attributes"], attributes);
+            let held = input_bound(&ask) * 10_000 + 1_000 * 40_000;
+            assert_eq!(nanos(&receipt["held"]), held, "{receipt}");
+        }
+    }
     served.gate.verify_ledger().unwrap();
 }

@@ -102,8 +102,13 @@ const WORLDLY: &[&str] = &[
     "std::thread",
 ];
 
-/// What `gateway-core` may name of `billing-core`: it counts and never prices.
-const GATEWAY_MAY_NAME: &[&str] = &["billing_core::id", "billing_core::meter"];
+/// What `gateway-core` may name of `billing-core`: it counts, and passes on what a reply says of
+/// itself, and never prices.
+const GATEWAY_MAY_NAME: &[&str] = &[
+    "billing_core::attribute",
+    "billing_core::id",
+    "billing_core::meter",
+];
 
 /// Words of money, which the gateway never says.
 const WORDS_OF_MONEY: &[&str] = &[

@@ -7,6 +7,7 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
+use billing_core::attribute::{Attributes, is_value};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use secrecy::{ExposeSecret, SecretString};
@@ -176,6 +177,10 @@ pub(crate) struct Channel {
     /// The share of calls among channels of one priority.
     #[serde(default = "one")]
     pub(crate) weight: u32,
+    /// What holds of all calls through it that prices depend on, unless a reply says otherwise:
+    /// `{ region = "eu" }`.
+    #[serde(default)]
+    pub(crate) attributes: Attributes,
 }
 
 /// What an upstream speaks.
@@ -368,6 +373,13 @@ impl Config {
             if channel.protocol == Protocol::Openai && !is_http {
                 return Err(wrong("base_url must be an http:// or https:// address"));
             }
+            if let Some((name, _)) = channel.attributes.iter().find(|(_, text)| !is_value(text)) {
+                let why = format!(
+                    "attributes.{name} must be 1 to 60 bytes of text, without commas, as a \
+                     condition of a price names it"
+                );
+                return Err(wrong(&why));
+            }
             if channel.weight == 0 {
                 return Err(wrong("weight must be at least 1"));
             }
@@ -430,6 +442,7 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use billing_core::attribute::Attribute;
     use billing_core::lease_book::StaleRule;
 
     fn read(toml: &str) -> Result<Config, ConfigError> {
@@ -448,6 +461,27 @@ mod tests {
         let channel = &config.channel[0];
         assert_eq!(channel.label(0), "api.openai.com");
         assert_eq!(channel.models, ["*"]);
+    }
+
+    #[test]
+    fn attributes_of_a_channel_are_such_as_prices_name() {
+        let channel = |attributes: &str| {
+            let channel = "[[channel]]\nprotocol = \"simulated\"\nattributes = ";
+            read(&format!("{channel}{attributes}\n"))
+        };
+        let eu = channel("{ region = \"eu\", image_size = \"1K\" }").unwrap();
+        let attributes = &eu.channel[0].attributes;
+        assert_eq!(attributes.get(Attribute::Region), Some("eu"));
+        for (wrong, named) in [
+            ("{ regoin = \"eu\" }", "regoin"),
+            ("{ region = \"\" }", "attributes.region"),
+            ("{ region = \"eu,us\" }", "attributes.region"),
+            ("{ image_size = 1024 }", "image_size"),
+            ("\"eu\"", "attributes"),
+        ] {
+            let error = channel(wrong).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[test]

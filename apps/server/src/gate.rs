@@ -22,6 +22,7 @@ mod stream;
 
 use std::sync::Arc;
 
+use billing_core::attribute::Attributes;
 use billing_core::port::clock::Clock;
 use billing_core::port::reports::Reports;
 use gateway_core::dialect::Dialect;
@@ -82,4 +83,6 @@ pub(crate) struct Upstream {
     pub(crate) provider: Arc<dyn ModelProvider>,
     /// What it speaks.
     pub(crate) dialect: &'static dyn Dialect,
+    /// What its configuration says of all calls through it that prices depend on.
+    pub(crate) attributes: Attributes,
 }

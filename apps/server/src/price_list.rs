@@ -27,6 +27,7 @@ pub(crate) use standing::Standing;
 pub(crate) use versions::{ListedVersion, versions};
 
 use crate::gate::Prices;
+use crate::http::v1::models::ServedModels;
 
 /// Tells what models cost.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(crate) struct PriceList {
     prices: Arc<Prices>,
     reports: Arc<dyn Reports>,
     clock: Arc<dyn Clock>,
+    served: Arc<dyn ServedModels>,
     /// Tokens of an answer that nobody bounds.
     default_output: u64,
     /// Counting a prompt takes a processor for a while, and nobody need be signed in to ask for it:
@@ -110,18 +112,20 @@ impl ModelFilter {
 }
 
 impl PriceList {
-    /// Tells the prices of a book, by the counters that reports know, and assumes so many tokens of
-    /// an answer that nobody bounds.
+    /// Tells the prices of a book, by the counters that reports know and what is known of calls of a
+    /// served model, and assumes so many tokens of an answer that nobody bounds.
     pub(crate) const fn new(
         prices: Arc<Prices>,
         reports: Arc<dyn Reports>,
         clock: Arc<dyn Clock>,
+        served: Arc<dyn ServedModels>,
         default_output: u64,
     ) -> Self {
         Self {
             prices,
             reports,
             clock,
+            served,
             default_output,
             counting: Semaphore::const_new(1),
         }

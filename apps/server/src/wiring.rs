@@ -18,6 +18,7 @@ use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::nodes::Nodes;
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
+use billing_core::price::Prospect;
 use gateway_core::route::Router;
 use providers::OpenError;
 use store::StoreConfig;
@@ -223,7 +224,9 @@ pub(crate) async fn open_house(
     // Before anything is kept in memory, so that no change of it goes unheard.
     let news_from = ports.directory.newest_change().await?;
     prices.reload().await?;
-    let routes = Arc::new(Routes::new(Router::new(routes_of(config))));
+    let channels = Channels::of(config)?;
+    let router = Router::new(routes_of(config));
+    let routes = Arc::new(Routes::new(router, channels.prospects()));
     let gate = Gate {
         prices: Arc::clone(&prices),
         leases: Arc::clone(&leases),
@@ -253,7 +256,7 @@ pub(crate) async fn open_house(
         orders,
         spool,
         news_from,
-        channels: Channels::of(config)?,
+        channels,
     })
 }
 
@@ -295,6 +298,10 @@ impl House {
 impl ServedModels for Routes {
     fn serves(&self, model: &str) -> bool {
         Self::serves(self, model)
+    }
+
+    fn prospect(&self, model: &str) -> Option<Arc<Prospect>> {
+        Self::prospect(self, model)
     }
 }
 

@@ -253,7 +253,7 @@ mod tests {
     use crate::id::{QuotaId, UserId};
     use crate::meter::Meter;
     use crate::money::Currency;
-    use crate::price::{Attributes, PriceVersion, Rate};
+    use crate::price::{Attribute, Attributes, PriceVersion, Rate};
     use std::sync::Arc;
 
     fn price(id: i64) -> Arc<PriceVersion> {
@@ -338,6 +338,16 @@ mod tests {
 
     /// What an earlier version wrote; it is never edited.
     const SHAPE_1: &str = r#"{"shape":1,"call":"req_0000000000001","account":"acc_0000000000002","key":"key_0000000000003","node":"nod_0000000000004","model":"m\"\u00fc","price":"prv_0000000000005","tier":"flex","delivered":{"usage":{"input":5,"output":6},"source":"estimated"},"bounds":[18446744073709551615,7],"held":[{"kind":0,"subject":0,"unit":0,"window_start":0,"amount":44},{"kind":2,"subject":8,"unit":0,"window_start":0,"amount":44},{"kind":3,"subject":9,"unit":2,"window_start":1700000000,"amount":44}],"promised":33,"facts":{"endpoint":"chat.completions","outcome":"completed","streamed":true,"status":200,"upstream_id":"chatcmpl-1","finish_reason":null,"started_at_ns":1795348800123456789,"first_byte_ms":12,"latency_ms":345,"attempts":[{"channel":"a","status":503,"outcome":"failed","latency_ms":3}],"idempotency_key":"k"}}"#;
+
+    #[test]
+    fn what_is_known_of_a_call_is_kept_with_it() {
+        let mut before = settlement(&delivered());
+        before.attributes = Attributes::NONE.with(Attribute::Region, "e\"u");
+        let text = serde_json::to_string(&CallRecord::of(&before).unwrap()).unwrap();
+        let record: CallRecord = serde_json::from_str(&text).unwrap();
+        let after = record.into_settlement(Terms::listed(price(5))).unwrap();
+        assert_eq!(after.circumstances(), before.circumstances());
+    }
 
     #[test]
     fn what_was_written_stays_readable() {

@@ -9,7 +9,7 @@ use billing_core::meter::{Meter, Usage};
 use billing_core::money::Currency;
 use billing_core::price::{
     Attribute, Attributes, Circumstances, ContextThreshold, Foreseen, ModelName, PriceError,
-    PriceVersion, Rate, ServiceTier, Variant, When,
+    PriceVersion, Prospect, Rate, ServiceTier, Variant, When,
 };
 use billing_core::terms::Terms;
 use proptest::prelude::*;
@@ -145,6 +145,41 @@ fn hours_and_quantities_are_conditions_too() {
     }
 }
 
+/// What is certain narrows the hold, what is open does not, and what no call can have costs nothing.
+#[test]
+fn a_hold_covers_what_may_be_known_of_the_call_and_no_more() {
+    let price = version(
+        vec![per_unit(Meter::Input, "1"), per_unit(Meter::Output, "2")],
+        vec![
+            variant("region=eu", vec![per_unit(Meter::Input, "3")]),
+            variant("region=us", vec![per_unit(Meter::Input, "5")]),
+            variant("speed=fast", vec![per_unit(Meter::Input, "7")]),
+        ],
+    );
+    let ceiling = Usage::NONE.with(Meter::Input, 1);
+    let region = |value| Attributes::NONE.with(Attribute::Region, value);
+    let through = |given: &Attributes, states: &[Attribute]| Prospect::through(given, states);
+    let [eu, us] = ["eu", "us"].map(|value| through(&region(value), &[]));
+    let asia = through(&region("asia"), &[]);
+    let states_speed = through(&region("eu"), &[Attribute::Speed]);
+    let states_region = through(&region("eu"), &[Attribute::Region]);
+    for (prospect, most) in [
+        (Prospect::default(), "1.00"),
+        (eu.clone(), "3.00"),
+        (asia.clone(), "1.00"),
+        // One way or the other: any region may come out.
+        (eu.or(&us), "5.00"),
+        (asia.or(&eu), "5.00"),
+        (eu.or(&eu), "3.00"),
+        (states_region, "5.00"),
+        (states_speed.clone(), "7.00"),
+        (asia.or(&states_speed), "7.00"),
+    ] {
+        let worst = price.worst_case(&ceiling, &prospect.foreseen(&[], NOON));
+        assert_eq!(worst.unwrap().to_string(), most, "{prospect:?}");
+    }
+}
+
 #[test]
 fn two_variants_for_one_condition_are_refused() {
     let plain = version(vec![per_unit(Meter::Input, "1")], Vec::new());
@@ -235,6 +270,20 @@ fn any_version() -> impl Strategy<Value = PriceVersion> {
         })
 }
 
+fn attributes() -> impl Strategy<Value = Attributes> {
+    let region = prop::option::of(prop::sample::select(&["us", "eu", "global"][..]));
+    let speed = prop::option::of(prop::sample::select(&["fast", "standard"][..]));
+    (region, speed).prop_map(|(region, speed)| {
+        let region = region.map(|value| (Attribute::Region, value.into()));
+        let speed = speed.map(|value| (Attribute::Speed, value.into()));
+        region.into_iter().chain(speed).collect()
+    })
+}
+
+fn states() -> impl Strategy<Value = Vec<Attribute>> {
+    prop::sample::subsequence(vec![Attribute::Region, Attribute::Speed], 0..=2)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -281,6 +330,34 @@ proptest! {
         prop_assert!(charge.amount <= worst, "{} > {worst}", charge.amount);
         let sum: billing_core::money::Exact = charge.lines.iter().map(|l| l.amount).sum();
         prop_assert_eq!(sum, charge.exact);
+    }
+
+    /// Whichever upstream serves it, and whatever its reply states of what it may.
+    #[test]
+    fn no_hold_is_too_small_whatever_comes_to_be_known_of_the_call(
+        price in any_version(),
+        upstreams in prop::collection::vec((attributes(), states()), 1..4),
+        (which, said) in (any::<prop::sample::Index>(), attributes()),
+        at in prop::sample::select(&[NIGHT, NOON][..]),
+        tier in prop::sample::select(&[ServiceTier::Standard, ServiceTier::Flex][..]),
+        (input, output) in (0_u64..60_000, 0_u64..60_000),
+    ) {
+        let prospects = upstreams.iter().map(|(given, states)| Prospect::through(given, states));
+        let prospect = prospects.reduce(|all, one| all.or(&one)).unwrap();
+        let ceiling = Usage::NONE.with(Meter::Input, input).with(Meter::Output, output);
+        let asked = [tier];
+        let held = price.worst_case(&ceiling, &prospect.foreseen(&asked, at)).unwrap();
+        let (given, states) = &upstreams[which.index(upstreams.len())];
+        let stated = said.iter().filter(|(name, _)| states.contains(name));
+        let stated: Attributes = stated.map(|(name, value)| (name, value.into())).collect();
+        let circumstances = Circumstances { tier, at, attributes: stated.or(given) };
+        let charge = rate(&ceiling, &price, &circumstances).unwrap();
+        prop_assert!(charge.amount <= held, "{} > {held}", charge.amount);
+        // What is on record of it rates it again, bit for bit.
+        let record = serde_json::to_string(&circumstances.attributes).unwrap();
+        let attributes = serde_json::from_str(&record).unwrap();
+        let again = rate(&ceiling, &price, &Circumstances { attributes, ..circumstances });
+        prop_assert_eq!(again.unwrap(), charge);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use billing_core::attribute::{Attribute, Attributes};
 use billing_core::meter::Usage;
 use bytes::Bytes;
 use thiserror::Error;
@@ -43,6 +44,8 @@ pub struct Reply {
     pub finish_reason: Option<String>,
     /// The tier that served the call, which is the one that is priced.
     pub service_tier: Option<String>,
+    /// What else the reply says of itself that prices depend on, among [`Dialect::states`].
+    pub attributes: Attributes,
     /// An error inside a reply that claims success: the attempt is spoiled.
     pub fault: Option<Fault>,
 }
@@ -80,6 +83,8 @@ pub struct StreamEnd {
     pub finish_reason: Option<String>,
     /// The tier that served the call.
     pub service_tier: Option<String>,
+    /// What else the stream says of itself that prices depend on, among [`Dialect::states`].
+    pub attributes: Attributes,
     /// The output that was passed on, and what the withheld event adds to it.
     pub delivered: Delivered,
 }
@@ -105,6 +110,10 @@ pub trait Frames: Send + fmt::Debug {
 
 /// A protocol.
 pub trait Dialect: Send + Sync + fmt::Debug {
+    /// The attributes that a reply of this protocol may state: what it may come to cost depends on
+    /// them before it is there.
+    fn states(&self) -> &'static [Attribute];
+
     /// The request for the upstream: its name of the model, usage asked for in streams, and the
     /// output limited if `max_output` says so. Every other byte is the client's.
     fn encode(

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use billing_core::attribute::Attribute;
 use billing_core::meter::Usage;
 use bytes::{Bytes, BytesMut};
 use gateway_core::count::Delivered;
@@ -18,6 +19,7 @@ use serde_json::value::RawValue;
 mod frames;
 mod reply;
 mod scan;
+mod stated;
 pub mod usage;
 
 /// The OpenAI protocol. It has no state.
@@ -25,6 +27,10 @@ pub mod usage;
 pub struct OpenAi;
 
 impl Dialect for OpenAi {
+    fn states(&self) -> &'static [Attribute] {
+        stated::STATES
+    }
+
     fn encode(
         &self,
         head: &RequestHead,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use billing_core::attribute::Attributes;
 use billing_core::money::{Currency, Nanos};
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -103,6 +104,7 @@ fn simulated() -> Channel {
         strip_prefix: None,
         priority: 0,
         weight: 1,
+        attributes: Attributes::NONE,
     }
 }
 

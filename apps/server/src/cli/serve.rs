@@ -234,6 +234,7 @@ fn app(
         house.prices.clone(),
         ports.reports.clone(),
         ports.clock.clone(),
+        house.served.clone(),
         house.gate.limits.default_output_tokens,
     );
     App::new()

@@ -9,7 +9,7 @@ use billing_core::lease_book::{HoldAsk, RefusalCause};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
 use billing_core::port::directory::Caller;
-use billing_core::price::{Foreseen, RatingError, ServiceTier};
+use billing_core::price::{Foreseen, Prospect, RatingError, ServiceTier};
 use billing_core::price_book::{ModelFacts, Unpriced};
 use billing_core::terms::Terms;
 use bytes::Bytes;
@@ -48,6 +48,8 @@ pub(crate) struct OpenCall {
     pub(crate) caller: Arc<Caller>,
     pub(crate) head: RequestHead,
     pub(crate) terms: Terms,
+    /// What is known of its attributes before an upstream answers.
+    prospect: Arc<Prospect>,
     pub(crate) bounds: ModelBounds,
     pub(crate) ceiling: Usage,
     /// The limit that was put on the answer so that the call fits the funds.
@@ -77,8 +79,12 @@ impl OpenCall {
         let output = self.ceiling.get(Meter::Output).saturating_add(grown);
         let ceiling = self.ceiling.with(Meter::Output, output);
         let tier = [requested_tier(&self.head)];
-        let foreseen = Foreseen::new(&tier, self.incoming.started_at);
-        self.terms.extension(&ceiling, more, &foreseen)
+        self.terms.extension(&ceiling, more, &self.foreseen(&tier))
+    }
+
+    /// What is known of it before an upstream answers, should it ask for these tiers.
+    fn foreseen<'a>(&'a self, tiers: &'a [ServiceTier]) -> Foreseen<'a> {
+        self.prospect.foreseen(tiers, self.incoming.started_at)
     }
 
     /// The hold was ended by a settlement.
@@ -128,9 +134,9 @@ impl Gate {
             return Err(V1Error::ModelNotAllowed(head.model));
         }
         let (facts, terms) = self.terms(&caller, &head, incoming.started_at)?;
-        if !self.routes.serves(model) {
+        let Some(prospect) = self.routes.prospect(model) else {
             return Err(V1Error::NoChannel(head.model));
-        }
+        };
         let (bounds, ceiling) = bounded(
             incoming.endpoint,
             &head,
@@ -142,6 +148,7 @@ impl Gate {
             incoming,
             caller,
             terms,
+            prospect,
             head,
             bounds,
             ceiling,
@@ -204,8 +211,8 @@ impl Gate {
 
     /// Holds the worst case; shortens the answer instead of refusing where the key allows it.
     async fn hold(&self, call: &mut OpenCall) -> Result<(), V1Error> {
-        let tier = requested_tier(&call.head);
-        let worst = worst_case(call, tier)?;
+        let tier = [requested_tier(&call.head)];
+        let worst = worst_case(call, &tier)?;
         let refusal = match self.leases.hold(self.ask(call, worst)).await {
             Ok(()) => return Ok(()),
             Err(refusal) => refusal,
@@ -214,14 +221,14 @@ impl Gate {
         if may_cap {
             let fits = call.terms.most_output_within(
                 &call.ceiling,
-                &Foreseen::new(&[tier], call.incoming.started_at),
+                &call.foreseen(&tier),
                 refusal.left.money(),
             );
             if let Some(output) = fits.filter(|output| *output >= SHORTEST_ANSWER) {
                 let choices = u64::from(call.head.choices.max(1));
                 call.ceiling.set(Meter::Output, output);
                 call.max_output = Some((output / choices).max(1));
-                let worst = worst_case(call, tier)?;
+                let worst = worst_case(call, &tier)?;
                 if self.leases.hold(self.ask(call, worst)).await.is_ok() {
                     return Ok(());
                 }
@@ -266,22 +273,12 @@ impl Gate {
     }
 }
 
-fn worst_case(call: &OpenCall, tier: ServiceTier) -> Result<Nanos, V1Error> {
-    let at = call.incoming.started_at;
-    most_due(&call.terms, &call.ceiling, tier, at).map_err(|error| {
+fn worst_case(call: &OpenCall, tiers: &[ServiceTier]) -> Result<Nanos, V1Error> {
+    let worst = call.terms.worst_case(&call.ceiling, &call.foreseen(tiers));
+    worst.map_err(|error| {
         tracing::error!(model = %call.terms.price.model(), %error, "a model cannot be priced");
         V1Error::Unpriced(call.head.model.clone())
     })
-}
-
-/// What is set aside for a call within a ceiling that asks for a tier at an instant.
-pub(crate) fn most_due(
-    terms: &Terms,
-    ceiling: &Usage,
-    tier: ServiceTier,
-    at: OffsetDateTime,
-) -> Result<Nanos, RatingError> {
-    terms.worst_case(ceiling, &Foreseen::new(&[tier], at))
 }
 
 /// The tier that a request asks for. What is charged follows the tier in the reply.

@@ -11,7 +11,7 @@ use gateway_core::retry::{Attempt, Verdict, judge, report};
 
 use super::admit::OpenCall;
 use super::routes::Stop;
-use super::{Gate, Upstreams};
+use super::{Gate, Upstream, Upstreams};
 use crate::clock::millis_since;
 
 /// The most that is read of an upstream's error.
@@ -49,11 +49,11 @@ impl std::fmt::Debug for StreamBody {
 
 /// What came of all attempts.
 #[derive(Debug)]
-pub(crate) struct Tried {
+pub(crate) struct Tried<'u> {
     /// The tries, in order, for the record.
     pub(crate) attempts: Vec<AttemptRecord>,
-    /// The answer and the dialect it is in, or how the call ended without one.
-    pub(crate) result: Result<(Answer, &'static dyn Dialect), Unanswered>,
+    /// The answer and the upstream that it is from, or how the call ended without one.
+    pub(crate) result: Result<(Answer, &'u Upstream), Unanswered>,
 }
 
 /// A call that no channel answered.
@@ -77,7 +77,11 @@ enum One {
 
 impl Gate {
     /// Tries the channels of the call's model in order.
-    pub(crate) async fn try_channels(&self, upstreams: &Upstreams, call: &OpenCall) -> Tried {
+    pub(crate) async fn try_channels<'u>(
+        &self,
+        upstreams: &'u Upstreams,
+        call: &OpenCall,
+    ) -> Tried<'u> {
         let pick = call.incoming.id.get().unsigned_abs();
         let stops = self.routes.order(&call.head.model, pick);
         let mut attempts = Vec::with_capacity(1);
@@ -103,7 +107,7 @@ impl Gate {
                     attempts.push(record(&stop, Some(200), "ok", start));
                     return Tried {
                         attempts,
-                        result: Ok((answer, upstream.dialect)),
+                        result: Ok((answer, upstream)),
                     };
                 }
                 One::Spoiled => (Attempt::Spoiled, None, None),

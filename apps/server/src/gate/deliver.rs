@@ -8,7 +8,7 @@ use std::sync::Arc;
 use billing_core::meter::{Meter, Usage};
 use bytes::Bytes;
 use gateway_core::count::{Delivered, estimate};
-use gateway_core::dialect::{Dialect, Reply};
+use gateway_core::dialect::Reply;
 use gateway_core::metering::{Facts, Metered, Reported, meter};
 use gateway_core::outcome::Outcome;
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +18,7 @@ use super::attempt::{Answer, Unanswered};
 use super::hand_in::Paid;
 use super::settle::{Ending, cost_members};
 use super::stream::{CLIENT_PATIENCE, Flow, note};
-use super::{Gate, Upstreams};
+use super::{Gate, Upstream, Upstreams};
 use crate::clock::millis_since;
 use crate::http::v1::error::V1Error;
 
@@ -59,9 +59,9 @@ impl Gate {
         // Each on the heap: the task would otherwise have room for all of them side by side.
         match tried.result {
             Err(unanswered) => Box::pin(self.fail(&mut call, ending, unanswered, client)).await,
-            Ok((Answer::Whole { body, reply }, dialect)) => {
+            Ok((Answer::Whole { body, reply }, upstream)) => {
                 let whole = Whole {
-                    dialect,
+                    upstream,
                     body,
                     reply,
                     client,
@@ -74,11 +74,11 @@ impl Gate {
                     first,
                     body,
                 },
-                dialect,
+                upstream,
             )) => {
                 let (send, receive) = mpsc::channel(PIECES);
                 answer(client, Delivery::Stream(receive));
-                let flow = Flow::new(dialect, frames, body, send);
+                let flow = Flow::new(upstream, frames, body, send);
                 let stream = self.deliver_stream(&mut call, ending, flow, first, &upstreams.cut);
                 Box::pin(stream).await;
             }
@@ -111,9 +111,9 @@ impl Gate {
         }
     }
 
-    async fn deliver_whole(&self, call: &mut OpenCall, ending: Ending, whole: Whole) {
+    async fn deliver_whole(&self, call: &mut OpenCall, ending: Ending, whole: Whole<'_>) {
         let Whole {
-            dialect,
+            upstream,
             body,
             reply,
             client,
@@ -124,6 +124,7 @@ impl Gate {
             Outcome::Completed
         };
         let endpoint = call.incoming.endpoint;
+        let dialect = upstream.dialect;
         let metered = match reply.usage {
             Reported::Given(_) => meter(&facts(call, outcome, &reply.usage, true), Usage::default),
             Reported::Missing | Reported::Malformed => {
@@ -137,6 +138,7 @@ impl Gate {
             upstream_id: reply.id.clone(),
             finish_reason: reply.finish_reason.clone(),
             service_tier: reply.service_tier.clone(),
+            attributes: reply.attributes.clone().or(&upstream.attributes),
             first_byte_ms: Some(millis_since(call.incoming.started)),
             ..ending
         };
@@ -200,8 +202,8 @@ pub(super) fn facts(
 
 /// A whole answer on its way.
 #[derive(Debug)]
-struct Whole {
-    dialect: &'static dyn Dialect,
+struct Whole<'u> {
+    upstream: &'u Upstream,
     body: Bytes,
     reply: Box<Reply>,
     client: Client,

@@ -1,14 +1,17 @@
 //! The channels and how they fare: the router under a lock, with the time put in.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use billing_core::price::Prospect;
 use gateway_core::route::{Report, Router, Standing};
 
 /// The channels of this node.
 #[derive(Debug)]
 pub(crate) struct Routes {
     router: Mutex<Router>,
+    /// What is known of calls through each channel. Channels that are alike share one.
+    prospects: Vec<Arc<Prospect>>,
     since: Instant,
 }
 
@@ -24,12 +27,35 @@ pub(crate) struct Stop {
 }
 
 impl Routes {
-    /// Routes over these channels.
-    pub(crate) fn new(router: Router) -> Self {
+    /// Routes over these channels, with what is known beforehand of calls through each.
+    pub(crate) fn new(router: Router, prospects: impl IntoIterator<Item = Prospect>) -> Self {
+        let mut shared: Vec<Arc<Prospect>> = Vec::new();
+        for prospect in prospects {
+            let alike = shared.iter().find(|known| ***known == prospect).cloned();
+            shared.push(alike.unwrap_or_else(|| Arc::new(prospect)));
+        }
         Self {
             router: Mutex::new(router),
+            prospects: shared,
             since: Instant::now(),
         }
+    }
+
+    /// What is known beforehand of a call of a model, whichever channel will serve it; `None` where
+    /// none does.
+    pub(crate) fn prospect(&self, model: &str) -> Option<Arc<Prospect>> {
+        let router = self.router.lock().unwrap_or_else(PoisonError::into_inner);
+        let channels = router.channels().zip(&self.prospects);
+        let serving = channels.filter(|(channel, _)| channel.serves(model));
+        let mut prospects = serving.map(|(_, prospect)| prospect);
+        let first = Arc::clone(prospects.next()?);
+        Some(prospects.fold(first, |all, one| {
+            if Arc::ptr_eq(&all, one) {
+                all
+            } else {
+                Arc::new(all.or(one))
+            }
+        }))
     }
 
     /// The channels to try for a model, best first, with the name that each knows the model by.

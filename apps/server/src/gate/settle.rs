@@ -28,6 +28,8 @@ pub(crate) struct Ending {
     pub(crate) upstream_id: Option<String>,
     pub(crate) finish_reason: Option<String>,
     pub(crate) service_tier: Option<String>,
+    /// What the reply, or else the upstream's configuration, says of it that prices depend on.
+    pub(crate) attributes: Attributes,
     pub(crate) first_byte_ms: Option<u32>,
 }
 
@@ -40,7 +42,7 @@ impl Gate {
         metered: &Metered,
         ending: Ending,
     ) -> Result<Paid, BooksError> {
-        let missing = missing(call, metered, ending.tier());
+        let missing = missing(call, metered, &ending);
         if !missing.is_zero() {
             Box::pin(self.extend_hold(call, missing)).await;
         }
@@ -78,17 +80,26 @@ impl Ending {
         let named = self.service_tier.as_deref().map(ServiceTier::of_provider);
         named.unwrap_or_default()
     }
+
+    /// What decides which prices apply to a call that ended so.
+    fn circumstances(&self, call: &OpenCall) -> Circumstances {
+        Circumstances {
+            tier: self.tier(),
+            at: call.incoming.started_at,
+            attributes: self.attributes.clone(),
+        }
+    }
 }
 
 /// What the hold lacks of what the call really cost, where it turned out dearer than its ceiling.
-fn missing(call: &OpenCall, metered: &Metered, tier: ServiceTier) -> Amount {
+fn missing(call: &OpenCall, metered: &Metered, ending: &Ending) -> Amount {
     let Basis::Delivered { usage, .. } = basis_of(metered) else {
         return Amount::ZERO;
     };
     if usage_bounds(call).are_passed_by(&usage) {
         return Amount::ZERO;
     }
-    let circumstances = Circumstances::new(tier, call.incoming.started_at);
+    let circumstances = ending.circumstances(call);
     let position = call.terms.tiers.as_ref().map(|tiers| tiers.known);
     let position = position.unwrap_or_default();
     let Ok(charge) = charge(&usage, &call.terms, &circumstances, position) else {
@@ -108,7 +119,7 @@ fn settlement(call: &OpenCall, metered: &Metered, ending: Ending) -> Settlement 
         model: call.terms.price.model().clone(),
         terms: call.terms.clone(),
         tier: ending.tier(),
-        attributes: Attributes::NONE,
+        attributes: ending.attributes.clone(),
         basis: basis_of(metered),
         bounds: usage_bounds(call),
         held,

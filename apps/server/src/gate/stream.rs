@@ -14,12 +14,12 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
-use super::Gate;
 use super::admit::OpenCall;
 use super::attempt::StreamBody;
 use super::deliver::facts;
 use super::hand_in::Paid;
 use super::settle::{Ending, cost_members};
+use super::{Gate, Upstream};
 use crate::clock::millis_since;
 use crate::http::v1::error::V1Error;
 
@@ -44,8 +44,8 @@ enum Stop {
 
 /// A stream that has begun.
 #[derive(Debug)]
-pub(super) struct Flow {
-    dialect: &'static dyn Dialect,
+pub(super) struct Flow<'u> {
+    upstream: &'u Upstream,
     frames: Box<dyn Frames>,
     body: StreamBody,
     send: mpsc::Sender<Bytes>,
@@ -60,7 +60,7 @@ impl Gate {
         &self,
         call: &mut OpenCall,
         ending: Ending,
-        mut flow: Flow,
+        mut flow: Flow<'_>,
         first: Vec<Bytes>,
         cut: &CancellationToken,
     ) {
@@ -70,10 +70,16 @@ impl Gate {
     }
 
     /// Settles a stream that was passed on, and releases what was withheld.
-    async fn end_stream(&self, call: &mut OpenCall, ending: Ending, mut flow: Flow, stop: Stop) {
+    async fn end_stream(
+        &self,
+        call: &mut OpenCall,
+        ending: Ending,
+        mut flow: Flow<'_>,
+        stop: Stop,
+    ) {
         let end = self.finish(&mut flow, stop).await;
         let Flow {
-            dialect,
+            upstream,
             send,
             first_byte_ms,
             body,
@@ -81,12 +87,14 @@ impl Gate {
         } = flow;
         // This ends the upstream's call, if it has not ended itself.
         drop(body);
+        let dialect = upstream.dialect;
         let metered = meter_stream(call, &end, stop, first_byte_ms.is_some()).await;
         let ending = Ending {
             status: 200,
             upstream_id: end.id.clone(),
             finish_reason: end.finish_reason.clone(),
             service_tier: end.service_tier.clone(),
+            attributes: end.attributes.clone().or(&upstream.attributes),
             first_byte_ms,
             ..ending
         };
@@ -108,7 +116,7 @@ impl Gate {
     async fn pass_on(
         &self,
         call: &OpenCall,
-        flow: &mut Flow,
+        flow: &mut Flow<'_>,
         first: Vec<Bytes>,
         cut: &CancellationToken,
     ) -> Stop {
@@ -158,7 +166,7 @@ impl Gate {
 
     /// Ends the reading of a stream. Where the operator wants it, a stream whose client has left is
     /// read on for a while, for the sake of the provider's own count.
-    async fn finish(&self, flow: &mut Flow, stop: Stop) -> StreamEnd {
+    async fn finish(&self, flow: &mut Flow<'_>, stop: Stop) -> StreamEnd {
         if stop != Stop::ClientGone || self.limits.drain_ms == 0 {
             return flow.frames.finish();
         }
@@ -182,16 +190,16 @@ impl Gate {
     }
 }
 
-impl Flow {
+impl<'u> Flow<'u> {
     /// A stream of which nothing was passed on yet.
     pub(super) fn new(
-        dialect: &'static dyn Dialect,
+        upstream: &'u Upstream,
         frames: Box<dyn Frames>,
         body: StreamBody,
         send: mpsc::Sender<Bytes>,
     ) -> Self {
         Self {
-            dialect,
+            upstream,
             frames,
             body,
             send,

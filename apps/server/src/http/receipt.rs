@@ -7,6 +7,7 @@ mod line;
 mod payer;
 mod words;
 
+use billing_core::attribute::Attributes;
 use billing_core::charge::{Charge, charge};
 use billing_core::money::{Currency, Exact, Nanos};
 use billing_core::port::reports::CallDetail;
@@ -104,6 +105,10 @@ pub(crate) struct ReceiptPrice {
     /// The service tier that the provider says it gave.
     #[schema(example = "standard")]
     pub(crate) tier: &'static str,
+    /// What else is known of the call that prices may depend on, from the reply or else of the
+    /// upstream that gave it: `region`, `speed`, …
+    #[schema(value_type = Object, example = json!({"region": "eu"}))]
+    pub(crate) attributes: Attributes,
 }
 
 /// What was due, and why.
@@ -160,6 +165,7 @@ impl Receipt {
                 reach: reach.map(|rule| ReachDto::of(&rule.reach)),
                 effective_from: version.map(|v| instant(v.effective_from())),
                 tier: call.tier.name(),
+                attributes: call.rating.attributes.clone(),
             },
             attempts: payer::attempts(call),
             ledger_transaction: call.ledger_txn.map(|txn| txn.to_string()),

@@ -23,7 +23,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::task::spawn_blocking;
 
 use super::PriceList;
-use crate::gate::admit::{bounded, most_due, requested_tier};
+use crate::gate::admit::{bounded, requested_tier};
 
 /// Over which time the answers of an account are looked at.
 const MEASURED_OVER: Duration = Duration::days(30);
@@ -50,6 +50,8 @@ pub(crate) struct RequestAsked {
     pub(crate) endpoint: Endpoint,
     /// Its body, with the model in it.
     pub(crate) body: Bytes,
+    /// What would be known of its reply.
+    pub(crate) attributes: Attributes,
     /// When; now where it is not said.
     pub(crate) at: Option<OffsetDateTime>,
 }
@@ -155,20 +157,22 @@ impl PriceList {
         buyer: Option<Buyer>,
         asked: RequestAsked,
     ) -> Result<Estimate, QuoteError> {
-        let RequestAsked { endpoint, body, .. } = asked;
-        let head = request::read(endpoint, &body)?;
         let at = asked.at.unwrap_or_else(|| self.clock.now());
+        let RequestAsked {
+            endpoint,
+            body,
+            attributes,
+            ..
+        } = asked;
+        let head = request::read(endpoint, &body)?;
         let model = base_model(&head.model).to_owned();
         let found = self.find(buyer.as_ref(), &model, at).await?;
         let tier = requested_tier(&head);
         let default = self.default_output;
         let (_, ceiling) = bounded(endpoint, &head, body.len(), &found.facts, default);
-        let held = most_due(
-            &self.as_held(buyer.as_ref(), &found.terms),
-            &ceiling,
-            tier,
-            at,
-        )?;
+        let prospect = self.served.prospect(&model).unwrap_or_default();
+        let as_held = self.as_held(buyer.as_ref(), &found.terms);
+        let held = as_held.worst_case(&ceiling, &prospect.foreseen(&[tier], at))?;
         let prompt = self.count(endpoint, body).await?;
         let (output, answer) = self
             .answer(buyer.as_ref(), &model, endpoint, &head, &ceiling)
@@ -176,7 +180,11 @@ impl PriceList {
         let usage = Usage::NONE
             .with(Meter::Input, prompt)
             .with(Meter::Output, output);
-        let circumstances = Circumstances::new(tier, at);
+        let circumstances = Circumstances {
+            tier,
+            at,
+            attributes: attributes.or(prospect.given()),
+        };
         let media = head.media;
         Ok(Estimate {
             ceiling,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use billing_core::price::{Attributes, Prospect};
 use gateway_core::route::Channel as Route;
 use providers::{HttpProviderConfig, OpenError, ProviderConfig, Timeouts};
 use tokio_util::sync::CancellationToken;
@@ -10,25 +11,37 @@ use super::WiringError;
 use crate::config::{Channel, Config, Protocol};
 use crate::gate::{Upstream, Upstreams};
 
-/// How each channel is reached.
+/// How each channel is reached, and what is said of all calls through it.
 #[derive(Debug, Clone)]
-pub(super) struct Channels(Vec<ProviderConfig>);
+pub(super) struct Channels(Vec<(ProviderConfig, Attributes)>);
 
 impl Channels {
     /// Those of the configuration, with their credentials.
     pub(super) fn of(config: &Config) -> Result<Self, WiringError> {
         let channels = config.channel.iter().enumerate();
-        let channels = channels.map(|(number, channel)| provider_of(config, number, channel));
+        let channels = channels.map(|(number, channel)| {
+            let provider = provider_of(config, number, channel)?;
+            Ok::<_, WiringError>((provider, channel.attributes.clone()))
+        });
         Ok(Self(channels.collect::<Result<_, _>>()?))
+    }
+
+    /// What is known beforehand of calls through each.
+    pub(super) fn prospects(&self) -> impl Iterator<Item = Prospect> {
+        self.0.iter().map(|(config, attributes)| {
+            let dialect = providers::dialect(config.protocol());
+            Prospect::through(attributes, dialect.states())
+        })
     }
 
     /// Connections to all of them, for one worker thread, whose calls end at the `cut` of all.
     pub(super) fn open(&self, cut: &CancellationToken) -> Result<Upstreams, WiringError> {
-        let open = |config: &ProviderConfig| {
+        let open = |(config, attributes): &(ProviderConfig, Attributes)| {
             let provider = providers::open(config)?;
             Ok(Upstream {
                 provider,
                 dialect: providers::dialect(config.protocol()),
+                attributes: attributes.clone(),
             })
         };
         let channels = self.0.iter().map(open);

@@ -7,14 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use super::circumstances::{Attribute, Attributes, Circumstances};
+use super::circumstances::Circumstances;
 use super::hours::Hours;
 use super::tier::ServiceTier;
 use super::worst_case::may_become;
+use crate::attribute::{Attribute, Attributes, is_value};
 use crate::meter::{Meter, Usage};
-
-/// The longest value of an attribute that a condition may name, in bytes.
-const LONGEST_VALUE: usize = 60;
 
 /// A text that is no condition.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -68,9 +66,9 @@ pub struct Foreseen<'a> {
     pub tiers: &'a [ServiceTier],
     /// When it is authorized.
     pub at: OffsetDateTime,
-    /// The attributes that it has for certain.
+    /// The attributes that it has, as far as they are not open.
     pub attributes: &'a Attributes,
-    /// The attributes that only the reply will tell.
+    /// The attributes that may come to have any value, or none.
     pub open: &'a [Attribute],
 }
 
@@ -209,10 +207,7 @@ impl FromStr for When {
                     None => (name, false),
                 };
                 let name: Attribute = name.parse().map_err(|_| fault("no such attribute"))?;
-                if value.is_empty()
-                    || value.len() > LONGEST_VALUE
-                    || value.contains(char::is_control)
-                {
+                if !is_value(value) {
                     return Err(fault("no value of an attribute"));
                 }
                 if when.attributes.iter().any(|(named, _)| *named == name) {

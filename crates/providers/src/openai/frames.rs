@@ -3,6 +3,7 @@
 //! Chunks are passed on as they came. Only few are read as JSON: the first, those with a usage and
 //! those with an error. The last usage and `[DONE]` are withheld until the call is settled.
 
+use billing_core::attribute::Attributes;
 use bytes::{Bytes, BytesMut};
 use gateway_core::count::Delivered;
 use gateway_core::dialect::{Fault, Frames, StreamEnd};
@@ -37,6 +38,7 @@ pub(super) struct OpenAiFrames {
     created: Option<u64>,
     finish_reason: Option<String>,
     service_tier: Option<String>,
+    attributes: Attributes,
     delivered: Delivered,
 }
 
@@ -95,6 +97,7 @@ impl OpenAiFrames {
         self.model = text(outer.model);
         self.created = outer.created.and_then(|text| text.parse().ok());
         self.service_tier = text(outer.service_tier);
+        self.attributes = outer.attributes();
     }
 
     fn take_usage(&mut self, data: &[u8]) -> Kind {
@@ -104,7 +107,11 @@ impl OpenAiFrames {
         match outer.counts() {
             // A usage somewhere deeper is some extension's own affair.
             None => return Kind::Pass,
-            Some(Ok(counts)) => self.counts.get_or_insert_default().merge(&counts),
+            Some(Ok((counts, stated))) => {
+                self.counts.get_or_insert_default().merge(&counts);
+                let stated = stated.attributes().or(&outer.attributes());
+                self.attributes = stated.or(&self.attributes);
+            }
             Some(Err(_)) => self.malformed = true,
         }
         // The tier that served the call is certain only at its end.
@@ -229,6 +236,7 @@ impl Frames for OpenAiFrames {
             created: self.created,
             finish_reason: self.finish_reason.take(),
             service_tier: self.service_tier.take(),
+            attributes: std::mem::take(&mut self.attributes),
             delivered: std::mem::take(&mut self.delivered),
         }
     }

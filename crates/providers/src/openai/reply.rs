@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use billing_core::attribute::Attributes;
 use bytes::Bytes;
 use gateway_core::dialect::{Fault, Reply, Unreadable};
 use gateway_core::endpoint::Endpoint;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::scan;
+use super::stated::Stated;
 use super::usage::Counts;
 use crate::count::Malformed;
 use crate::object::{members, text};
@@ -27,6 +29,7 @@ pub(super) struct Outer<'a> {
     /// An explicit null too: it still occupies its key, so its place is wanted.
     pub(super) usage: Option<&'a str>,
     pub(super) error: Option<&'a str>,
+    stated: Stated<'a>,
 }
 
 impl<'a> Outer<'a> {
@@ -41,7 +44,10 @@ impl<'a> Outer<'a> {
                 "choices" => &mut outer.choices,
                 "usage" => &mut outer.usage,
                 "error" => &mut outer.error,
-                _ => return Some(()),
+                _ => {
+                    outer.stated.take(name, text);
+                    return Some(());
+                }
             };
             // Which of two is meant nobody knows.
             member.replace(text).is_none().then_some(())
@@ -49,10 +55,15 @@ impl<'a> Outer<'a> {
         Some(outer)
     }
 
-    /// The counts, unless there are none.
-    pub(super) fn counts(&self) -> Option<Result<Counts, Malformed>> {
+    /// The counts, unless there are none, and the attributes that stand beside them.
+    pub(super) fn counts(&self) -> Option<Result<(Counts, Stated<'a>), Malformed>> {
         let text = self.usage.filter(|text| *text != "null")?;
-        Some(Counts::read(text))
+        Some(Counts::read_with_stated(text))
+    }
+
+    /// The attributes that the reply states itself.
+    pub(super) fn attributes(&self) -> Attributes {
+        self.stated.attributes()
     }
 
     pub(super) fn has_choices(&self) -> bool {
@@ -110,9 +121,13 @@ pub(super) fn usage_at(json: &[u8]) -> Option<Range<usize>> {
 
 pub(super) fn read(endpoint: Endpoint, body: &Bytes) -> Result<Reply, Unreadable> {
     let outer = Outer::read(body).ok_or(Unreadable)?;
+    let mut attributes = outer.attributes();
     let usage = match outer.counts() {
         None => Reported::Missing,
-        Some(Ok(counts)) => counts.reported(endpoint),
+        Some(Ok((counts, stated))) => {
+            attributes = stated.attributes().or(&attributes);
+            counts.reported(endpoint)
+        }
         Some(Err(_)) => Reported::Malformed,
     };
     let finish = scan::FINISH.values(body).find_map(scan::string);
@@ -123,6 +138,7 @@ pub(super) fn read(endpoint: Endpoint, body: &Bytes) -> Result<Reply, Unreadable
         model: text(outer.model),
         finish_reason: finish.map(|word| String::from_utf8_lossy(word).into_owned()),
         service_tier: text(outer.service_tier),
+        attributes,
         fault: outer.fault(),
     })
 }

@@ -1,3 +1,4 @@
+use billing_core::attribute::Attributes;
 use billing_core::meter::Meter;
 use gateway_core::request;
 use proptest::prelude::*;
@@ -350,4 +351,31 @@ fn faults_are_read_and_written() {
         event,
         "data: {\"error\":{\"message\":\"No\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"x\\\"\"}}\n\n"
     );
+}
+
+#[test]
+fn what_the_usage_states_goes_before_what_the_reply_does() {
+    let body = r#"{"speed":"fast","inference_geo":"us","choices":[],
+        "usage":{"prompt_tokens":1,"completion_tokens":2,"inference_geo":"eu"}}"#;
+    let reply = OpenAi
+        .read_reply(
+            Endpoint::ChatCompletions,
+            &Bytes::from_static(body.as_bytes()),
+        )
+        .unwrap();
+    let eu = Attributes::NONE.with(Attribute::Region, "eu");
+    let stated = eu.with(Attribute::Speed, "fast");
+    assert_eq!(reply.attributes, stated);
+    assert_eq!(reply.usage, Reported::Given(io(1, 2)));
+    let event = body.replace('\n', " ");
+    let first = "data: {\"speed\":\"standard\",\"choices\":[{}]}\n\n";
+    let (_, end) = run([Bytes::from(format!("{first}data: {event}\n\n"))]);
+    assert_eq!(end.attributes, stated);
+    // One that is stated once holds to the end.
+    let (_, end) = run([Bytes::from(first.replace("standard", "fast"))]);
+    let fast = Attributes::NONE.with(Attribute::Speed, "fast");
+    assert_eq!(end.attributes, fast);
+    for (attribute, _) in stated.iter() {
+        assert!(OpenAi.states().contains(&attribute));
+    }
 }

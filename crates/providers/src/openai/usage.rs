@@ -9,6 +9,7 @@ use billing_core::meter::{Meter, Usage};
 use gateway_core::endpoint::Endpoint;
 use gateway_core::metering::Reported;
 
+use super::stated::Stated;
 use crate::count::{Malformed, Raw, count, once, part, sum, take, total};
 use crate::object::members;
 
@@ -63,6 +64,7 @@ struct Wire<'a> {
     /// DeepSeek.
     hit: Raw<'a>,
     miss: Raw<'a>,
+    stated: Stated<'a>,
 }
 
 impl<'a> Wire<'a> {
@@ -77,7 +79,10 @@ impl<'a> Wire<'a> {
                 _ if name == names.completion => &mut wire.completion,
                 _ if name == names.prompt_details => &mut wire.prompt_details,
                 _ if name == names.completion_details => &mut wire.completion_details,
-                _ => return Some(()),
+                _ => {
+                    wire.stated.take(name, value);
+                    return Some(());
+                }
             };
             once(place, value)
         });
@@ -145,6 +150,11 @@ impl Counts {
     /// # Errors
     /// [`Malformed`].
     pub fn read(text: &str) -> Result<Self, Malformed> {
+        Self::named(text, &CHAT).map(|(counts, _)| counts)
+    }
+
+    /// The same, with what the object says beside the counts.
+    pub(super) fn read_with_stated(text: &str) -> Result<(Self, Stated<'_>), Malformed> {
         Self::named(text, &CHAT)
     }
 
@@ -153,16 +163,16 @@ impl Counts {
     /// # Errors
     /// [`Malformed`].
     pub fn read_response(text: &str) -> Result<Self, Malformed> {
-        Self::named(text, &RESPONSES)
+        Self::named(text, &RESPONSES).map(|(counts, _)| counts)
     }
 
-    fn named(text: &str, names: &Names) -> Result<Self, Malformed> {
+    fn named<'a>(text: &'a str, names: &Names) -> Result<(Self, Stated<'a>), Malformed> {
         let wire = Wire::read(text, names)?;
         let prompt = Details::read(wire.prompt_details)?;
         let completion = Details::read(wire.completion_details)?;
         let (hit, miss) = (count(wire.hit)?, count(wire.miss)?);
         let (cache_write, cache_write_12h) = prompt.cache_writes()?;
-        Ok(Self {
+        let counts = Self {
             prompt: match count(wire.prompt)? {
                 Some(tokens) => Some(tokens),
                 None => sum(hit, miss)?,
@@ -178,7 +188,8 @@ impl Counts {
             reasoning: part(completion.reasoning)?,
             audio_out: part(completion.audio)?,
             image_out: part(completion.image)?,
-        })
+        };
+        Ok((counts, wire.stated))
     }
 
     /// Takes in a later usage of the same answer. Counts only grow, so the larger one is the later.

@@ -169,10 +169,15 @@ fn usage(model: &Model, prompt: u64, completion: u64) -> Option<String> {
     };
     let number = |text: &str| text.parse::<u64>().unwrap_or(0);
     let total = number(&prompt).saturating_add(number(&completion));
+    let mut stated = String::new();
+    for (name, value) in [("inference_geo", model.geo), ("speed", model.speed)] {
+        // Writing to a String does not fail.
+        let _ = value.map(|value| write!(stated, r#","{name}":"{value}""#));
+    }
     let cached = model.cached.min(number(&prompt));
     let reasoning = model.reasoning.min(number(&completion));
     Some(format!(
-        r#"{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{total},"prompt_tokens_details":{{"cached_tokens":{cached},"audio_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":{reasoning},"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}}"#
+        r#"{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{total},"prompt_tokens_details":{{"cached_tokens":{cached},"audio_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":{reasoning},"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}{stated}}}"#
     ))
 }
 

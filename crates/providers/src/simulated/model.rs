@@ -77,6 +77,10 @@ pub(crate) struct Model {
     /// Tokens of reasoning before the answer.
     pub(crate) reasoning: u64,
     pub(crate) absurd: Absurd,
+    /// Where it says that it was processed.
+    pub(crate) geo: Option<&'static str>,
+    /// In which mode it says so.
+    pub(crate) speed: Option<&'static str>,
 }
 
 /// Why a name is no simulated model.
@@ -119,6 +123,8 @@ impl Model {
             cached: 0,
             reasoning: 0,
             absurd: Absurd::default(),
+            geo: None,
+            speed: None,
         }
     }
 
@@ -136,6 +142,8 @@ impl Model {
             "seed" => self.seed = number.ok()?,
             "cached" => self.cached = number.ok()?,
             "reasoning" => self.reasoning = number.ok()?,
+            "geo" => self.geo = Some(one_of(&["eu", "global", "us"], value)?),
+            "speed" => self.speed = Some(one_of(&["fast", "standard"], value)?),
             "mode" => {
                 self.absurd = match value {
                     "huge" => Absurd::Huge,
@@ -150,6 +158,10 @@ impl Model {
         }
         Some(())
     }
+}
+
+fn one_of(words: &[&'static str], value: &str) -> Option<&'static str> {
+    words.iter().find(|word| **word == value).copied()
 }
 
 #[cfg(test)]
@@ -173,6 +185,7 @@ mod tests {
         assert_eq!(Model::parse("gpt-5"), Err(Unknown::Model));
         let bad = |pair: &str| Err(Unknown::Parameter(pair.to_owned()));
         assert_eq!(Model::parse("sim/echo?speed=9"), bad("speed=9"));
+        assert_eq!(Model::parse("sim/echo?geo=mars"), bad("geo=mars"));
         assert_eq!(Model::parse("sim/lorem?tokens=-1"), bad("tokens=-1"));
         assert_eq!(Model::parse("sim/absurd-usage?mode=odd"), bad("mode=odd"));
     }

@@ -1,3 +1,4 @@
+use billing_core::attribute::{Attribute, Attributes};
 use billing_core::meter::{Meter, Usage};
 use gateway_core::dialect::{Dialect, StreamEnd};
 use gateway_core::metering::Reported;
@@ -227,6 +228,24 @@ async fn usage_is_absent_zero_or_absurd_where_it_should_be() {
         assert_eq!(reply.usage, usage, "{model}");
         let (_, end, _) = streamed(model, json!({})).await;
         assert_eq!((end.usage, end.complete), (usage, true), "{model}");
+    }
+}
+
+#[tokio::test]
+async fn region_and_speed_are_stated_as_wanted() {
+    let none = Attributes::NONE;
+    let us = none.clone().with(Attribute::Region, "us");
+    let both = us.clone().with(Attribute::Speed, "fast");
+    for (model, attributes) in [
+        ("sim/echo", none),
+        ("sim/echo?geo=us", us),
+        ("sim/echo?geo=us&speed=fast", both),
+    ] {
+        let (_, body) = whole(model, json!({})).await;
+        let reply = OpenAi.read_reply(Endpoint::ChatCompletions, &body).unwrap();
+        assert_eq!(reply.attributes, attributes, "{model}");
+        let (_, end, _) = streamed(model, json!({})).await;
+        assert_eq!(end.attributes, attributes, "{model}");
     }
 }
 

@@ -4,6 +4,7 @@ mod asked;
 mod words;
 
 use actix_web::web;
+use billing_core::attribute::Attributes;
 use billing_core::id::AccountId;
 use billing_core::meter::Usage;
 use billing_core::reach::Buyer;
@@ -68,6 +69,10 @@ pub(crate) struct QuoteBasis {
     /// The service tier that it is for.
     #[schema(example = "standard")]
     service_tier: &'static str,
+    /// What else is known of the call that it is for: what is asked, and of a request what the
+    /// upstreams of the model say of all calls through them.
+    #[schema(value_type = Object, example = json!({"region": "eu"}))]
+    attributes: Attributes,
     /// The price.
     price: QuotePrice,
 }
@@ -136,6 +141,7 @@ impl QuoteBasis {
             account: buyer.map(|buyer| buyer.account.to_string()),
             at: instant(quote.circumstances.at),
             service_tier: quote.circumstances.tier.name(),
+            attributes: quote.circumstances.attributes.clone(),
             price: QuotePrice {
                 version: quote.terms.price_version().to_string(),
                 rule: rule.map(|rule| rule.id.to_string()),

@@ -6,7 +6,7 @@ use billing_core::budget::Amount;
 use billing_core::call::UsageSource;
 use billing_core::id::{AccountId, CallId, KeyId, LotId, PriceVersionId};
 use billing_core::meter::{Meter, Usage};
-use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
+use billing_core::price::{Attribute, ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::price_book::ModelFacts;
 use billing_core::price_book::PricedModel;
 use billing_core::terms::RatingRecord;
@@ -156,6 +156,17 @@ fn what_was_not_delivered_has_no_lines() {
     let receipt = receipt(&call);
     adds_up(&receipt);
     assert!(receipt.lines.is_empty() && receipt.freed == receipt.held);
+}
+
+#[test]
+fn what_the_call_was_rated_by_is_named() {
+    let mut call = call(&Usage::NONE.with(Meter::Reasoning, 2), 20_000, 0);
+    call.rating.attributes = Attributes::NONE.with(Attribute::Region, "eu");
+    let receipt = receipt(&call);
+    adds_up(&receipt);
+    assert_eq!(receipt.price.attributes, call.rating.attributes);
+    let wire = serde_json::to_value(&receipt).unwrap();
+    assert_eq!(wire["price"]["attributes"]["region"], "eu");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use billing_core::money::Currency;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::Caller;
-use billing_core::price::PriceVersion;
+use billing_core::price::{PriceVersion, Prospect};
 use billing_core::price_book::{PriceBook, PricedModel, Unpriced};
 use billing_core::reach::Buyer;
 use serde::Serialize;
@@ -27,6 +27,9 @@ use crate::http::caller::identify;
 pub(crate) trait ServedModels: Send + Sync + Debug {
     /// Whether a call of this model would find a channel.
     fn serves(&self, model: &str) -> bool;
+
+    /// What is known beforehand of such a call; `None` where it would find none.
+    fn prospect(&self, model: &str) -> Option<Arc<Prospect>>;
 }
 
 /// A list of models.

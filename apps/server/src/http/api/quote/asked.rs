@@ -32,8 +32,8 @@ pub(crate) struct NewQuoteBody {
     /// In which service tier the usage would be given; a request says so itself.
     #[schema(example = "flex")]
     service_tier: Option<String>,
-    /// What else would be known of the usage: `region`, `speed`, `resolution`, `image_size`,
-    /// `image_quality`.
+    /// What else would be known of the call, or of the likely case of a request: `region`, `speed`,
+    /// `resolution`, `image_size`, `image_quality`.
     #[schema(example = json!({"region": "eu"}))]
     attributes: Option<BTreeMap<String, String>>,
     /// When the call would be made; now where it is left out.
@@ -57,6 +57,7 @@ impl FromFields for NewQuote {
         let at = fields.instant("at");
         let usage = fields.object("usage", usage);
         let request = fields.as_it_is("request");
+        let attributes = fields.object("attributes", attributes);
         match (usage, request) {
             (Ok(Some(_)), Ok(Some(_))) => {
                 fields.wrong("request", "one_of", "give usage or request, not both.")
@@ -64,12 +65,15 @@ impl FromFields for NewQuote {
             (Ok(None), Ok(None)) => fields.wrong("usage", "required", "give usage or request."),
             (Ok(None), Ok(Some(request))) => {
                 let (endpoint, body) = body_of(fields, request, model?)?;
-                let at = at?;
-                Ok(Self::Request(RequestAsked { endpoint, body, at }))
+                Ok(Self::Request(RequestAsked {
+                    endpoint,
+                    body,
+                    attributes: attributes?.unwrap_or_default(),
+                    at: at?,
+                }))
             }
             (usage, _) => {
                 let tier = fields.word("service_tier", tier, &tiers());
-                let attributes = fields.object("attributes", attributes);
                 let usage = fields.required("usage", usage);
                 Ok(Self::Usage(Box::new(UsageAsked {
                     model: model?,

@@ -2,7 +2,10 @@
 
 use actix_web::http::{Method, StatusCode};
 use billing_core::budget::{Amount, BudgetScope};
+use billing_core::id::PriceVersionId;
 use billing_core::port::catalogue::PriceEdition;
+use billing_core::price::{Rate, Variant};
+use billing_core::price_book::ModelFacts;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use testkit::world::NOON;
@@ -289,4 +292,64 @@ async fn a_quote_of_what_a_call_consumed_is_its_charge() {
     let asked = json!({"model": "m", "usage": {"output": 777}});
     let reply = quote(&scene, Some(&key), &asked).await;
     assert_eq!(reply.body["total"]["amount"], settled.charge.to_string());
+}
+
+/// What every upstream of the model gives is likely, and all that a reply may state is set aside.
+#[actix_web::test]
+async fn a_quote_knows_what_is_known_of_the_upstreams() {
+    let scene = Scene::new().await;
+    let plain = testkit::world::price(PriceVersionId::new(77), "by-region", NOON);
+    let variant = |when: &str, factor: &str| {
+        let rates = plain.rates().iter().map(|rate| Rate {
+            price: rate.price.scaled(factor.parse().unwrap()).unwrap(),
+            ..*rate
+        });
+        Variant::new(when.parse().unwrap(), rates.collect()).unwrap()
+    };
+    let variants = [("region=us", "7"), ("region=eu", "3"), ("speed=fast", "10")];
+    let variants = variants
+        .map(|(when, factor)| variant(when, factor))
+        .to_vec();
+    let price = plain.with_variants(variants).unwrap();
+    let edition = PriceEdition {
+        versions: vec![(price, ModelFacts::default())],
+        ..PriceEdition::default()
+    };
+    scene.record(edition).await;
+    let request = json!({"max_tokens": 10, "messages": [{"role": "user", "content": "hello"}]});
+    let asked = json!({"model": "by-region", "request": request});
+    let body = quote(&scene, None, &asked).await.body;
+    let (worst, likely) = (&body["worst_case"], &body["likely_case"]);
+    let nanos = |factor: i64, usage: &Value| {
+        let quantity = |meter: &str| usage[meter].as_i64().unwrap();
+        let plain = 2 * quantity("input") + quantity("output");
+        billing_core::money::Nanos::new(factor * plain).to_string()
+    };
+    assert_eq!(
+        worst["total"]["amount"],
+        nanos(10, &worst["usage"]),
+        "{body}"
+    );
+    assert_eq!(
+        likely["total"]["amount"],
+        nanos(3, &likely["usage"]),
+        "{body}"
+    );
+    assert_eq!(likely["lines"][0]["condition"], "region=eu");
+    assert_eq!(body["attributes"], json!({"region": "eu"}));
+    adds_up(likely);
+    let us = json!({"model": "by-region", "request": request, "attributes": {"region": "us"}});
+    let body = quote(&scene, None, &us).await.body;
+    let likely = &body["likely_case"];
+    assert_eq!(
+        likely["total"]["amount"],
+        nanos(7, &likely["usage"]),
+        "{body}"
+    );
+    assert_eq!(body["worst_case"]["total"], worst["total"]);
+    let usage = json!({"input": 5, "output": 5});
+    let fast = json!({"model": "by-region", "usage": usage, "attributes": {"speed": "fast"}});
+    let body = quote(&scene, None, &fast).await.body;
+    assert_eq!(body["total"]["amount"], nanos(10, &usage), "{body}");
+    assert_eq!(body["attributes"], json!({"speed": "fast"}));
 }

@@ -14,6 +14,7 @@ use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Directory, Role, User};
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
+use billing_core::price::{Attribute, Attributes, Prospect};
 use serde_json::Value;
 use testkit::world::{NOON, user};
 use testkit::{ManualClock, Memory, Ports, World};
@@ -53,6 +54,12 @@ struct AllButHidden;
 impl ServedModels for AllButHidden {
     fn serves(&self, model: &str) -> bool {
         model != "hidden"
+    }
+
+    fn prospect(&self, model: &str) -> Option<Arc<Prospect>> {
+        let eu = Attributes::NONE.with(Attribute::Region, "eu");
+        let through = || Arc::new(Prospect::through(&eu, &[Attribute::Speed]));
+        self.serves(model).then(through)
     }
 }
 
@@ -178,6 +185,7 @@ impl Scene {
             self.prices.clone().into_inner(),
             Arc::clone(&reports),
             Arc::clone(&clock),
+            Arc::clone(&served),
             4096,
         );
         let app = App::new()
