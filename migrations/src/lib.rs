@@ -34,6 +34,7 @@ mod m20261123_000018_rates;
 mod m20261123_000019_pricing;
 mod m20261123_000020_tiers;
 mod m20261123_000021_adjustments;
+mod m20261123_000022_windows;
 mod step;
 
 /// Every step, in order.
@@ -65,6 +66,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000019_pricing::STEP),
             Box::new(m20261123_000020_tiers::STEP),
             Box::new(m20261123_000021_adjustments::STEP),
+            Box::new(m20261123_000022_windows::STEP),
         ]
     }
 }

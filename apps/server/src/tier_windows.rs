@@ -95,6 +95,8 @@ async fn unused(
         close: Close {
             used: Amount::ZERO,
             charged: Amount::ZERO,
+            overrun: Amount::ZERO,
+            adjusted: Nanos::ZERO,
             trued_up: Nanos::ZERO,
         },
         times: 0,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::budget::Amount;
-use crate::id::{AccountId, CallId, LotId};
+use crate::id::{AccountId, CallId, LotId, TierScheduleId};
 use crate::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
 use crate::money::{Currency, MoneyError, Nanos};
 use crate::settlement::{Booking, code_of};
@@ -43,6 +43,8 @@ pub struct CallPart {
     /// How many adjustments of the call this one comes after. Where there are more by then, it was
     /// worked out from what is no longer so, and is not made.
     pub after: u32,
+    /// The window of price tiers that the call counted in.
+    pub window: Option<(TierScheduleId, i64)>,
 }
 
 /// What a call was adjusted by so far.
@@ -72,6 +74,9 @@ pub struct AdjustmentChanges {
     pub new_lot: Option<Lot>,
     /// What was booked; `None` where the account has nothing that could be charged.
     pub txn: Option<LedgerTxn>,
+    /// What of it each call was corrected by. Where funds did not cover everything, the first calls
+    /// are corrected and the rest are not: they can be again.
+    pub calls: Vec<CallPart>,
     /// What of a charge the account's funds did not cover. It is not booked: nothing is owed beyond
     /// what was agreed to.
     pub uncollected: Nanos,
@@ -118,6 +123,7 @@ pub fn adjust(
     let mut entries = Vec::new();
     let mut new_lot = None;
     let mut uncollected = Nanos::ZERO;
+    let mut calls = adjustment.calls.clone();
     let leg = |code, amount, lot| Entry { code, amount, lot };
     if adjustment.amount.is_negative() {
         let back = adjustment.amount.negated()?;
@@ -139,6 +145,7 @@ pub fn adjust(
         let wanted = Amount::of(adjustment.amount);
         let taken = wanted.min(wallet.available());
         uncollected = wanted.less(taken).money();
+        calls = covered(&adjustment.calls, taken.money())?;
         let (draws, on_credit) = draw(&mut lots, taken, booking.now);
         for drawn in &draws {
             let amount = drawn.amount.money();
@@ -169,9 +176,30 @@ pub fn adjust(
         lots,
         new_lot,
         txn,
+        calls,
         uncollected,
         on_lease,
     })
+}
+
+/// The parts that an amount covers: call after call, those that give something back in full.
+fn covered(parts: &[CallPart], taken: Nanos) -> Result<Vec<CallPart>, MoneyError> {
+    let back = parts.iter().map(|part| part.amount.min(Nanos::ZERO));
+    let back = back.into_iter().try_fold(Nanos::ZERO, Nanos::plus)?;
+    let mut left = taken.minus(back)?;
+    let mut covered = Vec::with_capacity(parts.len());
+    for part in parts {
+        let amount = if part.amount.is_negative() {
+            part.amount
+        } else {
+            part.amount.min(left)
+        };
+        left = left.minus(amount.max(Nanos::ZERO))?;
+        if !amount.is_zero() {
+            covered.push(CallPart { amount, ..*part });
+        }
+    }
+    Ok(covered)
 }
 
 fn check(wallet: &Wallet, adjustment: &Adjustment) -> Result<(), AdjustmentError> {
@@ -231,6 +259,7 @@ mod tests {
                 call: CallId::new(1),
                 amount: Nanos::new(amount),
                 after: 0,
+                window: None,
             }],
             note: String::new(),
             takes_what_is_there: false,
@@ -268,6 +297,25 @@ mod tests {
         assert_eq!(changes.on_lease, Amount::new(30));
         let changes = adjusted(60, 70).unwrap();
         assert_eq!((changes.txn, changes.uncollected), (None, Nanos::new(60)));
+    }
+
+    #[test]
+    fn what_was_not_collected_corrects_no_call() {
+        let part = |call, amount| CallPart {
+            call: CallId::new(call),
+            amount: Nanos::new(amount),
+            after: 0,
+            window: None,
+        };
+        let parts = [part(1, 30), part(2, -10), part(3, 40)];
+        let amounts = |taken| -> Vec<(i64, i64)> {
+            let covered = covered(&parts, Nanos::new(taken)).unwrap();
+            let covered = covered.into_iter();
+            covered.map(|p| (p.call.get(), p.amount.get())).collect()
+        };
+        assert_eq!(amounts(60), [(1, 30), (2, -10), (3, 40)]);
+        assert_eq!(amounts(25), [(1, 30), (2, -10), (3, 5)]);
+        assert_eq!(amounts(0), [(1, 10), (2, -10)]);
     }
 
     #[test]

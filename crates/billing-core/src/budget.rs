@@ -147,8 +147,15 @@ pub enum BudgetScope {
         /// The window's first second (Unix time); 0 for a lifetime.
         window_start: i64,
     },
-    /// What calls in a window of a tier schedule were charged: counted likewise.
+    /// What calls in a window of a tier schedule should have cost, each by itself: counted likewise.
     TierCharge {
+        /// The schedule.
+        schedule: TierScheduleId,
+        /// The window's first second (Unix time); 0 for a lifetime.
+        window_start: i64,
+    },
+    /// What of that the house bore, because it went beyond hold and funds: counted likewise.
+    TierOverrun {
         /// The schedule.
         schedule: TierScheduleId,
         /// The window's first second (Unix time); 0 for a lifetime.
@@ -176,14 +183,18 @@ impl BudgetScope {
             Self::Wallet
             | Self::KeyLimit { .. }
             | Self::MemberLimit { .. }
-            | Self::TierCharge { .. } => BudgetUnit::Nanos,
+            | Self::TierCharge { .. }
+            | Self::TierOverrun { .. } => BudgetUnit::Nanos,
             Self::Quota { unit, .. } | Self::Tier { unit, .. } => unit,
         }
     }
 
     /// Whether it only counts, so that nothing is held of it and nobody is stopped by it.
     pub const fn is_counter(self) -> bool {
-        matches!(self, Self::Tier { .. } | Self::TierCharge { .. })
+        matches!(
+            self,
+            Self::Tier { .. } | Self::TierCharge { .. } | Self::TierOverrun { .. }
+        )
     }
 
     /// The storage form.
@@ -237,6 +248,15 @@ impl BudgetScope {
                 unit,
                 window_start,
             },
+            Self::TierOverrun {
+                schedule,
+                window_start,
+            } => BudgetRow {
+                kind: 6,
+                subject: schedule.get(),
+                unit,
+                window_start,
+            },
         }
     }
 
@@ -278,6 +298,10 @@ impl BudgetScope {
                 schedule: TierScheduleId::new(subject),
                 window_start,
             }),
+            6 => Some(Self::TierOverrun {
+                schedule: TierScheduleId::new(subject),
+                window_start,
+            }),
             _ => None,
         }
     }
@@ -293,6 +317,7 @@ impl fmt::Display for BudgetScope {
             Self::Quota { .. } => "plan_quota",
             Self::Tier { .. } => "tier_schedule",
             Self::TierCharge { .. } => "tier_schedule_charge",
+            Self::TierOverrun { .. } => "tier_schedule_overrun",
         })
     }
 }

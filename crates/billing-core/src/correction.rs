@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::adjustment::{AdjustedSoFar, Adjustment, CallPart};
-use crate::budget::Amount;
 use crate::charge::charge;
 use crate::id::{CallId, LotId, PriceVersionId};
 use crate::money::{Currency, MoneyError, Nanos};
@@ -68,13 +67,18 @@ impl Correction<'_> {
             version: self.right,
             why,
         })?;
-        let borne = Amount::of(call.overrun);
-        let due = Amount::of(right.amount).less(borne).money();
+        // What the house bore stays with the house: the account had no more.
+        let due = if call.overrun.is_zero() {
+            right.amount
+        } else {
+            right.amount.min(call.charge)
+        };
         let amount = due.minus(call.charge.plus(so_far.amount)?)?;
         let part = CallPart {
             call: call.id,
             amount,
             after: so_far.times,
+            window: call.rating.tiers.map(|of| (of.schedule, of.window_start)),
         };
         Ok(Some(part).filter(|part| !part.amount.is_zero()))
     }
@@ -151,6 +155,7 @@ mod tests {
             call: CallId::new(i64::try_from(at).unwrap()),
             amount: Nanos::new(*amount),
             after: *after,
+            window: None,
         };
         let parts = parts.iter().enumerate().map(part).collect();
         let made =

@@ -199,6 +199,8 @@ impl<'a> Replay<'a> {
                 continue;
             }
             let close = Close {
+                overrun: Amount::ZERO,
+                adjusted: Nanos::ZERO,
                 used: window.used,
                 charged: window.charged,
                 trued_up: Nanos::ZERO,

@@ -15,6 +15,7 @@ use crate::call::{Basis, Settlement};
 use crate::id::{AccountId, CallId, LedgerTxnId, LotId, NodeId};
 use crate::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
 use crate::money::{MoneyError, Nanos};
+use crate::terms::InTiers;
 use crate::wallet::{Lot, LotDraw, LotKind, Wallet, draw};
 
 /// The books of one account, as far as a settlement touches them, locked by whoever loaded them.
@@ -229,10 +230,20 @@ fn settle_one(
         state.consume(settlement.node, *scope, Amount::ZERO, *counts);
         used.push((*scope, *counts));
     }
+    let overrun = due.less(charge);
+    let tiers = settlement
+        .terms
+        .tiers
+        .as_ref()
+        .filter(|_| counted.is_some());
+    let borne = tiers.and_then(InTiers::overrun);
+    if let Some(scope) = borne.filter(|_| !overrun.is_zero()) {
+        state.consume(settlement.node, scope, Amount::ZERO, overrun);
+        used.push((scope, overrun));
+    }
     let wallet = &mut state.wallet;
     wallet.posted = wallet.posted.minus(charge.money())?;
     let (draws, on_credit) = draw(&mut state.lots, charge, now);
-    let overrun = due.less(charge);
     totals.add(&draws, on_credit.money(), overrun.money())?;
     Ok(SettledCall {
         call: settlement.call,
@@ -256,7 +267,8 @@ impl AccountState {
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
             | BudgetScope::Tier { .. }
-            | BudgetScope::TierCharge { .. } => self
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. } => self
                 .uses
                 .get(&scope)
                 .map_or(Amount::MAX, BudgetUse::available),
@@ -285,7 +297,8 @@ impl AccountState {
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
             | BudgetScope::Tier { .. }
-            | BudgetScope::TierCharge { .. } => {
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. } => {
                 let budget = self.uses.entry(scope).or_default();
                 budget.leased = budget.leased.less(from_lease);
                 budget.used = budget.used.plus(taken);

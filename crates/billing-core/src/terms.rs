@@ -50,7 +50,7 @@ impl InTiers {
         }
     }
 
-    /// The sum of what calls are charged; `None` where it is not needed.
+    /// The sum of what calls should cost, each by itself; `None` where it is not needed.
     pub fn charged(&self) -> Option<BudgetScope> {
         let scope = BudgetScope::TierCharge {
             schedule: self.schedule,
@@ -59,9 +59,19 @@ impl InTiers {
         self.terms.is_closed().then_some(scope)
     }
 
+    /// The sum of what of that the house bore; `None` where it is not needed.
+    pub fn overrun(&self) -> Option<BudgetScope> {
+        let scope = BudgetScope::TierOverrun {
+            schedule: self.schedule,
+            window_start: self.window_start,
+        };
+        self.terms.is_closed().then_some(scope)
+    }
+
     /// Everything that a call counts in.
     pub fn scopes(&self) -> impl Iterator<Item = BudgetScope> + use<> {
-        std::iter::once(self.position()).chain(self.charged())
+        let sums = [self.charged(), self.overrun()];
+        std::iter::once(self.position()).chain(sums.into_iter().flatten())
     }
 
     /// What is kept on record of it, with the position that the call was rated at.

@@ -184,6 +184,8 @@ proptest! {
         }
         prop_assert_eq!(u64::try_from(sum).unwrap(), total);
         let window = Close {
+            overrun: Amount::ZERO,
+            adjusted: Nanos::ZERO,
             used: Amount::new(total),
             charged: Amount::new(total),
             trued_up: Nanos::ZERO,
@@ -290,6 +292,8 @@ fn a_minimum_is_owed_in_every_window_and_for_the_time_it_was_agreed_for() {
     let unused = Close {
         used: Amount::ZERO,
         charged: Amount::ZERO,
+        overrun: Amount::ZERO,
+        adjusted: Nanos::ZERO,
         trued_up: Nanos::ZERO,
     };
     let owed = |start| {

@@ -73,6 +73,8 @@ struct Page {
     keys: BTreeMap<String, (String, LedgerTxnId, Nanos)>,
     /// What calls were adjusted by.
     adjusted: BTreeMap<CallId, AdjustedSoFar>,
+    /// What calls of a window were adjusted by.
+    adjusted_windows: BTreeMap<(TierScheduleId, i64), Nanos>,
     /// Windows that were closed: as they stood, with what was booked, and how often.
     closed: BTreeMap<(TierScheduleId, i64), (Option<Close>, i64)>,
 }

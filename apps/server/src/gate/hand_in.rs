@@ -31,8 +31,7 @@ impl Replay {
     /// of it, the hold is all that is charged. Once they were asked, only they know.
     ///
     /// What a call in price tiers costs depends on all that were settled before it, so the books
-    /// alone know. Where they are known to be away it is rated at the position that this node knew,
-    /// for good; where they were asked and have not answered, nobody is told.
+    /// alone know. Until they have answered nobody is told.
     pub(crate) fn hand_in<'a>(
         &'a self,
         mut settlement: Settlement,
@@ -40,11 +39,7 @@ impl Replay {
     ) -> impl Future<Output = Result<Paid, BooksError>> + use<'a> {
         let promise = promised(&settlement);
         let ask_books = !self.are_books_away();
-        let mut told = Some(promise.charge);
-        if let Some(tiers) = &mut settlement.terms.tiers {
-            tiers.is_fixed = !ask_books;
-            told = told.filter(|_| tiers.is_fixed);
-        }
+        let told = Some(promise.charge).filter(|_| settlement.terms.tiers.is_none());
         if promise.overrun.is_zero() || !ask_books {
             settlement.promised = Some(told.map_or(promise.most, Amount::of));
         }

@@ -60,7 +60,9 @@ impl Staleness {
             BudgetScope::KeyLimit { .. } | BudgetScope::MemberLimit { .. } => self.limits,
             BudgetScope::Quota { .. } => self.quotas,
             // Never held: what only counts stops nobody.
-            BudgetScope::Tier { .. } | BudgetScope::TierCharge { .. } => StaleRule::Refuse,
+            BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. } => StaleRule::Refuse,
         }
     }
 }

@@ -16,8 +16,12 @@ use crate::reach::Audience;
 pub struct Close {
     /// How much was used in it.
     pub used: Amount,
-    /// What its calls were charged, each by itself.
+    /// What its calls should have cost, each by itself.
     pub charged: Amount,
+    /// What of that the house bore.
+    pub overrun: Amount,
+    /// What its calls were adjusted by since.
+    pub adjusted: Nanos,
     /// What was charged (above zero) or given back when it was closed before: calls may end after
     /// their window was.
     pub trued_up: Nanos,
@@ -126,7 +130,7 @@ impl TierTerms {
     /// [`RatingError`] where an amount does not fit.
     pub fn close(&self, window: &Close) -> Result<Closed, RatingError> {
         let used = self.measure.quantity(window.used);
-        let charged = window.charged.money();
+        let charged = window.charged.money().plus(window.adjusted)?;
         let total = match &self.pricing {
             TierPricing::Graduated(_) | TierPricing::Package(_) | TierPricing::PerCall(_) => {
                 charged
@@ -152,7 +156,8 @@ impl TierTerms {
 
     fn with_minimum(&self, total: Nanos, window: &Close) -> Result<Closed, RatingError> {
         let total = total.max(self.minimum.unwrap_or(Nanos::ZERO));
-        let so_far = window.charged.money().plus(window.trued_up)?;
+        let so_far = window.charged.less(window.overrun).money();
+        let so_far = so_far.plus(window.adjusted)?.plus(window.trued_up)?;
         let true_up = total.minus(so_far)?;
         Ok(Closed { total, true_up })
     }

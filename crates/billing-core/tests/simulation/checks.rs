@@ -230,7 +230,9 @@ impl World {
             BudgetScope::Wallet => staleness.wallet,
             BudgetScope::KeyLimit { .. } | BudgetScope::MemberLimit { .. } => staleness.limits,
             BudgetScope::Quota { .. } => staleness.quotas,
-            BudgetScope::Tier { .. } | BudgetScope::TierCharge { .. } => StaleRule::Refuse,
+            BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. } => StaleRule::Refuse,
         };
         let allowed = self.setup.policy.staleness.is_some_and(|staleness| {
             wants

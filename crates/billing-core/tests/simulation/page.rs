@@ -97,7 +97,8 @@ impl Page {
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
             | BudgetScope::Tier { .. }
-            | BudgetScope::TierCharge { .. }) => self.state.uses[&limit].available(),
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. }) => self.state.uses[&limit].available(),
         }
     }
 
@@ -113,7 +114,8 @@ impl Page {
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
             | BudgetScope::Tier { .. }
-            | BudgetScope::TierCharge { .. }) => self.state.uses[&limit].leased,
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. }) => self.state.uses[&limit].leased,
         }
     }
 
@@ -124,7 +126,8 @@ impl Page {
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
             | BudgetScope::Tier { .. }
-            | BudgetScope::TierCharge { .. }) => {
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. }) => {
                 &mut self.state.uses.entry(limit).or_default().leased
             }
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use billing_core::adjustment::{
     AdjustedSoFar, Adjustment, AdjustmentChanges, AdjustmentError, adjust, overtaken,
 };
-use billing_core::id::{AccountId, CallId};
+use billing_core::id::{AccountId, CallId, TierScheduleId};
 use billing_core::ledger::LedgerTxn;
 use billing_core::money::Nanos;
 use billing_core::port::books::{Adjusted, BooksError};
@@ -31,6 +31,8 @@ static INSERT: BatchSql = BatchSql::new(
         ("call_id", Int),
         ("ledger_txn_id", Int),
         ("amount", Int),
+        ("tier_schedule_id", Int),
+        ("window_start", Int),
     ],
     "INSERT INTO adjustment ({columns}) SELECT {columns} FROM {rows} v",
 );
@@ -152,12 +154,15 @@ async fn write<C: ConnectionTrait>(
     let texts = (fingerprint.as_str(), adjustment.note.as_str());
     keyed::book(tx, txn, texts, changes.wallet.posted).await?;
     let mut calls = INSERT.rows(backend);
-    for part in &adjustment.calls {
+    for part in &changes.calls {
+        let (schedule, window) = part.window.unzip();
         calls.push([
             account.into(),
             part.call.get().into(),
             txn.id().get().into(),
             part.amount.get().into(),
+            schedule.map(TierScheduleId::get).into(),
+            window.into(),
         ]);
     }
     calls.run(tx).await?;

@@ -47,22 +47,37 @@ pub(crate) async fn open<C: ConnectionTrait>(
         schedule,
         window_start,
     };
+    let overrun = BudgetScope::TierOverrun {
+        schedule,
+        window_start,
+    };
     // The one counter of positions that a schedule has, whatever it counts.
-    let text = "SELECT c.account_id, c.window_start, c.used AS charged, p.used AS used, \
-                COALESCE(t.trued_up, 0) AS trued_up, COALESCE(t.times, 0) AS times \
+    let text = "SELECT * FROM (SELECT c.account_id, c.window_start, c.used AS charged, \
+                p.used AS used, COALESCE(o.used, 0) AS overrun, \
+                CAST((SELECT COALESCE(SUM(a.amount), 0) FROM adjustment a \
+                  WHERE a.account_id = c.account_id AND a.tier_schedule_id = c.subject \
+                  AND a.window_start = c.window_start) AS BIGINT) AS adjusted \
                 FROM quota_usage c \
                 JOIN quota_usage p ON p.account_id = c.account_id AND p.kind = ? \
                   AND p.subject = c.subject AND p.window_start = c.window_start \
-                LEFT JOIN tier_close t ON t.account_id = c.account_id \
-                  AND t.tier_schedule_id = c.subject AND t.window_start = c.window_start \
-                WHERE c.kind = ? AND c.subject = ? AND c.window_start < ? \
-                  AND (t.account_id IS NULL OR t.charged <> c.used OR t.used <> p.used) \
-                ORDER BY c.account_id, c.window_start LIMIT ?";
+                LEFT JOIN quota_usage o ON o.account_id = c.account_id AND o.kind = ? \
+                  AND o.subject = c.subject AND o.window_start = c.window_start \
+                WHERE c.kind = ? AND c.subject = ? AND c.window_start < ?) w \
+                LEFT JOIN (SELECT account_id AS of_account, window_start AS of_window, trued_up, \
+                  times, used AS was_used, charged AS was_charged, overrun AS was_overrun, \
+                  adjusted AS was_adjusted FROM tier_close WHERE tier_schedule_id = ?) t \
+                  ON t.of_account = w.account_id AND t.of_window = w.window_start \
+                WHERE t.of_account IS NULL OR t.was_charged <> w.charged \
+                  OR t.was_used <> w.used OR t.was_overrun <> w.overrun \
+                  OR t.was_adjusted <> w.adjusted \
+                ORDER BY w.account_id, w.window_start LIMIT ?";
     let values = vec![
         used.row().kind.into(),
+        overrun.row().kind.into(),
         charged.row().kind.into(),
         schedule.get().into(),
         before.into(),
+        schedule.get().into(),
         i64::from(limit).into(),
     ];
     let rows = db::all(db, text, values).await?;
@@ -74,9 +89,11 @@ pub(crate) async fn open<C: ConnectionTrait>(
             close: Close {
                 used: amount(get(row, "used")?),
                 charged: amount(get(row, "charged")?),
-                trued_up: Nanos::new(get(row, "trued_up")?),
+                overrun: amount(get(row, "overrun")?),
+                adjusted: Nanos::new(get(row, "adjusted")?),
+                trued_up: Nanos::new(get::<Option<i64>>(row, "trued_up")?.unwrap_or(0)),
             },
-            times: get(row, "times")?,
+            times: get::<Option<i64>>(row, "times")?.unwrap_or(0),
         })
     };
     rows.iter().map(window).collect()
@@ -149,7 +166,10 @@ pub(crate) async fn close<C: ConnectionTrait>(
             Some(adjusted)
         }
     };
+    // What its funds did not cover was not charged: it is due again when the window is closed anew.
+    let uncollected = adjusted.as_ref().map_or(Nanos::ZERO, |a| a.uncollected);
     let more = adjustment.map_or(Nanos::ZERO, |adjustment| adjustment.amount);
+    let more = more.minus(uncollected)?;
     note(tx, window, more, booking.now).await?;
     Ok(Some(adjusted))
 }
@@ -174,11 +194,12 @@ async fn note<C: ConnectionTrait>(
     now: OffsetDateTime,
 ) -> Result<(), BooksError> {
     let text = "INSERT INTO tier_close (account_id, tier_schedule_id, window_start, used, charged, \
-                trued_up, times, closed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
+                trued_up, times, closed_at, overrun, adjusted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
                 ON CONFLICT (account_id, tier_schedule_id, window_start) DO UPDATE SET \
                 used = excluded.used, charged = excluded.charged, \
                 trued_up = excluded.trued_up, times = excluded.times, \
-                closed_at = excluded.closed_at";
+                closed_at = excluded.closed_at, overrun = excluded.overrun, \
+                adjusted = excluded.adjusted";
     let trued_up = window.close.trued_up.plus(more)?;
     let values = vec![
         window.account.get().into(),
@@ -189,6 +210,8 @@ async fn note<C: ConnectionTrait>(
         trued_up.get().into(),
         window.times.saturating_add(1).into(),
         micros(now).into(),
+        stored(window.close.overrun).into(),
+        window.close.adjusted.get().into(),
     ];
     db::run(tx, text, values).await?;
     Ok(())

@@ -39,7 +39,8 @@ impl Books for Memory {
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
             | BudgetScope::Tier { .. }
-            | BudgetScope::TierCharge { .. } => page.in_use(ask.scope, limit).available(),
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. } => page.in_use(ask.scope, limit).available(),
         };
         let budget = LeasedBudget {
             stopped: page.wallet.status != AccountStatus::Active,
@@ -250,7 +251,8 @@ impl State {
             BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
             | BudgetScope::Tier { .. }
-            | BudgetScope::TierCharge { .. } => Err(BooksError::NoSuchBudget),
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. } => Err(BooksError::NoSuchBudget),
         }
     }
 }
@@ -268,6 +270,7 @@ impl Page {
             journal: Vec::new(),
             keys: BTreeMap::new(),
             adjusted: BTreeMap::new(),
+            adjusted_windows: BTreeMap::new(),
             closed: BTreeMap::new(),
         }
     }

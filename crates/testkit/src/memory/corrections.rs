@@ -48,7 +48,11 @@ impl Page {
             let fingerprint = fingerprint(&adjustment);
             self.keys
                 .insert(adjustment.key, (fingerprint, txn.id(), balance));
-            for part in adjustment.calls {
+            for part in changes.calls {
+                if let Some(window) = part.window {
+                    let sum = self.adjusted_windows.entry(window).or_default();
+                    *sum = sum.plus(part.amount).unwrap();
+                }
                 let so_far = self.adjusted.entry(part.call).or_default();
                 so_far.amount = so_far.amount.plus(part.amount).unwrap();
                 so_far.times += 1;
@@ -91,6 +95,19 @@ impl Page {
             let close = Close {
                 used: position.map(|(_, used)| used.used).unwrap_or_default(),
                 charged: charged.used,
+                overrun: self
+                    .uses
+                    .get(&BudgetScope::TierOverrun {
+                        schedule,
+                        window_start,
+                    })
+                    .map(|borne| borne.used)
+                    .unwrap_or_default(),
+                adjusted: self
+                    .adjusted_windows
+                    .get(&(schedule, window_start))
+                    .copied()
+                    .unwrap_or_default(),
                 trued_up: before.map_or(Nanos::ZERO, |before| before.trued_up),
             };
             if before != Some(close) {
@@ -137,6 +154,8 @@ impl Page {
         let adjusted = adjustment
             .map(|adjustment| self.adjust(window.account, adjustment, booking))
             .transpose()?;
+        let uncollected = adjusted.as_ref().map_or(Nanos::ZERO, |a| a.uncollected);
+        let more = more.minus(uncollected)?;
         let close = Close {
             trued_up: window.close.trued_up.plus(more)?,
             ..window.close

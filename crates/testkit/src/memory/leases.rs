@@ -50,7 +50,8 @@ impl Page {
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
             | BudgetScope::Tier { .. }
-            | BudgetScope::TierCharge { .. } => &mut self.uses.entry(scope).or_default().leased,
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. } => &mut self.uses.entry(scope).or_default().leased,
         }
     }
 }

@@ -292,7 +292,9 @@ impl FundsError {
             BudgetScope::MemberLimit { .. } => "your limit in this account",
             BudgetScope::Quota { .. } => "the quota of your plan",
             // Nobody is stopped by what only counts.
-            BudgetScope::Tier { .. } | BudgetScope::TierCharge { .. } => "your price tiers",
+            BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. } => "your price tiers",
         }
     }
 }

@@ -23,6 +23,7 @@ fn adjustment(world: &World, amount: i64, calls: &[(CallId, i64)]) -> Adjustment
                 call: *call,
                 amount: Nanos::new(*part),
                 after: 0,
+                window: None,
             })
             .collect(),
         note: "a wrong price".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use billing_core::adjustment::{Adjustment, CallPart};
 use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
 use billing_core::call::{Basis, Settlement};
 use billing_core::charge_model::{Percent, Quantity, Tier, Tiers};
@@ -16,6 +17,7 @@ use billing_core::terms::{InTiers, Terms};
 use billing_core::tier_schedule::{
     Measure, TierPrice, TierPricing, TierSchedule, TierTerms, TierWindow,
 };
+use billing_core::wallet::LotKind;
 use billing_core::zone::Zone;
 use time::OffsetDateTime;
 
@@ -36,13 +38,21 @@ fn discount(percent: u32) -> TierPrice {
 
 /// A schedule over the tokens of a month, on record.
 async fn schedule(world: &World, pricing: TierPricing) -> TierSchedule {
+    schedule_with(world, pricing, None).await
+}
+
+async fn schedule_with(
+    world: &World,
+    pricing: TierPricing,
+    minimum: Option<Nanos>,
+) -> TierSchedule {
     let terms = TierTerms {
         currency: Currency::USD,
         measure: Measure::Tokens,
         window: TierWindow::Month,
         zone: Zone::utc(),
         pricing,
-        minimum: None,
+        minimum,
     };
     terms.check().unwrap();
     let schedule = TierSchedule {
@@ -274,6 +284,103 @@ pub async fn a_window_that_others_closed_meanwhile_is_left_to_them(world: World)
     assert!(close(&third[0]).await.is_some());
     assert_eq!(read().await, []);
     assert_eq!(world.balance().await.0, 10_000 - 60);
+    world.assert_sound().await;
+}
+
+/// Reads the one window of a schedule that is open, closes it, and says what that charged.
+async fn close_open(world: &World, schedule: &TierSchedule) -> Option<i64> {
+    let open = world.books().open_windows(schedule.id, i64::MAX, 10);
+    let open = open.await.unwrap();
+    let [window] = &open[..] else {
+        assert_eq!(open, []);
+        return None;
+    };
+    let terms = schedule.terms.as_ref().unwrap();
+    let closed = terms.close(&window.close).unwrap();
+    let lot = LotId::new(world.number());
+    let adjustment = window.adjustment(&closed, Currency::USD, lot);
+    let adjustment = adjustment.map(|adjustment| Adjustment {
+        takes_what_is_there: true,
+        ..adjustment
+    });
+    let done = world.books().close_window(window, adjustment, NOON);
+    done.await.unwrap();
+    Some(closed.true_up.get())
+}
+
+/// A correction of a call changes what its window comes to, before and after it was closed.
+pub async fn a_window_is_closed_with_what_its_calls_were_corrected_by(world: World) {
+    let schedule = schedule(&world, by_volume()).await;
+    world.top_up(10_000).await;
+    world.lease(WALLET, 500).await.unwrap();
+    let call = in_tiers(world.call(500, 200), &schedule);
+    let window = (schedule.id, call.terms.tiers.as_ref().unwrap().window_start);
+    let id = call.call;
+    world.settle(call).await;
+    let correct = async |amount, after| {
+        let correction = Adjustment {
+            key: format!("correct:{}", world.number()),
+            amount: Nanos::new(amount),
+            currency: Currency::USD,
+            lot: LotId::new(world.number()),
+            kind: LotKind::Paid,
+            calls: vec![CallPart {
+                call: id,
+                amount: Nanos::new(amount),
+                after,
+                window: Some(window),
+            }],
+            note: String::new(),
+            takes_what_is_there: true,
+        };
+        let corrected = world.books().adjust(world.account, correction, NOON);
+        corrected.await.unwrap();
+    };
+    // Its price was 160 and not 200: half of that is due in all.
+    correct(-40, 0).await;
+    assert_eq!(close_open(&world, &schedule).await, Some(-80));
+    assert_eq!(world.balance().await.0, 10_000 - 80);
+    assert_eq!(close_open(&world, &schedule).await, None);
+    // And 180 after all.
+    correct(20, 1).await;
+    assert_eq!(close_open(&world, &schedule).await, Some(-10));
+    assert_eq!(world.balance().await.0, 10_000 - 90);
+    world.assert_sound().await;
+}
+
+/// What the house bore of a call the account has not paid, so it does not get it back.
+pub async fn what_the_house_bore_is_not_given_back_when_a_window_is_closed(world: World) {
+    let schedule = schedule(&world, by_volume()).await;
+    world.top_up(120).await;
+    world.lease(WALLET, 120).await.unwrap();
+    let settled = world
+        .settle(in_tiers(world.call(120, 200), &schedule))
+        .await;
+    assert_eq!(
+        (settled.call.charge.get(), settled.call.overrun.get()),
+        (120, 80)
+    );
+    // Half of 200 is due, and 120 was paid.
+    assert_eq!(close_open(&world, &schedule).await, Some(-20));
+    assert_eq!(world.balance().await.0, 20);
+    world.assert_sound().await;
+}
+
+/// What funds did not cover when a window was closed is not taken for paid later.
+pub async fn what_closing_a_window_could_not_collect_is_still_due(world: World) {
+    let schedule = schedule_with(&world, by_volume(), Some(Nanos::new(50))).await;
+    world.top_up(30).await;
+    world.lease(WALLET, 30).await.unwrap();
+    world.settle(in_tiers(world.call(10, 10), &schedule)).await;
+    world.give_back(WALLET, 20).await;
+    assert_eq!(close_open(&world, &schedule).await, Some(40));
+    assert_eq!(world.balance().await.0, 0);
+    world.top_up(100).await;
+    world.lease(WALLET, 5).await.unwrap();
+    world.settle(in_tiers(world.call(5, 5), &schedule)).await;
+    // 30 were paid and 5 more: 15 are left of the minimum.
+    assert_eq!(close_open(&world, &schedule).await, Some(15));
+    assert_eq!(world.balance().await.0, 80);
     world.assert_sound().await;
 }
 
