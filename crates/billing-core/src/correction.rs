@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::adjustment::{AdjustedSoFar, Adjustment, CallPart};
+use crate::budget::Amount;
 use crate::charge::charge;
 use crate::id::{CallId, LotId, PriceVersionId};
 use crate::money::{Currency, MoneyError, Nanos};
 use crate::port::reports::CallDetail;
 use crate::price::RatingError;
 use crate::price_book::PriceBook;
-use crate::wallet::LotKind;
+use crate::wallet::{LotDraw, LotKind, unwind};
 
 /// A version of a model's price that was wrong, and the one that its calls should have had.
 #[derive(Debug, Clone, Copy)]
@@ -83,8 +84,8 @@ impl Correction<'_> {
         Ok(Some(part).filter(|part| !part.amount.is_zero()))
     }
 
-    /// What puts calls of one account right, by what they had been paid with: given credit goes back
-    /// as given credit.
+    /// What puts calls of one account right, by what they had been paid with: what was drawn last goes
+    /// back first, and given credit as given credit.
     ///
     /// # Errors
     /// [`CorrectionError`].
@@ -96,8 +97,21 @@ impl Correction<'_> {
         let mut parts: BTreeMap<LotKind, Vec<CallPart>> = BTreeMap::new();
         for call in calls {
             let so_far = so_far.get(&call.id).copied().unwrap_or_default();
-            if let Some(part) = self.part(call, so_far)? {
-                parts.entry(call.paid_with()).or_default().push(part);
+            let Some(part) = self.part(call, so_far)? else {
+                continue;
+            };
+            // The later of two parts of a call comes after the one before it.
+            let mut after = part.after;
+            for (kind, amount) in
+                by_kind((&call.draws, call.on_credit), so_far.amount, part.amount)?
+            {
+                let part = CallPart {
+                    amount,
+                    after,
+                    ..part
+                };
+                after = after.saturating_add(1);
+                parts.entry(kind).or_default().push(part);
             }
         }
         Ok(parts)
@@ -139,6 +153,34 @@ impl Correction<'_> {
     }
 }
 
+/// What an amount given back had been paid with, after so much was given back before. What is charged
+/// afterwards is paid with what there is.
+fn by_kind(
+    (draws, on_credit): (&[LotDraw], Nanos),
+    so_far: Nanos,
+    amount: Nanos,
+) -> Result<BTreeMap<LotKind, Nanos>, MoneyError> {
+    if !amount.is_negative() {
+        return Ok(BTreeMap::from([(LotKind::Paid, amount)]));
+    }
+    let before = Amount::of(so_far.min(Nanos::ZERO).negated()?);
+    let all = before.plus(Amount::of(amount.negated()?));
+    let [before, all] = [before, all].map(|back| {
+        // Credit was drawn on last. What it paid goes back as what pays it off.
+        let owed = Amount::of(on_credit);
+        let given = unwind(&mut [], draws, back.less(owed));
+        let promo = given.iter().filter(|draw| draw.kind == LotKind::Promo);
+        let promo = promo.fold(Amount::ZERO, |sum, draw| sum.plus(draw.amount));
+        [back.less(promo), promo]
+    });
+    let kinds = [LotKind::Paid, LotKind::Promo].into_iter();
+    let parts = kinds.zip(all.into_iter().zip(before));
+    parts
+        .map(|(kind, (all, before))| Ok((kind, all.less(before).money().negated()?)))
+        .filter(|part| !matches!(part, Ok((_, amount)) if amount.is_zero()))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +213,27 @@ mod tests {
         assert_eq!(first, again);
         // The price was right, then wrong again, then right again: the amounts are the same.
         assert_ne!(first.key, later.key);
+    }
+
+    #[test]
+    fn what_was_drawn_last_goes_back_first_and_given_credit_as_given_credit() {
+        let draw = |lot, kind, amount| LotDraw {
+            lot: LotId::new(lot),
+            kind,
+            amount: Amount::new(amount),
+        };
+        let draws = [draw(1, LotKind::Promo, 9), draw(2, LotKind::Paid, 1)];
+        let back = |so_far, amount, on_credit| {
+            let paid_by = (&draws[..], Nanos::new(on_credit));
+            let kinds = by_kind(paid_by, Nanos::new(so_far), Nanos::new(amount)).unwrap();
+            [LotKind::Paid, LotKind::Promo].map(|kind| kinds.get(&kind).map_or(0, |a| a.get()))
+        };
+        assert_eq!(back(0, -1, 0), [-1, 0]);
+        assert_eq!(back(0, -8, 0), [-1, -7]);
+        assert_eq!(back(-1, -8, 0), [0, -8]);
+        assert_eq!(back(-8, -2, 0), [0, -2]);
+        assert_eq!(back(0, -8, 5), [-6, -2]);
+        assert_eq!(back(-8, 3, 0), [3, 0]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::meter::Usage;
 use crate::money::Nanos;
 use crate::price::{Circumstances, ServiceTier};
 use crate::terms::RatingRecord;
-use crate::wallet::{LotDraw, LotKind};
+use crate::wallet::LotDraw;
 
 /// What can be looked up. Lists are paged by key, newest first.
 #[async_trait]
@@ -192,17 +192,6 @@ impl CallDetail {
     pub fn position(&self) -> Amount {
         let tiers = self.rating.tiers.as_ref();
         tiers.map_or(Amount::ZERO, |tiers| tiers.position)
-    }
-
-    /// What it was paid with, and is given back as: given credit only where nothing else paid.
-    pub fn paid_with(&self) -> LotKind {
-        let is_given =
-            !self.draws.is_empty() && self.draws.iter().all(|d| d.kind == LotKind::Promo);
-        if is_given && self.on_credit.is_zero() {
-            LotKind::Promo
-        } else {
-            LotKind::Paid
-        }
     }
 
     /// What decided which rates applied to it.
