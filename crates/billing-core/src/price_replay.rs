@@ -124,7 +124,13 @@ impl<'a> Replay<'a> {
 
     /// The next call of a buyer.
     pub fn call(&mut self, buyer: &Buyer, call: &CallDetail) {
-        let before = [call.charge, call.cost.unwrap_or_else(|| self.cost_of(call))];
+        // Of a usage that is not believed nobody knows what it cost.
+        let cost = match call.cost {
+            Some(cost) => cost,
+            None if call.quarantined => Nanos::ZERO,
+            None => self.cost_of(call),
+        };
+        let before = [call.charge, cost];
         let after = self.again(buyer, call);
         let one = One { before, after };
         self.total.add(&one);

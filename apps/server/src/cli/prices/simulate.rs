@@ -131,7 +131,7 @@ async fn replay_account(
         to: Some(until),
         ..CallFilter::default()
     };
-    let plan = None;
+    let plan = ports.directory.plan(account).await?;
     let buyer = Buyer { account, plan };
     for call in &calls_of(ports, account, filter).await? {
         replay.call(&buyer, call);
