@@ -1,258 +1,135 @@
-//! The billing run: does what time has made due to subscriptions.
+//! The billing run: what is to be done about a subscription to which something is due.
 //!
 //! Any number of nodes may run it at once, and any may stop at any point. Nobody leads: what is
 //! recorded is recorded for one revision of the subscription, and what is charged, granted or
 //! collected has a key under which that happens once. A run that is cut off is taken up by the next.
+//!
+//! ```text
+//! load ─► next ─► Save ────► save ─────────────────────────► load …
+//!              ├► Collect ─► collect ─► collected ─► save ──► load …
+//!              ├► Park ────► park
+//!              └► Nothing
+//! ```
 
-use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::id::SubscriptionId;
-use crate::port::subscriptions::{Collected, Collector, RecordError, Standing, Subscriptions};
-use crate::subscription::{Due, Dunning, Effect, Fee, Paid, State, SubscriptionError};
+use crate::port::subscriptions::{Collected, Standing};
+use crate::subscription::{Due, Dunning, Effect, Fee, Paid, State, Subscription};
 
 /// More than this is never due to one subscription in one run. It is set aside instead of being
 /// billed for it.
-const SANE: u32 = 120;
-/// How many subscriptions are read at a time.
-const PAGE: u32 = 200;
+pub const SANE: u32 = 120;
 
-/// What the billing run needs.
-#[derive(Debug, Clone, Copy)]
-pub struct BillingRun<'a> {
-    /// The subscriptions.
-    pub subscriptions: &'a dyn Subscriptions,
-    /// What their fees are paid with.
-    pub collector: &'a dyn Collector,
-    /// How unpaid fees are tried again.
-    pub dunning: &'a Dunning,
-}
-
-/// What a run did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RunReport {
-    /// How many subscriptions something was due to.
-    pub subscriptions: u64,
-    /// How many things were done.
-    pub steps: u64,
-    /// How many fees were paid.
-    pub paid: u64,
-    /// How many could not be collected.
-    pub declined: u64,
-    /// How many subscriptions were set aside.
-    pub parked: u64,
-}
-
-/// Why a run stopped. What it did stays done; another run goes on.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// The store.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// A subscription contradicts itself, and was set aside.
-    #[error("{id}: {why}")]
-    Subscription {
-        /// Which.
-        id: SubscriptionId,
-        /// What is wrong.
-        why: SubscriptionError,
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// What has become of it is recorded.
+    Save(Box<Saving>),
+    /// A fee is collected; what came of it is told to [`collected`].
+    Collect {
+        /// The fee.
+        fee: Fee,
+        /// The number of the try, from 0.
+        attempt: u8,
     },
+    /// It contradicts itself and is set aside, with the reason.
+    Park(String),
+    /// Nothing is due to it yet.
+    Nothing,
 }
 
-impl BillingRun<'_> {
-    /// Does everything that is due by an instant.
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub async fn run(&self, now: OffsetDateTime) -> Result<RunReport, RunError> {
-        let mut report = RunReport::default();
-        let mut after = None;
-        loop {
-            let ids = self.subscriptions.due(now, after, PAGE).await?;
-            for id in &ids {
-                self.one(*id, now, &mut report).await?;
-            }
-            after = ids.last().copied().or(after);
-            if u32::try_from(ids.len()).is_ok_and(|read| read < PAGE) {
-                return Ok(report);
-            }
-        }
-    }
+/// What is recorded of a subscription that stood at a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saving {
+    /// The revision.
+    pub revision: u64,
+    /// What it is now.
+    pub subscription: Subscription,
+    /// What is to be done about it.
+    pub effects: Vec<Effect>,
+    /// A fee that was paid, for the period that it turned out to be for.
+    pub paid: Option<Fee>,
+}
 
-    /// Tries once to collect what a subscription owes, because somebody asks for it; `None` where it
-    /// owes nothing.
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub async fn pay_now(
-        &self,
-        id: SubscriptionId,
-        now: OffsetDateTime,
-    ) -> Result<Option<Collected>, RunError> {
-        let Some(standing) = self.subscriptions.load(id).await? else {
-            return Ok(None);
-        };
-        let Some(fee) = standing.open_fee.clone() else {
-            return Ok(None);
-        };
-        let mut report = RunReport::default();
-        let collected = self.collect(standing, &fee, now, &mut report).await?;
-        Ok(Some(collected))
+/// What is to be done next about a subscription as it stands.
+pub fn next(standing: &Standing, dunning: &Dunning, now: OffsetDateTime) -> Next {
+    let attempt = tries(&standing.subscription);
+    let collect = |fee: &Fee| Next::Collect {
+        fee: fee.clone(),
+        attempt,
+    };
+    // A fee that was charged and not tried yet: just now, or by a run that was cut off there.
+    if let Some(fee) = standing.open_fee.as_ref().filter(|_| attempt == 0) {
+        return collect(fee);
     }
+    let due = standing.subscription.due(dunning);
+    let Some((at, due)) = due.filter(|(at, _)| *at <= now) else {
+        return Next::Nothing;
+    };
+    if due == Due::Retry {
+        let missing = || Next::Park("it owes a fee that is not on record".to_owned());
+        return standing.open_fee.as_ref().map_or_else(missing, collect);
+    }
+    let mut subscription = standing.subscription.clone();
+    let versions = (&standing.version, standing.next.as_ref());
+    match subscription.step((at, due), versions, standing.can_pay) {
+        Ok(effects) => Next::Save(Box::new(Saving {
+            revision: standing.subscription.revision,
+            subscription,
+            effects,
+            paid: None,
+        })),
+        Err(why) => Next::Park(why.to_string()),
+    }
+}
 
-    /// Does what is due to one subscription by an instant.
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub async fn one(
-        &self,
-        id: SubscriptionId,
-        now: OffsetDateTime,
-        report: &mut RunReport,
-    ) -> Result<(), RunError> {
-        report.subscriptions = report.subscriptions.saturating_add(1);
-        for _ in 0..SANE {
-            let Some(standing) = self.subscriptions.load(id).await? else {
-                return Ok(());
+/// What somebody may try to pay now, because they ask for it; `None` where nothing is owed.
+pub fn payable(standing: &Standing) -> Option<(Fee, u8)> {
+    let fee = standing.open_fee.clone()?;
+    Some((fee, tries(&standing.subscription)))
+}
+
+/// What is recorded after a fee was collected or declined; `None` while nobody knows which.
+pub fn collected(
+    standing: &Standing,
+    fee: &Fee,
+    collected: Collected,
+    now: OffsetDateTime,
+) -> Option<Saving> {
+    let mut subscription = standing.subscription.clone();
+    let (effects, is_paid) = match collected {
+        Collected::Unknown => return None,
+        Collected::Declined => (subscription.not_paid(now), false),
+        Collected::Paid => {
+            let paid = Paid {
+                period: fee.period,
+                at: now,
             };
-            // A fee that was charged and never tried, because a run was cut off there.
-            if let Some(fee) = standing.open_fee.clone().filter(|_| standing.is_untried()) {
-                if self.collect(standing, &fee, now, report).await? == Collected::Unknown {
-                    return Ok(());
-                }
-                continue;
-            }
-            let due = standing.subscription.due(self.dunning);
-            let Some((at, due)) = due.filter(|(at, _)| *at <= now) else {
-                return Ok(());
-            };
-            if self.do_due(standing, (at, due), now, report).await? == Went::Later {
-                return Ok(());
-            }
+            let next = standing.next.as_ref();
+            let next = next.filter(|next| next.id == subscription.version);
+            let version = next.unwrap_or(&standing.version);
+            (subscription.paid(paid, version), true)
         }
-        let why = format!("more than {SANE} things are due to it at once");
-        self.subscriptions.park(id, &why).await?;
-        report.parked = report.parked.saturating_add(1);
-        Ok(())
-    }
-
-    async fn do_due(
-        &self,
-        mut standing: Standing,
-        due: (OffsetDateTime, Due),
-        now: OffsetDateTime,
-        report: &mut RunReport,
-    ) -> Result<Went, RunError> {
-        let id = standing.subscription.id;
-        let revision = standing.subscription.revision;
-        let versions = (&standing.version, standing.next.as_ref());
-        let done = standing.subscription.step(due, versions, standing.can_pay);
-        let effects = match done {
-            Ok(effects) => effects,
-            Err(why) => {
-                self.subscriptions.park(id, &why.to_string()).await?;
-                report.parked = report.parked.saturating_add(1);
-                return Err(RunError::Subscription { id, why });
-            }
-        };
-        let saved = self
-            .subscriptions
-            .save(revision, &standing.subscription, &effects, now);
-        match saved.await {
-            Ok(()) => {}
-            // Another node did it, or somebody changed it: it is looked at again.
-            Err(RecordError::Changed) => return Ok(Went::On),
-            Err(error) => return Err(error.into()),
-        }
-        report.steps = report.steps.saturating_add(1);
-        let fee = effects.iter().find_map(|effect| match effect {
-            Effect::Charge(fee) | Effect::Retry(fee) => Some(fee.clone()),
-            Effect::Grant { .. } | Effect::Tell(_) => None,
-        });
-        let Some(fee) = fee else {
-            return Ok(Went::On);
-        };
-        let collected = self.collect(standing, &fee, now, report).await?;
-        Ok(match collected {
-            Collected::Paid | Collected::Declined => Went::On,
-            Collected::Unknown => Went::Later,
-        })
-    }
-
-    /// Collects a fee and records what came of it.
-    async fn collect(
-        &self,
-        mut standing: Standing,
-        fee: &Fee,
-        now: OffsetDateTime,
-        report: &mut RunReport,
-    ) -> Result<Collected, RunError> {
-        let account = standing.subscription.account;
-        let attempt = standing.tries();
-        let collected = self.collector.collect(account, fee, attempt, now).await?;
-        let revision = standing.subscription.revision;
-        let subscription = &mut standing.subscription;
-        let saved = match collected {
-            Collected::Unknown => return Ok(collected),
-            Collected::Paid => {
-                let paid = Paid {
-                    period: fee.period,
-                    at: now,
-                };
-                let next = standing.next.as_ref();
-                let next = next.filter(|next| next.id == subscription.version);
-                let effects = subscription.paid(paid, next.unwrap_or(&standing.version));
-                report.paid = report.paid.saturating_add(1);
-                // What is paid late may be for a period that begins only now.
-                let billed = subscription.billed_period();
-                let fee = Fee {
-                    period: billed.map_or(fee.period, |(_, period)| period),
-                    ..fee.clone()
-                };
-                self.subscriptions
-                    .save_paid(revision, subscription, &fee, &effects, now)
-                    .await
-            }
-            Collected::Declined => {
-                let effects = subscription.not_paid(now);
-                report.declined = report.declined.saturating_add(1);
-                self.subscriptions
-                    .save(revision, subscription, &effects, now)
-                    .await
-            }
-        };
-        match saved {
-            // Who changed it meanwhile meets the same fee, and its payment under the same key.
-            Ok(()) | Err(RecordError::Changed) => Ok(collected),
-            Err(error) => Err(error.into()),
-        }
-    }
+    };
+    // What is paid late may be for a period that begins only now.
+    let billed = subscription.billed_period().map(|(_, period)| period);
+    let paid = is_paid.then(|| Fee {
+        period: billed.unwrap_or(fee.period),
+        ..fee.clone()
+    });
+    Some(Saving {
+        revision: standing.subscription.revision,
+        subscription,
+        effects,
+        paid,
+    })
 }
 
-/// Whether there may be more to do at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Went {
-    On,
-    Later,
-}
-
-impl Standing {
-    /// How often the open fee was tried.
-    fn tries(&self) -> u8 {
-        match self.subscription.state {
-            State::Grace(owed) | State::PastDue(owed) => owed.tries,
-            State::Incomplete { tries, .. } => tries,
-            State::Trialing { .. } | State::Active | State::Paused { .. } | State::Ended { .. } => {
-                0
-            }
-        }
-    }
-
-    fn is_untried(&self) -> bool {
-        let is_owed = matches!(
-            self.subscription.state,
-            State::Incomplete { .. } | State::Grace(_)
-        );
-        is_owed && self.tries() == 0
+/// How often the open fee was tried.
+const fn tries(subscription: &Subscription) -> u8 {
+    match subscription.state {
+        State::Grace(owed) | State::PastDue(owed) => owed.tries,
+        State::Incomplete { tries, .. } => tries,
+        State::Trialing { .. } | State::Active | State::Paused { .. } | State::Ended { .. } => 0,
     }
 }

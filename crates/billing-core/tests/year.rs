@@ -17,7 +17,7 @@ use world::{checks, year};
 
 #[test]
 fn a_year_of_subscriptions_adds_up_whenever_the_billing_run_is_cut_off() {
-    let (house, figures) = year(1, 40);
+    let (house, figures) = year(1, 60);
     for happened in [
         "changed_in_place",
         "changed_and_reset",

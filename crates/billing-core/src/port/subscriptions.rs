@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use thiserror::Error as ThisError;
 use time::OffsetDateTime;
 
+use crate::billing_run::Saving;
 use crate::id::{AccountId, SubscriptionId};
 use crate::plan::PlanVersion;
-use crate::subscription::{Effect, Fee, Subscription};
+use crate::subscription::{Fee, Subscription};
 
 /// A subscription with the versions that it is on and is to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,31 +49,12 @@ pub trait Subscriptions: Send + Sync + Debug {
 
     /// Records what has become of a subscription that stood at a revision, with what is to be done:
     /// fees are open from then on, grants are booked, messages are to be sent; each once for its key.
+    /// A fee that was paid is invoiced under the next number of its series and booked.
     ///
     /// # Errors
     /// [`RecordError::Changed`] where it no longer stands there; nothing is recorded then.
     /// [`RecordError::Unavailable`].
-    async fn save(
-        &self,
-        revision: u64,
-        subscription: &Subscription,
-        effects: &[Effect],
-        now: OffsetDateTime,
-    ) -> Result<(), RecordError>;
-
-    /// As [`Subscriptions::save`], where a fee was paid: it is invoiced under the next number of its
-    /// series and booked.
-    ///
-    /// # Errors
-    /// As [`Subscriptions::save`].
-    async fn save_paid(
-        &self,
-        revision: u64,
-        subscription: &Subscription,
-        fee: &Fee,
-        effects: &[Effect],
-        now: OffsetDateTime,
-    ) -> Result<(), RecordError>;
+    async fn save(&self, saving: &Saving, now: OffsetDateTime) -> Result<(), RecordError>;
 
     /// Sets a subscription aside, with the reason, until a person has looked at it: nothing is due
     /// to it.

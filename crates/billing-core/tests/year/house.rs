@@ -6,6 +6,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use billing_core::billing_run::Saving;
 use billing_core::id::{AccountId, PlanVersionId, SubscriptionId};
 use billing_core::period::Period;
 use billing_core::plan::PlanVersion;
@@ -242,28 +243,13 @@ impl Subscriptions for House {
         })
     }
 
-    async fn save(
-        &self,
-        revision: u64,
-        subscription: &Subscription,
-        effects: &[Effect],
-        _: OffsetDateTime,
-    ) -> Result<(), RecordError> {
-        self.books()
-            .operate(|books| books.put(Some(revision), subscription, effects))
-    }
-
-    async fn save_paid(
-        &self,
-        revision: u64,
-        subscription: &Subscription,
-        fee: &Fee,
-        effects: &[Effect],
-        _: OffsetDateTime,
-    ) -> Result<(), RecordError> {
+    async fn save(&self, saving: &Saving, _: OffsetDateTime) -> Result<(), RecordError> {
+        let subscription = &saving.subscription;
         self.books().operate(|books| {
-            books.put(Some(revision), subscription, effects)?;
-            books.invoice(subscription, fee);
+            books.put(Some(saving.revision), subscription, &saving.effects)?;
+            if let Some(fee) = &saving.paid {
+                books.invoice(subscription, fee);
+            }
             Ok(())
         })
     }

@@ -1,6 +1,5 @@
 //! Who subscribes, and what they do.
 
-use billing_core::billing_run::BillingRun;
 use billing_core::budget::{Amount, BudgetUnit};
 use billing_core::id::{AccountId, PlanId, PlanVersionId, QuotaId, SubscriptionId};
 use billing_core::money::{Currency, Nanos};
@@ -17,6 +16,7 @@ use time::OffsetDateTime;
 use super::at_once;
 use super::house::{Books, House};
 use super::rng::Rng;
+use super::run;
 
 /// Clocks that change, midnights that are missing, half hours, and both ends of the day.
 const ZONES: &[&str] = &[
@@ -158,13 +158,7 @@ impl Person {
 /// Pays what is owed, by hand.
 fn pay(house: &House, id: SubscriptionId, now: OffsetDateTime) {
     house.cut_after(0);
-    let dunning = Dunning::default();
-    let run = BillingRun {
-        subscriptions: house,
-        collector: house,
-        dunning: &dunning,
-    };
-    let paid = at_once::run(run.pay_now(id, now)).unwrap();
+    let paid = at_once::run(run::pay(house, id, now)).unwrap();
     if paid == Some(Collected::Paid) {
         house.books().count("paid_by_hand");
     }
