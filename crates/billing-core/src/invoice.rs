@@ -17,6 +17,7 @@ mod line;
 mod number;
 mod party;
 mod posting;
+mod statement;
 mod tax;
 mod tax_table;
 
@@ -39,5 +40,6 @@ pub use line::{Component, Line, LineItem, LineTax, LineUnit, StatedPrice};
 pub use number::{DocumentNumber, NotASeries, Series, broken_at};
 pub use party::{Country, Locale, Party, PartyError, TaxId};
 pub use posting::wallet_change;
+pub use statement::{Movement, MovementKind, Statement, StatementError};
 pub use tax::{TaxCategory, TaxFault, TaxRate, TaxTotal, TaxTreatment};
 pub use tax_table::{TaxRule, TaxTable, TaxTableError};

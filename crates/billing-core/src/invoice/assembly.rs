@@ -10,7 +10,7 @@ use super::discount::{
 };
 use super::group::groups;
 use super::line::{Component, Line, LineItem, LineUnit};
-use super::party::{Locale, Party, PartyError, check_line};
+use super::party::{Locale, Party, PartyError, check_line, is_printable};
 use super::tax::{Levied, TaxCategory, TaxFault, TaxTotal, TaxTreatment, levy};
 use crate::charge_model::Quantity;
 use crate::id::{AccountId, InvoiceId};
@@ -357,8 +357,7 @@ fn check_texts(head: &InvoiceHead, items: &[LineItem]) -> Result<(), AssemblyErr
         check_line("line", &item.subject).map_err(AssemblyError::Text)?;
     }
     for note in &head.notes {
-        let printable = note.chars().all(|c| !c.is_control());
-        if !printable {
+        if !is_printable(note) {
             return Err(AssemblyError::Text(PartyError::Control("note")));
         }
     }

@@ -92,13 +92,20 @@ impl Party {
 
 /// Whether a line of text can stand on an invoice.
 pub(super) fn check_line(what: &'static str, line: &str) -> Result<(), PartyError> {
-    if line.chars().any(char::is_control) {
+    if !is_printable(line) {
         return Err(PartyError::Control(what));
     }
     if line.chars().count() > LONGEST {
         return Err(PartyError::TooLong(what));
     }
     Ok(())
+}
+
+/// Whether every character shows, and where it stands: none is a line break, and none turns the
+/// direction of what follows, so that a name cannot show as another.
+pub(super) fn is_printable(line: &str) -> bool {
+    let hidden = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    !line.chars().any(|c| c.is_control() || hidden(c))
 }
 
 /// A country by its two letters of ISO 3166-1.
@@ -203,6 +210,9 @@ mod tests {
         let mut broken = party();
         broken.address.push("a\nb".to_owned());
         assert_eq!(broken.check(), Err(PartyError::Control("address")));
+        let mut turned = party();
+        turned.name = "Example\u{202e}.moc".to_owned();
+        assert_eq!(turned.check(), Err(PartyError::Control("name")));
         let mut long = party();
         long.email = Some("x".repeat(201));
         assert_eq!(long.check(), Err(PartyError::TooLong("email")));
