@@ -22,6 +22,7 @@ use serde_json::Value;
 /// Which workspace crates a crate may import in what it ships.
 const ARROWS: &[(&str, &[&str])] = &[
     ("billing-core", &[]),
+    ("documents", &["billing-core"]),
     ("gateway-core", &["billing-core"]),
     ("migrations", &[]),
     ("providers", &["billing-core", "gateway-core"]),
@@ -31,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "server",
         &[
             "billing-core",
+            "documents",
             "gateway-core",
             "migrations",
             "providers",
