@@ -20,7 +20,7 @@ use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, micros, stored};
 use crate::rows::BatchSql;
-use crate::rows::Kind::Int;
+use crate::rows::Kind::{Int, OptInt};
 
 /// How many calls are looked up in one statement.
 const CHUNK: usize = 1000;
@@ -31,8 +31,8 @@ static INSERT: BatchSql = BatchSql::new(
         ("call_id", Int),
         ("ledger_txn_id", Int),
         ("amount", Int),
-        ("tier_schedule_id", Int),
-        ("window_start", Int),
+        ("tier_schedule_id", OptInt),
+        ("window_start", OptInt),
     ],
     "INSERT INTO adjustment ({columns}) SELECT {columns} FROM {rows} v",
 );
