@@ -241,7 +241,7 @@ impl PriceVersion {
 ///
 /// # Errors
 /// [`PriceError::Twice`].
-fn in_order(mut rates: Vec<Rate>) -> Result<Vec<Rate>, PriceError> {
+pub(crate) fn in_order(mut rates: Vec<Rate>) -> Result<Vec<Rate>, PriceError> {
     rates.sort_by_key(|r| (r.meter, r.tier, std::cmp::Reverse(r.above)));
     for (a, b) in rates.iter().zip(rates.iter().skip(1)) {
         if (a.meter, a.tier, a.above) == (b.meter, b.tier, b.above) {

@@ -15,7 +15,7 @@ use crate::port::catalogue::PriceEdition;
 use crate::price::{ContextThreshold, ModelName, PriceVersion, Rate, ServiceTier, UnitPrice, When};
 use crate::price_book::{PriceBook, PricedModel};
 use crate::reach::{Audience, Buyer};
-use crate::tier_schedule::{TierTerms, TierTermsError};
+use crate::tier_schedule::{TierPrice, TierTerms, TierTermsError};
 
 /// Why an edition is not recorded. Nothing of it is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -44,6 +44,18 @@ pub enum EditionError {
     Unsellable {
         /// For whom and which models.
         what: String,
+        /// The model.
+        model: ModelName,
+        /// What is wrong.
+        why: String,
+    },
+    /// A tier that makes no price of a model.
+    #[error("tier {tier} of the tiers of {what} makes no price of {model}: {why}")]
+    UnsellableTier {
+        /// For whom and which models.
+        what: String,
+        /// Which, from 1.
+        tier: usize,
         /// The model.
         model: ModelName,
         /// What is wrong.
@@ -205,6 +217,19 @@ impl PriceBook {
                         model: model.name.clone(),
                         price: price.currency(),
                     });
+                }
+                let tiers = (1..).zip(terms.pricing.tiers());
+                for (tier, stated) in tiers {
+                    let TierPrice::Rates(rates) = &stated.price else {
+                        continue;
+                    };
+                    let own = price.with_own_rates(rates);
+                    own.map_err(|why| EditionError::UnsellableTier {
+                        what: schedule.reach.to_string(),
+                        tier,
+                        model: model.name.clone(),
+                        why: why.to_string(),
+                    })?;
                 }
             }
         }

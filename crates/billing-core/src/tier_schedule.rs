@@ -9,14 +9,15 @@
 //! used. So it is never charged call by call: until the window is over a call costs its list price,
 //! and the difference is credited or charged once it is ([`Close`]).
 
+mod check;
 mod close;
 mod rating;
 mod worst;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use time::OffsetDateTime;
 
+pub use check::TierTermsError;
 pub use close::{Close, Closed};
 pub use rating::{TierLine, TierStep, Tiered};
 
@@ -122,46 +123,6 @@ pub struct TierSchedule {
     pub effective_from: OffsetDateTime,
 }
 
-/// Why terms are no schedule.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum TierTermsError {
-    /// A threshold of calls or tokens is not whole.
-    #[error("{0} are counted whole, but a tier ends at {1}; give a whole number")]
-    Fraction(&'static str, Quantity),
-    /// A threshold of spend is finer than a nano.
-    #[error("a tier ends at {0}, finer than a billionth of the currency; give at most nine places")]
-    TooFine(Quantity),
-    /// A discount of more than all.
-    #[error("tier {tier} takes {percent} % off; give at most 100")]
-    BeyondWhole {
-        /// Which, from 1.
-        tier: usize,
-        /// The percentage.
-        percent: Percent,
-    },
-    /// A tier without a rate.
-    #[error("tier {0} has `rates` and none in them; give a discount of 0 where nothing changes")]
-    NoRates(usize),
-    /// Volume pricing with rates of its own.
-    #[error(
-        "tier {0} has `rates`, but volume pricing is settled when the window is over, on its \
-         totals; give a discount or a price for each unit"
-    )]
-    RatesByVolume(usize),
-    /// A price for each unit of money.
-    #[error("tier {0} has a price per unit of spend; give a discount")]
-    PerUnitOfSpend(usize),
-    /// Packages of money.
-    #[error("spend is not sold in packages; count calls or tokens")]
-    PackagesOfSpend,
-    /// A cap within a tier.
-    #[error("tier {0} has a cap; calls are not capped one by one")]
-    Cap(usize),
-    /// A minimum below zero.
-    #[error("the minimum is {0}; give zero or more, or leave it out")]
-    NegativeMinimum(Nanos),
-}
-
 impl Measure {
     /// In which unit a position is kept: spend in nanos.
     pub const fn unit(self) -> BudgetUnit {
@@ -212,54 +173,6 @@ impl TierPricing {
 }
 
 impl TierTerms {
-    /// Whether they are a schedule.
-    ///
-    /// # Errors
-    /// [`TierTermsError`]. What tiers alone can be wrong by, [`Tiers`] refuses.
-    pub fn check(&self) -> Result<(), TierTermsError> {
-        if let (TierPricing::Package(_) | TierPricing::PerCall(_), Measure::Spend) =
-            (&self.pricing, self.measure)
-        {
-            return Err(TierTermsError::PackagesOfSpend);
-        }
-        for up_to in self.pricing.tiers().iter().filter_map(|tier| tier.up_to) {
-            match self.measure {
-                Measure::Spend if up_to.as_money().is_none() => {
-                    return Err(TierTermsError::TooFine(up_to));
-                }
-                Measure::Calls | Measure::Tokens if !up_to.is_whole() => {
-                    return Err(TierTermsError::Fraction(self.measure.name(), up_to));
-                }
-                Measure::Calls | Measure::Tokens | Measure::Spend => {}
-            }
-        }
-        for (place, tier) in (1..).zip(self.pricing.tiers()) {
-            match (&tier.price, &self.pricing) {
-                (TierPrice::Discount(percent), _) if percent.rest().is_none() => {
-                    let (tier, percent) = (place, *percent);
-                    return Err(TierTermsError::BeyondWhole { tier, percent });
-                }
-                (TierPrice::Rates(rates), _) if rates.is_empty() => {
-                    return Err(TierTermsError::NoRates(place));
-                }
-                (TierPrice::Rates(_), TierPricing::Volume(_)) => {
-                    return Err(TierTermsError::RatesByVolume(place));
-                }
-                (TierPrice::PerUnit(_), _) if self.measure == Measure::Spend => {
-                    return Err(TierTermsError::PerUnitOfSpend(place));
-                }
-                _ => {}
-            }
-            if tier.cap.is_some() {
-                return Err(TierTermsError::Cap(place));
-            }
-        }
-        match self.minimum {
-            Some(minimum) if minimum.is_negative() => Err(TierTermsError::NegativeMinimum(minimum)),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     /// The first second (Unix time) of the window that an instant lies in; 0 for a lifetime.
     /// `period` is that of the account's billing period, where it has a subscription.
     pub fn window_start(&self, at: OffsetDateTime, period: Option<OffsetDateTime>) -> i64 {

@@ -49,7 +49,7 @@ fn terms(measure: Measure, pricing: TierPricing, known: u64) -> Terms {
     let terms = TierTerms {
         currency: Currency::USD,
         measure,
-        window: TierWindow::Lifetime,
+        window: TierWindow::Month,
         zone: Zone::utc(),
         pricing,
         minimum: None,
