@@ -1,4 +1,8 @@
 use super::*;
+use billing_core::money::Nanos;
+use billing_core::price::UnitPrice;
+use billing_core::sale::SalePrice;
+use billing_core::tier_schedule::{TierPrice, TierPricing};
 use time::macros::datetime;
 
 const NOON: OffsetDateTime = datetime!(2026-12-01 12:00 UTC);
@@ -254,5 +258,138 @@ fn what_is_wrong_in_yaml_is_named_with_its_line() {
     }
     for text in ["", "sale", "sale: 5", "sale: [", "sale: []\n---\nsale: []"] {
         assert!(rules_of("rules.yaml", text).is_err(), "{text}");
+    }
+}
+
+/// A schedule with rates of its own and a minimum, in the words of the rest of the file.
+const OWN: &str = r#"
+[[tiers]]
+audience = "everyone"
+models = "gpt-4o*"
+[tiers.terms]
+currency = "USD"
+measure = "tokens"
+window = "month"
+minimum = "50.00"
+[[tiers.terms.pricing.graduated]]
+flat = "2.50"
+price = { rates = [
+  { meter = "input", per_million_tokens = "3", service_tier = "batch" },
+  { meter = "output", per_million_tokens = "12", above_prompt_tokens = 200000 },
+] }
+"#;
+
+#[test]
+fn money_of_a_schedule_is_decimal_text_and_its_rates_are_those_of_sales() {
+    let (_, tiers) = rules(OWN).unwrap();
+    let terms = tiers[0].terms.as_ref().unwrap();
+    assert_eq!(terms.minimum, Some(Nanos::new(50_000_000_000)));
+    let TierPricing::Graduated(stated) = &terms.pricing else {
+        panic!("{terms:?}");
+    };
+    let TierPrice::Rates(rates) = &stated.all()[0].price else {
+        panic!("{terms:?}");
+    };
+    assert_eq!(rates[0].price.to_string(), "0.000003");
+    assert_eq!(rates[0].tier.name(), "batch");
+    assert_eq!(rates[1].above.unwrap().prompt_tokens, 200_000);
+    let cases = [
+        (
+            "minimum = \"50.00\"",
+            "minimum = 5000000000",
+            "expected an amount of money as text",
+        ),
+        ("minimum = \"50.00\"", "minimum = \"50 USD\"", "50 USD"),
+        (
+            "minimum = \"50.00\"",
+            "minimum = \"-1\"",
+            "tiers 1: the minimum is -1",
+        ),
+        (
+            "service_tier = \"batch\"",
+            "tier = \"batch\"",
+            "unknown field `tier`",
+        ),
+        (
+            "per_million_tokens = \"3\"",
+            "price = \"3\"",
+            "unknown field `price`",
+        ),
+        (
+            "per_million_tokens = \"3\"",
+            "per_unit = \"3\"",
+            "tiers 1: tier 1: rate 1 (input): it is not priced `per_unit`, but `per_million_tokens`",
+        ),
+        (
+            "service_tier = \"batch\"",
+            "when = \"region=eu\"",
+            "tiers 1: tier 1: rate 1 (input): the rates of a tier hold whatever the conditions",
+        ),
+    ];
+    for (from, to, what) in cases {
+        assert!(OWN.contains(from), "{from}");
+        let error = rules(&OWN.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}\n{to}");
+    }
+}
+
+#[test]
+fn a_fixed_price_may_depend_on_conditions_and_begin_at_a_prompt_size() {
+    let file = r#"
+[[sale]]
+audience = "everyone"
+models = "m"
+currency = "USD"
+rates = [
+  { meter = "input", per_million_tokens = "3" },
+  { meter = "input", per_million_tokens = "6", from_prompt_tokens = 200000 },
+  { meter = "input", per_million_tokens = "4", when = "region=eu" },
+]
+"#;
+    let (sales, _) = rules(file).unwrap();
+    let SalePrice::Fixed {
+        rates, variants, ..
+    } = &sales[0].price
+    else {
+        panic!("{:?}", sales[0]);
+    };
+    assert!(rates[1].above.unwrap().is_passed_by(200_000));
+    assert_eq!(rates.len(), 2);
+    assert_eq!(variants[0].when.to_string(), "region=eu");
+    assert_eq!(variants[0].rates[0].price.to_string(), "0.000004");
+    let both = file.replace(
+        "from_prompt_tokens",
+        "above_prompt_tokens = 1, from_prompt_tokens",
+    );
+    let marked = file.replace("currency = \"USD\"", "markup = \"2\"");
+    for (text, what) in [
+        (both, "rate 2 (input): give one of `above_prompt_tokens`"),
+        (marked, "rate 3 (input): beside a `markup`"),
+        (file.replace("region=eu", "planet=mars"), "planet"),
+    ] {
+        let error = rules(&text).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}\n{text}");
+    }
+}
+
+#[test]
+fn one_file_states_a_reach_once() {
+    let again = FILE.split("[[tiers]]").next().unwrap();
+    let again = again.split("[[sale]]").nth(2).unwrap();
+    let sales = format!("{FILE}\n[[sale]]{again}");
+    let tiers = FILE.split("[[tiers]]").nth(1).unwrap();
+    let tiers = format!("{FILE}\n[[tiers]]{tiers}");
+    for (text, what) in [
+        (
+            sales,
+            "sale 2 and sale 3 are both gpt-4o* for everyone; keep one of the two",
+        ),
+        (
+            tiers,
+            "tiers 1 and tiers 2 are both * for everyone; keep one of the two",
+        ),
+    ] {
+        let error = rules(&text).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}\n{text}");
     }
 }
