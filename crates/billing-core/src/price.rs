@@ -176,6 +176,15 @@ impl PriceVersion {
         Ok(self)
     }
 
+    /// The same from another instant on.
+    #[must_use]
+    pub fn beginning(self, effective_from: OffsetDateTime) -> Self {
+        Self {
+            effective_from,
+            ..self
+        }
+    }
+
     /// The same price with some meters at rates of their own, whatever the conditions.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::id::PriceVersionId;
 use crate::money::Currency;
 use crate::price::{ModelName, PriceError, PriceVersion, Rate, Variant};
 use crate::reach::{Buyer, Rules};
-use crate::sale::SaleRule;
+use crate::sale::{SalePrice, SaleRule};
 use crate::terms::{RatingRecord, Terms};
 use crate::tier_schedule::TierSchedule;
 use by_name::ByName;
@@ -98,6 +98,16 @@ pub struct Offer<'a> {
     pub sale: Option<&'a Arc<SaleRule>>,
     /// How it falls with use; `None` where it does not.
     pub tiers: Option<&'a Arc<TierSchedule>>,
+}
+
+impl Offer<'_> {
+    /// The currency of the price.
+    pub fn currency(&self) -> Currency {
+        match self.sale.map(|rule| &rule.price) {
+            Some(SalePrice::Fixed { currency, .. }) => *currency,
+            Some(SalePrice::Markup { .. } | SalePrice::Withdrawn) | None => self.cost.currency(),
+        }
+    }
 }
 
 impl PriceBook {

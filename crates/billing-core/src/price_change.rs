@@ -1,12 +1,18 @@
 //! Changes of the price book: what is added to it, what that changes for whom, and which changes are
 //! not made without being confirmed.
 
+mod edition;
+mod tiers;
+mod unchanged;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use thiserror::Error;
 use time::OffsetDateTime;
+
+pub use edition::{EditionError, NOTICE};
+pub use tiers::TierChange;
 
 use crate::id::{AccountId, PlanId};
 use crate::meter::Meter;
@@ -15,65 +21,6 @@ use crate::port::catalogue::PriceEdition;
 use crate::price::{ContextThreshold, ModelName, PriceVersion, Rate, ServiceTier, UnitPrice, When};
 use crate::price_book::{PriceBook, PricedModel};
 use crate::reach::{Audience, Buyer};
-use crate::tier_schedule::{TierPrice, TierTerms, TierTermsError};
-
-/// Why an edition is not recorded. Nothing of it is.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum EditionError {
-    /// A price that would change what calls were charged.
-    #[error(
-        "{what} would take effect at {from}, in the past: calls may have been settled by what held \
-         then. Let it take effect from now on, and correct settled calls with `prices rerate`"
-    )]
-    InThePast {
-        /// Which.
-        what: String,
-        /// The instant.
-        from: OffsetDateTime,
-    },
-    /// Tiers that are none.
-    #[error("the tiers of {what}: {why}")]
-    Tiers {
-        /// For whom and which models.
-        what: String,
-        /// What is wrong.
-        why: TierTermsError,
-    },
-    /// A price that no model can be sold at.
-    #[error("the sale rule {what} makes no price of {model}: {why}")]
-    Unsellable {
-        /// For whom and which models.
-        what: String,
-        /// The model.
-        model: ModelName,
-        /// What is wrong.
-        why: String,
-    },
-    /// A tier that makes no price of a model.
-    #[error("tier {tier} of the tiers of {what} makes no price of {model}: {why}")]
-    UnsellableTier {
-        /// For whom and which models.
-        what: String,
-        /// Which, from 1.
-        tier: usize,
-        /// The model.
-        model: ModelName,
-        /// What is wrong.
-        why: String,
-    },
-    /// Tiers in another currency than the price that they change.
-    #[error("the tiers of {what} are in {tiers}, but {model} is priced in {price}")]
-    Currencies {
-        /// For whom and which models.
-        what: String,
-        /// Of the tiers.
-        tiers: Currency,
-        /// The model.
-        model: ModelName,
-        /// Of its price.
-        price: Currency,
-    },
-}
 
 /// What one rate was and will be, for somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +31,8 @@ pub struct PriceChange {
     pub model: ModelName,
     /// Which rate.
     pub rate: RatePlace,
-    /// What it cost; `None` where there was none.
+    /// What it cost, by this rate or by the one that applied in its place; `None` where there was
+    /// none.
     pub old: Option<(UnitPrice, Currency)>,
     /// What it will cost; `None` where there is none.
     pub new: Option<(UnitPrice, Currency)>,
@@ -149,93 +97,6 @@ impl fmt::Display for RatePlace {
 }
 
 impl PriceBook {
-    /// Whether an edition may be recorded: nothing that may have been used changes, and every rule
-    /// makes a price of each model that it reaches.
-    ///
-    /// # Errors
-    /// [`EditionError`].
-    pub fn check(&self, edition: &PriceEdition, now: OffsetDateTime) -> Result<(), EditionError> {
-        let past = |what: String, from| Err(EditionError::InThePast { what, from });
-        for (version, _) in &edition.versions {
-            let from = version.effective_from();
-            let is_sold = self
-                .get(version.model().as_str())
-                .is_some_and(|model| !model.versions().is_empty());
-            if from < now && is_sold {
-                return past(format!("the price of {}", version.model()), from);
-            }
-        }
-        for rule in &edition.sales {
-            if rule.effective_from < now {
-                return past(format!("the sale rule {}", rule.reach), rule.effective_from);
-            }
-        }
-        for schedule in &edition.tiers {
-            let what = schedule.reach.to_string();
-            if schedule.effective_from < now {
-                return past(format!("the tier schedule {what}"), schedule.effective_from);
-            }
-            let checked = schedule.terms.as_deref().map_or(Ok(()), TierTerms::check);
-            checked.map_err(|why| EditionError::Tiers { what, why })?;
-        }
-        self.amended(edition).check_sales(edition)
-    }
-
-    /// Whether the rules of an edition, which this book has already, make prices.
-    fn check_sales(&self, edition: &PriceEdition) -> Result<(), EditionError> {
-        for rule in &edition.sales {
-            let reached = self
-                .models()
-                .filter(|m| rule.reach.models.covers(m.name.as_str()));
-            for cost in reached.filter_map(|m| m.version_at(rule.effective_from)) {
-                rule.price
-                    .of(cost)
-                    .map_err(|why| EditionError::Unsellable {
-                        what: rule.reach.to_string(),
-                        model: cost.model().clone(),
-                        why: why.to_string(),
-                    })?;
-            }
-        }
-        for schedule in &edition.tiers {
-            let Some(terms) = &schedule.terms else {
-                continue;
-            };
-            let buyer = buyer_of(schedule.reach.audience);
-            let reached = self
-                .models()
-                .filter(|m| schedule.reach.models.covers(m.name.as_str()));
-            for model in reached {
-                let at = schedule.effective_from;
-                let Some(price) = self.price_of(buyer.as_ref(), model, at) else {
-                    continue;
-                };
-                if price.currency() != terms.currency {
-                    return Err(EditionError::Currencies {
-                        what: schedule.reach.to_string(),
-                        tiers: terms.currency,
-                        model: model.name.clone(),
-                        price: price.currency(),
-                    });
-                }
-                let tiers = (1..).zip(terms.pricing.tiers());
-                for (tier, stated) in tiers {
-                    let TierPrice::Rates(rates) = &stated.price else {
-                        continue;
-                    };
-                    let own = price.with_own_rates(rates);
-                    own.map_err(|why| EditionError::UnsellableTier {
-                        what: schedule.reach.to_string(),
-                        tier,
-                        model: model.name.clone(),
-                        why: why.to_string(),
-                    })?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// This book with an edition added.
     #[must_use]
     pub fn amended(&self, edition: &PriceEdition) -> Self {
@@ -328,15 +189,15 @@ fn compare(
     new: Option<&PriceVersion>,
     changes: &mut Vec<PriceChange>,
 ) {
-    let prices = |price: Option<&PriceVersion>| {
-        let rates = price.map(|price| (places(price), price.currency()));
-        let (rates, currency) = rates.unwrap_or_else(|| (Vec::new(), Currency::USD));
-        let priced = rates
-            .into_iter()
-            .map(|(place, price)| (place, (price, currency)));
-        priced.collect::<BTreeMap<_, _>>()
+    let priced = |price: Option<&PriceVersion>| {
+        let rates = price.into_iter().flat_map(|price| {
+            let currency = price.currency();
+            let rates = places(price).into_iter();
+            rates.map(move |(place, price)| (place, (price, currency)))
+        });
+        rates.collect::<BTreeMap<_, _>>()
     };
-    let (old, mut new) = (prices(old), prices(new));
+    let (stated, mut new) = (priced(old), priced(new));
     let mut change = |rate, old: Option<_>, new: Option<_>| {
         if old != new {
             changes.push(PriceChange {
@@ -348,12 +209,18 @@ fn compare(
             });
         }
     };
-    for (place, old) in old {
+    for (place, was) in stated {
         let new = new.remove(&place);
-        change(place, Some(old), new);
+        change(place, Some(was), new);
     }
-    for (place, new) in new {
-        change(place, None, Some(new));
+    for (place, is) in new {
+        // What is priced by itself for the first time was charged by some other rate before.
+        let was = old.and_then(|old| {
+            let meter = (place.meter, place.tier);
+            let rate = old.stands_in(meter, place.above, place.when.as_deref())?;
+            Some((rate.price, old.currency()))
+        });
+        change(place, was, Some(is));
     }
 }
 

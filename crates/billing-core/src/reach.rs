@@ -240,6 +240,14 @@ impl<R: Rule> Rules<R> {
         self.by_number.get(&number)
     }
 
+    /// The last rule of a reach that has taken effect at an instant, also where it is a withdrawal.
+    pub fn of_reach(&self, reach: &Reach, at: OffsetDateTime) -> Option<&Arc<R>> {
+        let scopes = self.by_audience.get(&reach.audience)?;
+        let scoped = scopes.iter().find(|scoped| scoped.models == reach.models)?;
+        let mut versions = scoped.versions.iter();
+        versions.find(|rule| rule.effective_from() <= at)
+    }
+
     /// From when to when a rule holds of its reach: until the one that took effect after it.
     pub fn in_force(&self, rule: &R) -> Period {
         let scopes = self.by_audience.get(&rule.reach().audience);

@@ -119,6 +119,17 @@ impl When {
         self.attributes.is_empty() && self.above.is_none() && self.during.is_none()
     }
 
+    /// Whether another holds of every call of which this one holds.
+    pub(crate) fn implies(&self, other: &Self) -> bool {
+        let above = |(meter, quantity): (Meter, u64)| {
+            self.above
+                .is_some_and(|(own, most)| own == meter && most >= quantity)
+        };
+        other.attributes.iter().all(|a| self.attributes.contains(a))
+            && other.above.is_none_or(above)
+            && (other.during.is_none() || other.during == self.during)
+    }
+
     /// Whether it holds of a call.
     pub fn holds(&self, circumstances: &Circumstances, usage: &Usage) -> bool {
         let mut attributes = self.attributes.iter();

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Circumstances, PriceVersion, Rate, ServiceTier, Variant, When, own_rate};
+use super::{
+    Circumstances, ContextThreshold, PriceVersion, Rate, ServiceTier, Variant, When, own_rate,
+};
 use crate::meter::{Meter, Usage};
 
 /// The rate that applies to a quantity, and where it was found.
@@ -25,6 +27,30 @@ pub struct Applicable<'a> {
     variants: Vec<&'a Variant>,
     tier: ServiceTier,
     prompt: u64,
+}
+
+impl PriceVersion {
+    /// What is charged in the place of a rate that the price may not state: as a call finds it whose
+    /// prompt is just above the threshold and of which the condition holds, and nothing else.
+    pub(crate) fn stands_in(
+        &self,
+        (meter, tier): (Meter, ServiceTier),
+        above: Option<ContextThreshold>,
+        when: Option<&When>,
+    ) -> Option<Rate> {
+        let holds = |variant: &&Variant| when.is_some_and(|when| when.implies(&variant.when));
+        let prompt = |above: ContextThreshold| {
+            let more = u64::from(!above.inclusive);
+            above.prompt_tokens.saturating_add(more)
+        };
+        let call = Applicable {
+            price: self,
+            variants: self.variants().iter().filter(holds).collect(),
+            tier,
+            prompt: above.map_or(0, prompt),
+        };
+        call.rate_for(meter).map(|applied| applied.rate)
+    }
 }
 
 impl<'a> Applicable<'a> {
