@@ -1,6 +1,6 @@
 //! The catalogue: models, price versions and rates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -77,6 +77,12 @@ static VARIANT_RATES: BatchSql = BatchSql::new(
     "INSERT INTO variant_rate ({columns}) SELECT {columns} FROM {rows} v",
 );
 
+static SOLD: BatchSql = BatchSql::new(
+    &[("model", Text)],
+    "SELECT DISTINCT p.model FROM price_version p \
+     WHERE p.model IN (SELECT v.model FROM {rows} v)",
+);
+
 static VERSIONS_BY_ID: BatchSql = BatchSql::new(
     &[("id", Int)],
     "SELECT p.id, p.model, p.currency, p.effective_from FROM price_version p \
@@ -117,7 +123,9 @@ async fn record<C: ConnectionTrait>(
     tx: &C,
     edition: &PriceEdition,
     now: OffsetDateTime,
-) -> Result<(), StoreError> {
+) -> Result<(), CatalogueError> {
+    let sold = sold_of(tx, edition, now).await?;
+    edition.ahead_of(now, |model| sold.contains(model))?;
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     let text = "INSERT INTO price_edition (source, recorded_at, versions, facts) \
                 VALUES (?, ?, ?, ?) RETURNING id";
@@ -134,7 +142,29 @@ async fn record<C: ConnectionTrait>(
     record_prices(tx, edition, id).await?;
     pricing_rules::record_sales(tx, &edition.sales, id).await?;
     pricing_rules::record_tiers(tx, &edition.tiers, id).await?;
-    db::note_change(tx, "prices", None, micros(now)).await
+    db::note_change(tx, "prices", None, micros(now)).await?;
+    Ok(())
+}
+
+/// The models that have a price, of those whose new one begins before an instant.
+async fn sold_of<C: ConnectionTrait>(
+    tx: &C,
+    edition: &PriceEdition,
+    now: OffsetDateTime,
+) -> Result<BTreeSet<String>, StoreError> {
+    let versions = edition.versions.iter().map(|(version, _)| version);
+    let past: Vec<_> = versions.filter(|v| v.effective_from() < now).collect();
+    let mut sold = BTreeSet::new();
+    for chunk in past.chunks(CHUNK) {
+        let mut rows = SOLD.rows(tx.get_database_backend());
+        for version in chunk {
+            rows.push([version.model().as_str().into()]);
+        }
+        for row in rows.query(tx).await? {
+            sold.insert(get(&row, "model")?);
+        }
+    }
+    Ok(sold)
 }
 
 async fn record_models<C: ConnectionTrait>(

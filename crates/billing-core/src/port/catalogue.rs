@@ -24,7 +24,8 @@ pub trait Catalogue: Send + Sync + Debug {
     /// Records what an import changes, all or nothing.
     ///
     /// # Errors
-    /// [`CatalogueError`].
+    /// [`CatalogueError::InThePast`] where what is sold would have changed before `now`, and as
+    /// [`Catalogue::price_book`].
     async fn record(
         &self,
         edition: PriceEdition,
@@ -47,6 +48,36 @@ pub struct PriceEdition {
     pub tiers: Vec<TierSchedule>,
 }
 
+impl PriceEdition {
+    /// The first of its rules, or of its prices of models that are sold, that takes effect before an
+    /// instant.
+    ///
+    /// # Errors
+    /// [`CatalogueError::InThePast`].
+    pub fn ahead_of(
+        &self,
+        now: OffsetDateTime,
+        is_sold: impl Fn(&str) -> bool,
+    ) -> Result<(), CatalogueError> {
+        let versions = self.versions.iter().map(|(version, _)| version);
+        let versions = versions.filter(|v| v.effective_from() < now && is_sold(v.model().as_str()));
+        let versions =
+            versions.map(|v| (format!("the price of {}", v.model()), v.effective_from()));
+        let sales = self.sales.iter();
+        let sales = sales.map(|r| (format!("the sale rule {}", r.reach), r.effective_from));
+        let tiers = self.tiers.iter();
+        let tiers = tiers.map(|r| (format!("the tier schedule {}", r.reach), r.effective_from));
+        match versions
+            .chain(sales)
+            .chain(tiers)
+            .find(|(_, from)| *from < now)
+        {
+            Some((what, from)) => Err(CatalogueError::InThePast { what, from }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Why the catalogue did not answer.
 #[derive(Debug, ThisError)]
 pub enum CatalogueError {
@@ -57,6 +88,17 @@ pub enum CatalogueError {
         model: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// What is sold would have changed already; nothing was recorded.
+    #[error(
+        "{what} would have taken effect at {from}, and it is later than that: nothing was changed. \
+         Repeat it, or give a later instant"
+    )]
+    InThePast {
+        /// Which.
+        what: String,
+        /// The instant.
+        from: OffsetDateTime,
     },
     /// The store cannot be reached.
     #[error("the store is not available")]

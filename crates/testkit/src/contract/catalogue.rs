@@ -3,7 +3,7 @@
 use billing_core::id::{PriceVersionId, SaleRuleId};
 use billing_core::meter::Meter;
 use billing_core::money::Currency;
-use billing_core::port::catalogue::PriceEdition;
+use billing_core::port::catalogue::{CatalogueError, PriceEdition};
 use billing_core::price::{
     ContextThreshold, ModelName, PriceVersion, Rate, ServiceTier, UnitPrice, Variant,
 };
@@ -26,6 +26,7 @@ macro_rules! catalogue_contract {
             an_edition_is_recorded_whole_or_not_at_all
             a_whole_catalogue_is_recorded_at_once
             a_sale_rule_reads_back_and_holds_from_its_instant_on
+            what_is_sold_changes_only_ahead_of_the_clock
         );
     };
 }
@@ -207,4 +208,40 @@ pub async fn a_sale_rule_reads_back_and_holds_from_its_instant_on(world: World) 
     assert_eq!(found(Some(&buyer), NOON), Some(2));
     assert_eq!(found(Some(&buyer), later), Some(1));
     assert_eq!(found(None, NOON), Some(1));
+}
+
+/// A price or rule that would have taken effect already is refused where it is recorded; the first
+/// price of a model may begin whenever it likes.
+pub async fn what_is_sold_changes_only_ahead_of_the_clock(world: World) {
+    let catalogue = &world.ports.catalogue;
+    let before = NOON - Duration::MICROSECOND;
+    let next = |model: &str, at| {
+        let next = price(PriceVersionId::new(world.number()), model, at);
+        edition(vec![(next, ModelFacts::default())])
+    };
+    let rule = |effective_from| {
+        let mut edition = edition(Vec::new());
+        edition.sales.push(SaleRule {
+            id: SaleRuleId::new(world.number()),
+            reach: Reach {
+                audience: Audience::Everyone,
+                models: "m".parse().unwrap(),
+            },
+            price: SalePrice::Withdrawn,
+            effective_from,
+        });
+        edition
+    };
+    for late in [next("m", before), rule(before)] {
+        let was = catalogue.price_book().await.unwrap();
+        let refused = catalogue.record(late, NOON).await;
+        assert!(
+            matches!(refused, Err(CatalogueError::InThePast { from, .. }) if from == before),
+            "{refused:?}"
+        );
+        assert_eq!(catalogue.price_book().await.unwrap(), was);
+    }
+    for in_time in [next("m", NOON), rule(NOON), next("new", before)] {
+        catalogue.record(in_time, NOON).await.unwrap();
+    }
 }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use billing_core::port::catalogue::{Catalogue, CatalogueError, PriceEdition};
 use billing_core::port::directory::ChangeSubject;
+use billing_core::price::ModelName;
 use billing_core::price_book::PriceBook;
 use time::OffsetDateTime;
 
@@ -14,8 +15,14 @@ impl Catalogue for Memory {
         Ok(self.state().prices.clone())
     }
 
-    async fn record(&self, edition: PriceEdition, _: OffsetDateTime) -> Result<(), CatalogueError> {
+    async fn record(
+        &self,
+        edition: PriceEdition,
+        now: OffsetDateTime,
+    ) -> Result<(), CatalogueError> {
         let mut state = self.state();
+        let is_sold = |model: &str| state.prices.is_sold(&ModelName::new(model));
+        edition.ahead_of(now, is_sold)?;
         let ids = edition.versions.iter().map(|(v, _)| v.id().get());
         let mut known = state.price_ids.clone();
         for id in ids {

@@ -111,10 +111,15 @@ impl Scene {
         }
     }
 
-    /// Records prices, and has them known.
+    /// Records prices, as long ago as they took effect, and has them known.
     pub(super) async fn record(&self, edition: PriceEdition) {
         let catalogue = &self.world.ports.catalogue;
-        catalogue.record(edition, self.world.now()).await.unwrap();
+        let versions = edition.versions.iter().map(|(v, _)| v.effective_from());
+        let sales = edition.sales.iter().map(|rule| rule.effective_from);
+        let tiers = edition.tiers.iter().map(|schedule| schedule.effective_from);
+        let now = self.world.now();
+        let then = versions.chain(sales).chain(tiers).fold(now, std::cmp::min);
+        catalogue.record(edition, then).await.unwrap();
         self.prices.reload().await.unwrap();
     }
 
