@@ -11,7 +11,7 @@ use crate::checker;
 use crate::config::{Checker, Retention};
 use crate::node::ears::{self, Ears};
 use crate::node::{life, news};
-use crate::tier_windows;
+use crate::tier_windows::{Closer, GRACE};
 use crate::wiring::House;
 
 /// How often time passes in the lease book.
@@ -131,15 +131,22 @@ async fn purge(house: House) {
 async fn close_windows(house: House) {
     let ports = &house.ports;
     let book = house.gate.prices.book();
-    let of = (&*ports.clock, &*ports.ids);
-    match tier_windows::close_all(&*ports.books, &book, of, true).await {
-        Ok(dues) => {
-            for due in dues {
-                tracing::info!(account = %due.account, reach = due.reach, true_up = %due.true_up,
-                    uncollected = %due.uncollected, "a window of price tiers was closed");
-            }
-        }
-        Err(error) => tracing::warn!(%error, "windows of price tiers were not closed"),
+    let closer = Closer {
+        books: &*ports.books,
+        clock: &*ports.clock,
+        ids: &ports.ids,
+        grace: GRACE,
+        is_booked: true,
+    };
+    let closings = closer.close_all(&book).await;
+    for due in closings.dues {
+        tracing::info!(account = %due.account, reach = due.reach, true_up = %due.true_up,
+            uncollected = %due.uncollected, "a window of price tiers was closed");
+    }
+    for failed in closings.failed {
+        let account = failed.account.map(|account| account.to_string());
+        tracing::warn!(account, reach = failed.reach, window_start = failed.window_start,
+            error = %failed.why, "a window of price tiers was not closed");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Windows of tier schedules that are over: what they come to is booked.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use billing_core::adjustment::Adjustment;
@@ -17,7 +18,7 @@ use crate::ids::Ids;
 
 /// How long after its end a window is closed, so that nearly all its calls are settled by then. One
 /// that ends later opens it again.
-const GRACE: time::Duration = time::Duration::HOUR;
+pub(crate) const GRACE: time::Duration = time::Duration::HOUR;
 /// How many windows are read at a time.
 const PAGE: u32 = 500;
 /// How long it waits for what nodes have on lease, and how often it asks again.
@@ -35,43 +36,144 @@ pub(crate) struct Due {
     pub(crate) uncollected: Nanos,
 }
 
-/// Closes every window that is over, or, where nothing is to be booked, says what closing it would
-/// come to.
-///
-/// # Errors
-/// [`BooksError`]; what was closed before it stays so.
-pub(crate) async fn close_all(
-    books: &dyn Books,
-    book: &PriceBook,
-    (clock, ids): (&dyn Clock, &Ids),
-    is_booked: bool,
-) -> Result<Vec<Due>, BooksError> {
-    let mut dues = Vec::new();
-    for schedule in book.tiers().iter() {
-        let Some(before) = over_before(schedule, clock.now()) else {
-            continue;
-        };
-        let in_force = book.tiers().in_force(schedule);
-        let mut unused = unused(books, schedule, in_force, clock).await?;
-        if is_booked && let Some(account) = schedule.committed() {
-            let starts: Vec<i64> = unused.drain(..).map(|window| window.window_start).collect();
-            books.note_windows(account, schedule, &starts).await?;
-        }
-        loop {
-            let open = books.open_windows(schedule.id, before, PAGE).await?;
-            unused.retain(|window| open.iter().all(|o| o.window_start != window.window_start));
-            for window in open.iter().chain(&unused) {
-                let due =
-                    close(books, (schedule, in_force), window, (clock, ids), is_booked).await?;
-                dues.extend(due);
+/// What could not be closed: a window, or those of a schedule.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) account: Option<AccountId>,
+    pub(crate) reach: String,
+    pub(crate) window_start: Option<i64>,
+    pub(crate) why: BooksError,
+}
+
+/// What became of the windows that are over.
+#[derive(Debug, Default)]
+pub(crate) struct Closings {
+    pub(crate) dues: Vec<Due>,
+    pub(crate) failed: Vec<Failed>,
+}
+
+/// How windows are closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Closer<'a> {
+    pub(crate) books: &'a dyn Books,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) ids: &'a Ids,
+    /// How long after its end a window is closed.
+    pub(crate) grace: time::Duration,
+    /// Whether it is booked; else it is only said what closing would come to.
+    pub(crate) is_booked: bool,
+}
+
+impl Closer<'_> {
+    /// Closes every window that is over. One that cannot be closed keeps no other from it.
+    pub(crate) async fn close_all(self, book: &PriceBook) -> Closings {
+        let mut closings = Closings::default();
+        for schedule in book.tiers().iter() {
+            let in_force = book.tiers().in_force(schedule);
+            let closed = self.close_schedule((schedule, in_force), &mut closings);
+            if let Err(why) = closed.await {
+                let is_away = matches!(why, BooksError::Unavailable(_));
+                closings.failed.push(Failed {
+                    account: None,
+                    reach: schedule.reach.to_string(),
+                    window_start: None,
+                    why,
+                });
+                if is_away {
+                    break;
+                }
             }
-            let is_last = u32::try_from(open.len()).is_ok_and(|read| read < PAGE);
-            if is_last || !is_booked {
+        }
+        closings
+    }
+
+    /// Closes the windows of a schedule, each at most once: one that fails is found open again.
+    async fn close_schedule(
+        self,
+        (schedule, in_force): (&TierSchedule, Period),
+        closings: &mut Closings,
+    ) -> Result<(), BooksError> {
+        let now = self.clock.now().saturating_sub(self.grace);
+        let Some(before) = over_before(schedule, now) else {
+            return Ok(());
+        };
+        let mut unused = unused(self.books, schedule, in_force, now).await?;
+        if self.is_booked
+            && let Some(account) = schedule.committed()
+        {
+            let starts: Vec<i64> = unused.drain(..).map(|window| window.window_start).collect();
+            self.books.note_windows(account, schedule, &starts).await?;
+        }
+        let mut seen = BTreeSet::new();
+        let mut limit = PAGE;
+        loop {
+            let open = self.books.open_windows(schedule.id, before, limit).await?;
+            let place = |window: &OpenWindow| (window.account, window.window_start);
+            let known = open.iter().filter(|window| seen.contains(&place(window)));
+            let known = u32::try_from(known.count()).unwrap_or(u32::MAX);
+            let is_last = u32::try_from(open.len()).is_ok_and(|read| read < limit);
+            for window in open {
+                unused.retain(|other| place(other) != place(&window));
+                if seen.insert(place(&window)) {
+                    self.take((schedule, in_force), &window, closings).await?;
+                }
+            }
+            if is_last {
                 break;
             }
+            limit = PAGE.saturating_add(known.saturating_mul(2));
         }
+        for window in unused {
+            self.take((schedule, in_force), &window, closings).await?;
+        }
+        Ok(())
     }
-    Ok(dues)
+
+    /// Closes a window, or notes why it could not be.
+    async fn take(
+        self,
+        of: (&TierSchedule, Period),
+        window: &OpenWindow,
+        closings: &mut Closings,
+    ) -> Result<(), BooksError> {
+        match self.close(of, window).await {
+            Ok(due) => closings.dues.extend(due),
+            Err(why @ BooksError::Unavailable(_)) => return Err(why),
+            Err(why) => closings.failed.push(Failed {
+                account: Some(window.account),
+                reach: of.0.reach.to_string(),
+                window_start: Some(window.window_start),
+                why,
+            }),
+        }
+        Ok(())
+    }
+
+    async fn close(
+        self,
+        (schedule, in_force): (&TierSchedule, Period),
+        window: &OpenWindow,
+    ) -> Result<Option<Due>, BooksError> {
+        let closed = schedule.close(in_force, window.window_start, &window.close);
+        let closed = closed.map_err(|error| BooksError::Inconsistent(error.to_string()))?;
+        let (Some(terms), Some(closed)) = (&schedule.terms, closed) else {
+            return Ok(None);
+        };
+        let lot = LotId::new(self.ids.next());
+        let adjustment = window.adjustment(&closed, terms.currency, lot);
+        let mut due = Due {
+            account: window.account,
+            reach: schedule.reach.to_string(),
+            window_start: window.window_start,
+            true_up: closed.true_up,
+            uncollected: Nanos::ZERO,
+        };
+        if self.is_booked {
+            let adjusted = book_window(self.books, window, adjustment, self.clock).await?;
+            due.uncollected = adjusted.map_or(Nanos::ZERO, |adjusted| adjusted.uncollected);
+        }
+        Ok(Some(due).filter(|due| !due.true_up.is_zero()))
+    }
 }
 
 /// The windows of a schedule with a minimum that are over and were never closed. What is used is
@@ -80,13 +182,12 @@ async fn unused(
     books: &dyn Books,
     schedule: &TierSchedule,
     in_force: Period,
-    clock: &dyn Clock,
+    over: OffsetDateTime,
 ) -> Result<Vec<OpenWindow>, BooksError> {
     let Some(account) = schedule.committed() else {
         return Ok(Vec::new());
     };
     let known = books.last_closed(account, schedule.id).await?;
-    let over = clock.now().saturating_sub(GRACE);
     let starts = schedule.windows_over(in_force, known, over).into_iter();
     let window = |window_start| OpenWindow {
         account,
@@ -107,36 +208,8 @@ async fn unused(
 /// The first second of the window that is not over yet; `None` where none ever is, or none is closed.
 fn over_before(schedule: &TierSchedule, now: OffsetDateTime) -> Option<i64> {
     let terms = schedule.terms.as_ref().filter(|terms| terms.is_closed())?;
-    let start = terms.window_start(now.saturating_sub(GRACE), None);
+    let start = terms.window_start(now, None);
     Some(start).filter(|start| *start != 0)
-}
-
-async fn close(
-    books: &dyn Books,
-    (schedule, in_force): (&TierSchedule, Period),
-    window: &OpenWindow,
-    (clock, ids): (&dyn Clock, &Ids),
-    is_booked: bool,
-) -> Result<Option<Due>, BooksError> {
-    let closed = schedule.close(in_force, window.window_start, &window.close);
-    let closed = closed.map_err(|error| BooksError::Inconsistent(error.to_string()))?;
-    let (Some(terms), Some(closed)) = (&schedule.terms, closed) else {
-        return Ok(None);
-    };
-    let lot = LotId::new(ids.next());
-    let adjustment = window.adjustment(&closed, terms.currency, lot);
-    let mut due = Due {
-        account: window.account,
-        reach: schedule.reach.to_string(),
-        window_start: window.window_start,
-        true_up: closed.true_up,
-        uncollected: Nanos::ZERO,
-    };
-    if is_booked {
-        let adjusted = book_window(books, window, adjustment, clock).await?;
-        due.uncollected = adjusted.map_or(Nanos::ZERO, |adjusted| adjusted.uncollected);
-    }
-    Ok(Some(due).filter(|due| !due.true_up.is_zero()))
 }
 
 /// Waits a little for what nodes give back for it; then it takes what is there.
@@ -160,3 +233,6 @@ async fn book_window(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
