@@ -7,6 +7,7 @@ mod draft;
 mod import;
 mod rerate;
 mod simulate;
+mod tiers;
 
 use billing_core::money::Currency;
 use billing_core::price::{Rate, Variant};

@@ -1,7 +1,7 @@
 //! Tiers on the wire: how a price falls with use, and what a call costs in it.
 
 mod schedule;
-mod words;
+pub(crate) mod words;
 
 use billing_core::charge_model::{Package, Rounding};
 use billing_core::money::{Currency, Exact};

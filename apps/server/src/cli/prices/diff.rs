@@ -1,13 +1,14 @@
 //! `tollgate prices diff`: what a file would change, and for whom.
 
-use billing_core::port::clock::Clock;
-use billing_core::price_change::PriceChange;
+use billing_core::price_change::{PriceChange, TierChange};
 use clap::Args;
 use serde::Serialize;
 
 use super::draft::{Draft, DraftArgs, line};
+use super::tiers::{change_in_words, terms_in_words};
 use super::{Place, book_as_it_is};
 use crate::cli::{CliError, say};
+use crate::clock::SystemClock;
 
 /// How many changes the short report names.
 const NAMED: usize = 40;
@@ -34,7 +35,20 @@ struct Shown<'a> {
     new_versions: usize,
     new_sale_rules: usize,
     new_tier_schedules: usize,
+    unchanged_rules: usize,
     changes: Vec<ShownChange>,
+    tier_schedules: Vec<ShownTiers>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownTiers {
+    audience: String,
+    models: String,
+    /// What it says, tier by tier; nothing where it ends.
+    old: Vec<String>,
+    new: Vec<String>,
+    /// Whether every account begins in the first tier again.
+    begins_anew: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,25 +64,25 @@ struct ShownChange {
 /// Runs it.
 pub(crate) async fn run(args: DiffArgs) -> Result<(), CliError> {
     let book = book_as_it_is(&args.place).await?;
-    let now = crate::clock::SystemClock.now();
     let mut id = i64::MAX >> 1;
-    let draft = args.draft.read(&book, now, || {
+    let draft = args.draft.read(&book, &SystemClock, || {
         id += 1;
         id
     })?;
     // What holds at the same instant with the file and without it.
     let later = book.amended(&draft.edition);
     let changes = book.changes(draft.from, &later, draft.from);
+    let tiers = book.tier_changes(&draft.edition);
     say(&if args.json {
-        serde_json::to_string(&shown(&draft, &changes)).unwrap_or_default()
+        serde_json::to_string(&shown(&draft, &changes, &tiers)).unwrap_or_default()
     } else {
         let most = if args.verbose { usize::MAX } else { NAMED };
-        in_words(&draft, &changes, most)
+        in_words(&draft, (&changes, &tiers), most)
     });
     Ok(())
 }
 
-fn shown<'a>(draft: &'a Draft, changes: &[PriceChange]) -> Shown<'a> {
+fn shown<'a>(draft: &'a Draft, changes: &[PriceChange], tiers: &[TierChange]) -> Shown<'a> {
     let price = |side: Option<(
         billing_core::price::UnitPrice,
         billing_core::money::Currency,
@@ -81,6 +95,19 @@ fn shown<'a>(draft: &'a Draft, changes: &[PriceChange]) -> Shown<'a> {
         new: price(change.new),
         percent: change.percent(),
     };
+    let schedule = |change: &TierChange| {
+        let [old, new] = [&change.old, &change.new].map(|terms| {
+            let terms = terms.as_deref().map(terms_in_words);
+            terms.unwrap_or_default()
+        });
+        ShownTiers {
+            audience: change.reach.audience.to_string(),
+            models: change.reach.models.to_string(),
+            old,
+            new,
+            begins_anew: change.begins_anew(),
+        }
+    };
     Shown {
         source: &draft.name,
         effective_from: draft
@@ -90,17 +117,25 @@ fn shown<'a>(draft: &'a Draft, changes: &[PriceChange]) -> Shown<'a> {
         new_versions: draft.edition.versions.len(),
         new_sale_rules: draft.edition.sales.len(),
         new_tier_schedules: draft.edition.tiers.len(),
+        unchanged_rules: draft.unchanged,
         changes: changes.iter().map(change).collect(),
+        tier_schedules: tiers.iter().map(schedule).collect(),
     }
 }
 
-fn in_words(draft: &Draft, changes: &[PriceChange], most: usize) -> String {
+fn in_words(
+    draft: &Draft,
+    (changes, tiers): (&[PriceChange], &[TierChange]),
+    most: usize,
+) -> String {
     let mut lines = vec![format!(
-        "{}: {} new price versions, {} sale rules, {} tier schedules; {} prices change",
+        "{}: {} new price versions, {} sale rules, {} tier schedules, {} rules unchanged; {} prices \
+         change",
         draft.name,
         draft.edition.versions.len(),
         draft.edition.sales.len(),
         draft.edition.tiers.len(),
+        draft.unchanged,
         changes.len()
     )];
     let named = changes.iter().take(most);
@@ -109,11 +144,9 @@ fn in_words(draft: &Draft, changes: &[PriceChange], most: usize) -> String {
         let more = changes.len() - most;
         lines.push(format!("  and {more} more; --verbose names all"));
     }
-    for schedule in &draft.edition.tiers {
-        lines.push(format!(
-            "  tier schedule {}: {}",
-            schedule.id, schedule.reach
-        ));
+    for change in tiers {
+        let words = change_in_words(change, draft.from).into_iter();
+        lines.extend(words.map(|line| format!("  {line}")));
     }
     lines.join("\n")
 }

@@ -1,25 +1,26 @@
 //! What a file of prices would add to the price book.
 
-use std::path::Path;
-
 use billing_core::id::PriceVersionId;
 use billing_core::port::catalogue::PriceEdition;
+use billing_core::port::clock::Clock;
 use billing_core::price_book::{PriceBook, PriceDraft, Revision};
-use billing_core::price_change::PriceChange;
+use billing_core::price_change::{NOTICE, PriceChange};
 use clap::Args;
 use sha2::{Digest, Sha256};
 use time::format_description::well_known::Rfc3339;
 use time::{Date, OffsetDateTime};
 
 use super::super::{CliError, progress};
-use crate::catalogue::{self, Import, rules};
+use crate::catalogue::rules::{self, RulesFile};
+use crate::catalogue::{self, Import, ImportError};
 
 /// Which file, and from when on what it states holds.
 #[derive(Debug, Args)]
 pub(super) struct DraftArgs {
     /// A catalogue, or a file of sale rules and tier schedules
     pub(super) file: std::path::PathBuf,
-    /// From when on it holds: 2026-12-01 (midnight UTC) or 2026-12-01T08:00:00+08:00 [default: now]
+    /// From when on it holds: 2026-12-01 (midnight UTC) or 2026-12-01T08:00:00+08:00 [default: two
+    /// seconds after it is recorded, when every node knows it; the first price of a model, at once]
     #[arg(long, value_name = "WHEN", value_parser = instant)]
     pub(super) from: Option<OffsetDateTime>,
 }
@@ -35,6 +36,8 @@ pub(super) struct Draft {
     pub(super) import: Option<Import>,
     /// From when on it holds.
     pub(super) from: OffsetDateTime,
+    /// How many of its rules say what holds already, and are not in the edition.
+    pub(super) unchanged: usize,
 }
 
 impl DraftArgs {
@@ -45,59 +48,92 @@ impl DraftArgs {
     pub(super) fn read(
         &self,
         book: &PriceBook,
-        now: OffsetDateTime,
+        clock: &dyn Clock,
         next_id: impl FnMut() -> i64,
     ) -> Result<Draft, CliError> {
         let name = self.file.display().to_string();
         let cannot = CliError::io(format!("cannot read {name}"));
         let bytes = std::fs::read(&self.file).map_err(cannot)?;
-        let from = self.from.unwrap_or(now);
-        let draft = parse(&self.file, &bytes, book, from, next_id)?;
-        book.check(&draft.edition, now)
-            .map_err(|error| CliError::Argument(format!("{name}: {error}")))?;
-        Ok(draft)
-    }
-}
-
-fn parse(
-    file: &Path,
-    bytes: &[u8],
-    book: &PriceBook,
-    from: OffsetDateTime,
-    mut next_id: impl FnMut() -> i64,
-) -> Result<Draft, CliError> {
-    let name = file.display().to_string();
-    let wrong = |error| CliError::Import {
-        file: name.clone(),
-        error,
-    };
-    let source = format!("{name} sha256:{}", catalogue::hex(&Sha256::digest(bytes)));
-    if rules::is_rules(&name, bytes) {
-        let file = rules::read(&name, bytes).map_err(wrong)?;
-        let (sales, tiers) = file.into_rules(from, next_id).map_err(wrong)?;
-        let edition = PriceEdition {
-            source,
-            sales,
-            tiers,
-            ..PriceEdition::default()
-        };
-        let import = None;
-        return Ok(Draft {
+        let parsed = parse(&name, &bytes)?;
+        // To read a large file takes its time.
+        let now = clock.now();
+        let from = self.from.unwrap_or(now.saturating_add(NOTICE));
+        let (edition, import) = parsed.into_edition(&name, &bytes, book, from, next_id)?;
+        let (edition, unchanged) = book.without_unchanged(edition);
+        let mut draft = Draft {
             name,
             edition,
             import,
             from,
-        });
+            unchanged,
+        };
+        if self.from.is_none() {
+            draft.hold_after(book, now);
+        }
+        let checked = book.check(&draft.edition, now);
+        checked.map_err(|error| CliError::Argument(format!("{}: {error}", draft.name)))?;
+        Ok(draft)
     }
-    let import = catalogue::read_any(&name, bytes).map_err(wrong)?;
-    let edition = edition_of(book, import.drafts.clone(), source, from, &mut next_id)?;
-    let import = Some(import);
-    Ok(Draft {
-        name,
-        edition,
-        import,
-        from,
-    })
+}
+
+impl Draft {
+    /// Lets it take effect as soon after an instant as every node knows it.
+    pub(super) fn hold_after(&mut self, book: &PriceBook, now: OffsetDateTime) {
+        let edition = std::mem::take(&mut self.edition);
+        self.edition = book.after_notice(edition, now);
+        self.from = now.saturating_add(NOTICE);
+    }
+}
+
+/// A file as it was read, before it is compared with what there is.
+enum Parsed {
+    Rules(RulesFile),
+    Catalogue(Import),
+}
+
+fn parse(name: &str, bytes: &[u8]) -> Result<Parsed, CliError> {
+    let read = if rules::is_rules(name, bytes) {
+        rules::read(name, bytes).map(Parsed::Rules)
+    } else {
+        catalogue::read_any(name, bytes).map(Parsed::Catalogue)
+    };
+    read.map_err(wrong(name))
+}
+
+fn wrong(name: &str) -> impl Fn(ImportError) -> CliError {
+    |error| CliError::Import {
+        file: name.to_owned(),
+        error,
+    }
+}
+
+impl Parsed {
+    fn into_edition(
+        self,
+        name: &str,
+        bytes: &[u8],
+        book: &PriceBook,
+        from: OffsetDateTime,
+        next_id: impl FnMut() -> i64,
+    ) -> Result<(PriceEdition, Option<Import>), CliError> {
+        let source = format!("{name} sha256:{}", catalogue::hex(&Sha256::digest(bytes)));
+        match self {
+            Self::Rules(file) => {
+                let (sales, tiers) = file.into_rules(from, next_id).map_err(wrong(name))?;
+                let edition = PriceEdition {
+                    source,
+                    sales,
+                    tiers,
+                    ..PriceEdition::default()
+                };
+                Ok((edition, None))
+            }
+            Self::Catalogue(import) => {
+                let edition = edition_of(book, import.drafts.clone(), source, from, next_id)?;
+                Ok((edition, Some(import)))
+            }
+        }
+    }
 }
 
 /// What drafts of a catalogue change in a book, from an instant on.

@@ -51,7 +51,7 @@ pub(crate) async fn run(args: SimulateArgs) -> Result<(), CliError> {
     let book = ports.catalogue.price_book().await?;
     let now = ports.clock.now();
     let mut id = i64::MAX >> 1;
-    let draft = args.draft.read(&book, now, || {
+    let draft = args.draft.read(&book, &*ports.clock, || {
         id += 1;
         id
     })?;

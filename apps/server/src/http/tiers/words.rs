@@ -1,6 +1,6 @@
 //! Tiers in words.
 
-use billing_core::charge_model::{Percent, Quantity};
+use billing_core::charge_model::{Package, Percent, Quantity};
 use billing_core::meter::MeterUnit;
 use billing_core::price::UnitPrice;
 use billing_core::terms::InTiers;
@@ -63,34 +63,11 @@ pub(super) fn line(line: &TierLine, terms: &TierTerms, is_provisional: bool) -> 
             }
         },
         TierStep::Tier { number, price } => {
-            let what = match price {
-                TierPrice::Discount(percent) if *percent == Percent::ZERO => {
-                    "the list price".to_owned()
-                }
-                TierPrice::Discount(percent) => format!("{percent} % off the list price"),
-                TierPrice::Rates(_) => "rates of its own".to_owned(),
-                TierPrice::PerUnit(price) => unit_price(*price, terms),
-            };
-            format!("{}: {what}", place(*number, terms))
+            format!("{}: {}", place(*number, terms), held(price, terms))
         }
         TierStep::Packages { package, count } => {
-            let size = grouped(&package.size().to_string());
-            let each = one(package.each());
-            let (count, free) = (grouped(&count.to_string()), package.free());
-            let (measure, currency) = (terms.measure.name(), terms.currency);
-            let span = match terms.pricing {
-                TierPricing::PerCall(_) => "in each call".to_owned(),
-                TierPricing::Graduated(_) | TierPricing::Volume(_) | TierPricing::Package(_) => {
-                    span(terms.window).to_owned()
-                }
-            };
-            let free = if free.is_zero() {
-                String::new()
-            } else {
-                let free = grouped(&free.to_string());
-                format!(" after {free} free ones")
-            };
-            format!("{count} × {size} {measure} at {each} {currency}{free}, counted {span}")
+            let count = grouped(&count.to_string());
+            format!("{count} × {}", packages(package, terms))
         }
     };
     if line.flat.get() != 0 {
@@ -103,6 +80,36 @@ pub(super) fn line(line: &TierLine, terms: &TierTerms, is_provisional: bool) -> 
     text
 }
 
+/// What holds in a tier.
+pub(crate) fn held(price: &TierPrice, terms: &TierTerms) -> String {
+    match price {
+        TierPrice::Discount(percent) if *percent == Percent::ZERO => "the list price".to_owned(),
+        TierPrice::Discount(percent) => format!("{percent} % off the list price"),
+        TierPrice::Rates(_) => "rates of its own".to_owned(),
+        TierPrice::PerUnit(price) => unit_price(*price, terms),
+    }
+}
+
+/// What a package is and costs, and how packages are counted.
+pub(crate) fn packages(package: &Package, terms: &TierTerms) -> String {
+    let size = grouped(&package.size().to_string());
+    let (each, free) = (one(package.each()), package.free());
+    let (measure, currency) = (terms.measure.name(), terms.currency);
+    let span = match terms.pricing {
+        TierPricing::PerCall(_) => "in each call",
+        TierPricing::Graduated(_) | TierPricing::Volume(_) | TierPricing::Package(_) => {
+            span(terms.window)
+        }
+    };
+    let free = if free.is_zero() {
+        String::new()
+    } else {
+        let free = grouped(&free.to_string());
+        format!(" after {free} free ones")
+    };
+    format!("{size} {measure} at {each} {currency}{free}, counted {span}")
+}
+
 fn unit_price(price: UnitPrice, terms: &TierTerms) -> String {
     let LinePrice { amount, per } = per_unit(price, terms.measure);
     let per = per.replace('_', " ");
@@ -111,7 +118,7 @@ fn unit_price(price: UnitPrice, terms: &TierTerms) -> String {
 }
 
 /// Since when a tier holds: `tier 2 since 10,001 calls this month`.
-fn place(number: usize, terms: &TierTerms) -> String {
+pub(crate) fn place(number: usize, terms: &TierTerms) -> String {
     let tiers = terms.pricing.tiers();
     let span = span(terms.window);
     let before = number.checked_sub(2).and_then(|at| tiers.get(at));
