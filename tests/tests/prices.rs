@@ -128,6 +128,10 @@ fn at(field: &Value) -> OffsetDateTime {
 
 /// The catalogue's line of the model at another price.
 fn dearer() -> String {
+    priced(&json!({"cache_read": "0.0000002", "input": "0.000002", "output": "0.000008"}))
+}
+
+fn priced(per_unit: &Value) -> String {
     let header = json!({
         "tollgate_catalogue": catalogue_edition(),
         "source": "a test", "source_sha256": "", "made_on": "2026-11-22", "made_by": "a test",
@@ -136,7 +140,7 @@ fn dearer() -> String {
     let model = json!({
         "model": MODEL, "provider": "simulated", "mode": "chat",
         "max_input_tokens": 128_000, "max_output_tokens": 16_384, "currency": "USD",
-        "per_unit": {"cache_read": "0.0000002", "input": "0.000002", "output": "0.000008"},
+        "per_unit": per_unit,
     });
     format!("{header}\n{model}\n")
 }
@@ -207,8 +211,7 @@ async fn a_call_is_charged_by_the_price_it_was_authorized_under() {
 /// What a command prints as JSON.
 fn said(served: &Served, arguments: &[&str]) -> Value {
     let done = served.gate.run(arguments).unwrap();
-    let error = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(done.status.success(), "{arguments:?}: {error}");
+    assert!(done.status.success(), "{arguments:?}: {done:?}");
     serde_json::from_slice(&done.stdout).unwrap()
 }
 
@@ -226,6 +229,29 @@ fn refused_until_confirmed(served: &Served, import: &[&str]) {
     assert!(past.contains("in the past"), "{past}");
     assert!(past.contains("prices rerate"), "{past}");
     said(served, &[import, &["--confirm"]].concat());
+}
+
+/// An account that cannot be corrected is named, and the run goes on to what it says at its end.
+fn named_where_it_cannot_be(served: &Served, folder: &TempDir, (of, wrong): (&[&str], &str)) {
+    let searches = folder.path().join("searches.jsonl");
+    std::fs::write(&searches, priced(&json!({"search": "0.01"}))).unwrap();
+    let import = ["prices", "import", searches.to_str().unwrap(), "--confirm"];
+    said(
+        served,
+        &[&import[..], of, &["--from", "2100-01-01"]].concat(),
+    );
+    let versions = said(served, &[&["prices", "show", MODEL][..], of].concat());
+    let searches = versions[2]["id"].as_str().unwrap();
+    let rerate = [
+        "prices", "rerate", "--model", MODEL, "--wrong", wrong, "--right", searches,
+    ];
+    let done = served.gate.run(&[&rerate[..], of].concat()).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(
+        report["failed"][0]["account"], served.payer.account,
+        "{report}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,5 +319,6 @@ async fn past_calls_are_simulated_and_corrected_under_other_prices() {
         served.control.balance(&payer.account).await.unwrap(),
         before
     );
+    named_where_it_cannot_be(&served, &folder, (&of, &wrong));
     served.gate.verify_ledger().unwrap();
 }

@@ -72,6 +72,13 @@ struct Corrected {
     sums: [Nanos; 2],
 }
 
+/// An account that could not be corrected.
+#[derive(Debug, Serialize)]
+struct Failed {
+    account: String,
+    error: String,
+}
+
 /// Runs it.
 pub(crate) async fn run(args: RerateArgs) -> Result<(), CliError> {
     let ports = args.place.ports().await?;
@@ -87,19 +94,44 @@ pub(crate) async fn run(args: RerateArgs) -> Result<(), CliError> {
     }
     let accounts = accounts(&ports, args.account).await?;
     let bar = progress(u64::try_from(accounts.len()).unwrap_or(0), "accounts");
-    let mut corrected = Vec::new();
+    let (mut corrected, mut failed) = (Vec::new(), Vec::new());
     for account in &accounts {
-        let one = correct(&ports, &args, &book, account).await?;
-        corrected.extend(one.filter(|one| one.calls > 0));
+        let mut one = Corrected::default();
+        // What was booked before something failed stays so, and is shown.
+        let error = correct(&ports, &args, &book, account, &mut one).await.err();
+        one.account = account.id.to_string();
+        one.currency = account.currency.to_string();
+        [one.amount, one.uncollected] = one.sums.map(|sum| sum.to_string());
+        corrected.extend(Some(one).filter(|one| one.calls > 0));
         bar.inc(1);
+        let is_away = matches!(error, Some(CliError::Books(BooksError::Unavailable(_))));
+        failed.extend(error.map(|error| Failed {
+            account: account.id.to_string(),
+            error: error.to_string(),
+        }));
+        if is_away {
+            break;
+        }
     }
     bar.finish_and_clear();
     if args.json {
-        let shown = serde_json::json!({"applied": args.apply, "accounts": corrected});
+        let shown = serde_json::json!({
+            "applied": args.apply, "accounts": corrected, "failed": failed,
+        });
         say(&shown.to_string());
-        return Ok(());
+    } else {
+        in_words(&corrected, &failed, args.apply);
     }
-    for one in &corrected {
+    match failed.len() {
+        0 => Ok(()),
+        failed => Err(CliError::Found(format!(
+            "{failed} accounts could not be corrected; what was booked stays so"
+        ))),
+    }
+}
+
+fn in_words(corrected: &[Corrected], failed: &[Failed], is_applied: bool) {
+    for one in corrected {
         let Corrected {
             account,
             currency,
@@ -117,7 +149,10 @@ pub(crate) async fn run(args: RerateArgs) -> Result<(), CliError> {
             "{account}: {calls} calls, {amount} {currency}{missing}"
         ));
     }
-    say(match (corrected.is_empty(), args.apply) {
+    for Failed { account, error } in failed {
+        say(&format!("{account}: not corrected: {error}"));
+    }
+    say(match (corrected.is_empty(), is_applied) {
         (true, _) => "no call is to be corrected",
         (false, true) => "booked; above zero was charged, below zero was given back",
         (false, false) => {
@@ -125,7 +160,6 @@ pub(crate) async fn run(args: RerateArgs) -> Result<(), CliError> {
              below zero given back"
         }
     });
-    Ok(())
 }
 
 /// Corrects the calls of one account.
@@ -134,7 +168,8 @@ async fn correct(
     args: &RerateArgs,
     book: &PriceBook,
     account: &Account,
-) -> Result<Option<Corrected>, CliError> {
+    corrected: &mut Corrected,
+) -> Result<(), CliError> {
     let filter = CallFilter {
         model: Some(args.model.clone()),
         from: args.since,
@@ -142,17 +177,12 @@ async fn correct(
         ..CallFilter::default()
     };
     let calls = calls_of(ports, account.id, filter).await?;
-    let mut corrected = Corrected {
-        account: account.id.to_string(),
-        currency: account.currency.to_string(),
-        ..Corrected::default()
-    };
     let correction = Correction {
         book,
         wrong: args.wrong,
         right: args.right,
     };
-    let refused = |why: &dyn fmt::Display| CliError::Argument(format!("{}: {why}", account.id));
+    let refused = |why: &dyn fmt::Display| CliError::Argument(why.to_string());
     for calls in calls.chunks(TOGETHER) {
         let ids: Vec<CallId> = calls.iter().map(|call| call.id).collect();
         let so_far = ports.books.adjustments(account.id, &ids).await?;
@@ -177,9 +207,7 @@ async fn correct(
             corrected.calls += count;
         }
     }
-    let [amount, uncollected] = corrected.sums;
-    (corrected.amount, corrected.uncollected) = (amount.to_string(), uncollected.to_string());
-    Ok(Some(corrected))
+    Ok(())
 }
 
 /// Books an adjustment, waiting a little for what nodes give back for it; then it takes what is there.
