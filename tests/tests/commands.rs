@@ -70,16 +70,72 @@ fn rules_are_taken_from_yaml_as_from_toml() {
     for (name, rules) in files {
         std::fs::write(folder.path().join(name), rules).unwrap();
     }
-    for name in ["rules.yaml", "rules.toml"] {
+    // The second says what holds already.
+    for (name, new) in [("rules.yaml", 1), ("rules.toml", 0)] {
         let done = tollgate(folder.path(), &["prices", "import", name, "--json"]);
         assert!(done.status.success(), "{}", text(&done.stderr));
         let report: Value = serde_json::from_slice(&done.stdout).unwrap();
-        assert_eq!(report["sale_rules"], 1, "{report}");
+        assert_eq!(report["sale_rules"], new, "{report}");
+        assert_eq!(report["unchanged"], 1 - new, "{report}");
     }
     let wrong = tollgate(folder.path(), &["prices", "import", "wrong.yaml"]);
     assert_eq!(wrong.status.code(), Some(2));
     let said = text(&wrong.stderr);
     assert!(said.contains("line 2: \"high\" is not a factor"), "{said}");
+}
+
+/// A file of one schedule.
+fn tiers(audience: &str, currency: &str, price: &str) -> String {
+    format!(
+        "tiers:\n  - audience: {audience}\n    models: '*'\n    terms:\n      currency: {currency}\n      \
+         measure: calls\n      window: month\n      pricing:\n        graduated:\n          \
+         - price: {price}\n"
+    )
+}
+
+#[test]
+fn tiers_are_confirmed_and_are_for_accounts_that_there_are() {
+    let folder = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| tollgate(folder.path(), arguments);
+    let import = |tiers: String, confirm: &[&str]| {
+        std::fs::write(folder.path().join("tiers.yaml"), tiers).unwrap();
+        run(&[&["prices", "import", "tiers.yaml", "--json"], confirm].concat())
+    };
+    let refused = |done: Output, part: &str| {
+        assert_eq!(done.status.code(), Some(2), "{done:?}");
+        let said = text(&done.stderr);
+        assert!(said.contains(part), "{said}");
+    };
+    let taken = |done: Output| -> Value {
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        serde_json::from_slice(&done.stdout).unwrap()
+    };
+    taken(run(&["prices", "import", SIMULATED, "--json"]));
+    let made = run(&["accounts", "create", "--name", "Acme", "--currency", "CNY"]);
+    let account = text(&made.stdout).trim().to_owned();
+
+    let each = tiers("everyone", "USD", "{per_unit: 0.01}");
+    refused(
+        import(each.clone(), &[]),
+        "tier schedule * for everyone: new",
+    );
+    let report = taken(import(each.clone(), &["--confirm"]));
+    assert_eq!(report["tier_schedules"], 1, "{report}");
+    let again = taken(import(each, &[]));
+    assert_eq!(
+        (&again["tier_schedules"], &again["unchanged"]),
+        (&0.into(), &1.into())
+    );
+    let other = taken(import(
+        tiers("everyone", "USD", "{per_unit: 0.02}"),
+        &["--confirm"],
+    ));
+    assert_eq!(other["begin_anew"][0], "* for everyone", "{other}");
+
+    let nobody = tiers("acc_0001fv5kz4y00", "USD", "{discount: 1}");
+    refused(import(nobody, &[]), "there is no account acc_0001fv5kz4y00");
+    let dollars = tiers(&account, "USD", "{discount: 1}");
+    refused(import(dollars, &[]), "the wallet of the account is in CNY");
 }
 
 #[test]
