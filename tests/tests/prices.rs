@@ -254,6 +254,21 @@ fn named_where_it_cannot_be(served: &Served, folder: &TempDir, (of, wrong): (&[&
     );
 }
 
+/// The charge stays on record, and beside it what was charged later, and what it costs by now.
+async fn each_call_says_that_it_was_corrected(served: &Served, list: i128) {
+    let account = &served.payer.account;
+    for call in served.control.calls(account).await.unwrap() {
+        let id = call["id"].as_str().unwrap();
+        let receipt = served.control.call(account, id).await.unwrap();
+        let receipt = receipt.unwrap();
+        let nanos = |money: &Value| nanos_of_text(money["amount"].as_str().unwrap()).unwrap();
+        assert_eq!(nanos(&receipt["charge"]), list, "{receipt}");
+        assert_eq!(nanos(&receipt["adjustments"][0]["amount"]), list);
+        assert_eq!(nanos(&receipt["net_charge"]), 2 * list);
+        assert_eq!(call["net_charge"], receipt["net_charge"]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn past_calls_are_simulated_and_corrected_under_other_prices() {
     let served = Served::start("", 1_000_000_000_000).await.unwrap();
@@ -310,6 +325,7 @@ async fn past_calls_are_simulated_and_corrected_under_other_prices() {
         let now = served.control.balance(&payer.account).await.unwrap();
         assert_eq!(before - now, 5 * list);
     }
+    each_call_says_that_it_was_corrected(&served, list).await;
     // And back again: what was taken is given back.
     let back = [
         "prices", "rerate", "--model", MODEL, "--wrong", &wrong, "--right", &wrong,

@@ -111,9 +111,20 @@ pub(crate) async fn finish<T, E: From<StoreError>>(tx: Tx, result: Result<T, E>)
 /// A statement with `?` for each value; `{lock}` locks the rows read, where rows can be locked.
 fn statement(backend: DbBackend, text: &str, values: Vec<Value>) -> Statement {
     let statement = Statement::from_sql_and_values(backend, dialect(backend, text), values);
+    note(&statement);
+    statement
+}
+
+/// Notes what is sent, for tests that look at it.
+#[cfg_attr(
+    not(test),
+    expect(clippy::missing_const_for_fn, reason = "not in tests")
+)]
+pub(crate) fn note(statement: &Statement) {
     #[cfg(test)]
     let _ = SENT.try_with(|sent| sent.lock().unwrap().push(statement.clone()));
-    statement
+    #[cfg(not(test))]
+    let _ = statement;
 }
 
 fn dialect(backend: DbBackend, text: &str) -> String {

@@ -19,6 +19,7 @@
 //! A step in `migrations`, what reads and writes it here, then `TOLLGATE_BLESS=1 cargo nextest run
 //! -p store schema` to renew `docs/reference/entities.md`.
 
+mod adjustment_list;
 mod books;
 mod call_list;
 mod call_row;

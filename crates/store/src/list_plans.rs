@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Statement, Value};
 use testkit::world::NOON;
 use time::Duration;
 
-use self::filled::{CALLS, LARGE, PAST_MS, RARE_KEY, RARE_MODEL, noon_ms};
+use self::filled::{CALLS, CLOSED, LARGE, PAST_MS, RARE_KEY, RARE_MODEL, noon_ms};
 use crate::{Store, db, directory};
 
 pub(crate) mod filled;
@@ -89,6 +89,15 @@ async fn sent(store: &Store) -> Sent {
     let (statements, found) = heard(by_key).await;
     assert!(found.unwrap().is_some());
     sent.push(("a call by its key", statements));
+    let page = store.calls(LARGE, CallFilter::default(), None, PAGE).await;
+    let page: Vec<CallId> = page.unwrap().iter().map(|call| call.id).collect();
+    let (statements, found) = heard(store.call_adjustments(LARGE, &page)).await;
+    assert_eq!(found.unwrap().len(), page.len());
+    sent.push(("what calls were adjusted by", statements));
+    let (statements, found) = heard(store.window_adjustments(LARGE, CLOSED, 0)).await;
+    // Both legs are of this code here.
+    assert_eq!(found.unwrap().len(), 38);
+    sent.push(("what closing a window booked", statements));
     let to_prove = store.to_prove(Some(LARGE), PAGE);
     sent.push(("accounts to prove", heard(to_prove).await.0));
     let backend = store.db.backend();

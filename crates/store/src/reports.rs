@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use billing_core::budget::{Amount, BudgetScope};
-use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId};
+use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, TierScheduleId};
 use billing_core::ledger::{LedgerCode, LedgerKind};
 use billing_core::money::Nanos;
 use billing_core::port::reports::{
-    CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, Reports, UsageGroup, UsageLine,
+    AdjustmentLine, CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, Reports,
+    UsageGroup, UsageLine,
 };
 use sea_orm::QueryResult;
 use time::OffsetDateTime;
 
+use crate::adjustment_list;
 use crate::books::load;
 use crate::call_list::{Page, bucket_of};
 use crate::call_row;
@@ -61,6 +63,26 @@ impl Reports for Store {
             limit,
         };
         Ok(db::patiently(page.read(&self.db)).await?)
+    }
+
+    async fn call_adjustments(
+        &self,
+        account: AccountId,
+        calls: &[CallId],
+    ) -> Result<BTreeMap<CallId, Vec<AdjustmentLine>>, ReportError> {
+        let found = adjustment_list::of_calls(&self.db.reader, account, calls);
+        Ok(db::patiently(found).await?)
+    }
+
+    async fn window_adjustments(
+        &self,
+        account: AccountId,
+        schedule: TierScheduleId,
+        window_start: i64,
+    ) -> Result<Vec<AdjustmentLine>, ReportError> {
+        let reader = &self.db.reader;
+        let found = adjustment_list::of_window(reader, account, schedule, window_start);
+        Ok(db::patiently(found).await?)
     }
 
     async fn usage(

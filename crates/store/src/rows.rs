@@ -20,7 +20,7 @@ pub(crate) use self::script::{Table, null, read, write, write_alone};
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
-use crate::db::answered;
+use crate::db::{self, answered};
 use crate::error::StoreError;
 
 /// What a column of a batch holds.
@@ -307,14 +307,15 @@ impl Rows {
     /// Runs the query, unless there are no rows.
     pub(crate) async fn query<C: ConnectionTrait>(
         self,
-        db: &C,
+        on: &C,
     ) -> Result<Vec<QueryResult>, StoreError> {
         if self.count == 0 {
             return Ok(Vec::new());
         }
-        let backend = db.get_database_backend();
+        let backend = on.get_database_backend();
         let statement = self.into_statement(backend)?;
-        answered(backend, db.query_all_raw(statement)).await
+        db::note(&statement);
+        answered(backend, on.query_all_raw(statement)).await
     }
 }
 

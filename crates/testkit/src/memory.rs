@@ -73,6 +73,8 @@ struct Page {
     keys: BTreeMap<String, (String, LedgerTxnId, Nanos)>,
     /// What calls were adjusted by.
     adjusted: BTreeMap<CallId, AdjustedSoFar>,
+    /// The same, one by one.
+    parts: Vec<(CallId, LedgerTxnId, Nanos)>,
     /// What calls of a window were adjusted by.
     adjusted_windows: BTreeMap<(TierScheduleId, i64), Nanos>,
     /// Windows that were closed: as they stood, with what was booked, and how often.

@@ -3,6 +3,7 @@
 //! It is derived anew from the record and the price version that the record names, so a receipt
 //! that adds up proves the charge.
 
+mod later;
 mod line;
 mod payer;
 mod words;
@@ -10,7 +11,7 @@ mod words;
 use billing_core::attribute::Attributes;
 use billing_core::charge::{Charge, charge};
 use billing_core::money::{Currency, Exact, Nanos};
-use billing_core::port::reports::CallDetail;
+use billing_core::port::reports::{AdjustmentLine, CallDetail};
 use billing_core::price_book::PriceBook;
 use billing_core::terms::{InTiers, Terms};
 use serde::Serialize;
@@ -19,6 +20,7 @@ use utoipa::ToSchema;
 use super::api::wire::{MoneyDto, instant};
 use super::rates::ReachDto;
 use super::tiers::TieredDto;
+pub(crate) use later::{AdjustmentDto, Later, net};
 pub(crate) use line::ReceiptLine;
 pub(crate) use payer::{Payer, ReceiptAttempt};
 
@@ -64,6 +66,13 @@ pub(crate) struct Receipt {
     pub(crate) overrun: MoneyDto,
     /// What the account paid.
     pub(crate) charge: MoneyDto,
+    /// What of that was corrected later, oldest first.
+    pub(crate) adjustments: Vec<AdjustmentDto>,
+    /// The charge with these corrections.
+    pub(crate) net_charge: MoneyDto,
+    /// What was settled with the account when the window of its tiers was over, for all that was used
+    /// in it, oldest first: the rest of a volume price or of a minimum. It is part of no call's charge.
+    pub(crate) window_adjustments: Vec<AdjustmentDto>,
     /// Whether the reported usage was not believed, so that the hold was charged.
     pub(crate) quarantined: bool,
     /// What was set aside of the wallet before the call.
@@ -121,12 +130,23 @@ enum Due {
 }
 
 impl Receipt {
-    /// The receipt of a call, in the currency of its account.
-    pub(crate) fn of(call: &CallDetail, book: &PriceBook, currency: Currency) -> Self {
+    /// The receipt of a call, with what was corrected later, in the currency of its account.
+    pub(crate) fn of(
+        call: &CallDetail,
+        later: &Later,
+        book: &PriceBook,
+        currency: Currency,
+    ) -> Self {
         let terms = book.terms(&call.model, call.price_version, &call.rating);
         let version = terms.as_ref().map(|terms| &terms.price);
         let due = due(call, terms.as_ref());
         let money = |nanos| MoneyDto::of(nanos, currency);
+        let adjustments = |lines: &[AdjustmentLine]| -> Vec<AdjustmentDto> {
+            let lines = lines.iter();
+            lines
+                .map(|line| AdjustmentDto::of(line, currency))
+                .collect()
+        };
         let derived = Derived::of(&due, currency);
         let schedule = |tiers: &InTiers| book.tiers().get(tiers.schedule.get());
         let tiers = match (&due, terms.as_ref().and_then(|terms| terms.tiers.as_ref())) {
@@ -146,7 +166,7 @@ impl Receipt {
             outcome: call.outcome.clone(),
             streamed: call.streamed,
             status: call.status,
-            explanation: words::explanation(call, &due, tiers.as_ref(), currency),
+            explanation: words::explanation(call, &due, tiers.as_ref(), later, currency),
             source: call.source.map(|s| s.name().to_owned()),
             lines: derived.lines,
             list: exact(derived.list, currency),
@@ -154,6 +174,9 @@ impl Receipt {
             rounding: exact(derived.rounding, currency),
             overrun: money(call.overrun),
             charge: money(call.charge),
+            adjustments: adjustments(&later.of_call),
+            net_charge: money(later.net(call.charge)),
+            window_adjustments: adjustments(&later.of_window),
             quarantined: call.quarantined,
             held: money(call.held),
             freed: money(freed(call)),

@@ -236,6 +236,11 @@ pub struct OpenWindow {
 }
 
 impl OpenWindow {
+    /// The key under which a window's close is booked that was closed so often before.
+    pub fn key(schedule: TierScheduleId, window_start: i64, times: i64) -> String {
+        format!("close:{schedule}:{window_start}:{times}")
+    }
+
     /// What closing it books for what it comes to; `None` where that is nothing. It has the same key
     /// whoever closes it.
     pub fn adjustment(
@@ -246,10 +251,7 @@ impl OpenWindow {
     ) -> Option<Adjustment> {
         let amount = closed.true_up;
         (!amount.is_zero()).then(|| Adjustment {
-            key: format!(
-                "close:{}:{}:{}",
-                self.schedule, self.window_start, self.times
-            ),
+            key: Self::key(self.schedule, self.window_start, self.times),
             amount,
             currency,
             lot,

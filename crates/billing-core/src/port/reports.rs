@@ -1,5 +1,6 @@
 //! Read models: lists, receipts and totals. They decide nothing.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Debug;
 
@@ -10,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::budget::{Amount, BudgetScope};
 use crate::call::{Attempt, UsageSource};
-use crate::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, PriceVersionId};
+use crate::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, PriceVersionId, TierScheduleId};
 use crate::ledger::{LedgerCode, LedgerKind};
 use crate::meter::Usage;
 use crate::money::Nanos;
@@ -53,6 +54,29 @@ pub trait Reports: Send + Sync + Debug {
         before: Option<CallId>,
         limit: u32,
     ) -> Result<Vec<CallDetail>, ReportError>;
+
+    /// What calls of an account were adjusted by after they were settled, each one's part, oldest
+    /// first; those that never were are missing.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    async fn call_adjustments(
+        &self,
+        account: AccountId,
+        calls: &[CallId],
+    ) -> Result<BTreeMap<CallId, Vec<AdjustmentLine>>, ReportError>;
+
+    /// What closing the window of a tier schedule that began in a second (Unix time) came to, oldest
+    /// first; nothing where it is not closed, or nothing was left to settle.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    async fn window_adjustments(
+        &self,
+        account: AccountId,
+        schedule: TierScheduleId,
+        window_start: i64,
+    ) -> Result<Vec<AdjustmentLine>, ReportError>;
 
     /// Totals of an account from the roll-ups, over whole quarter hours.
     ///
@@ -202,6 +226,19 @@ impl CallDetail {
             attributes: self.rating.attributes.clone(),
         }
     }
+}
+
+/// A later correction of what an account was charged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdjustmentLine {
+    /// The ledger transaction that booked it.
+    pub txn: LedgerTxnId,
+    /// Above zero it was charged, below zero given back. Of a call it is the call's part.
+    pub amount: Nanos,
+    /// When it was booked.
+    pub booked_at: OffsetDateTime,
+    /// What the statement says of it.
+    pub note: String,
 }
 
 /// Which calls a list holds. Empty means all.

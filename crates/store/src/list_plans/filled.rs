@@ -1,6 +1,6 @@
 //! A log of calls that is long enough to tell a page from the whole.
 
-use billing_core::id::{AccountId, KeyId, first_id_at};
+use billing_core::id::{AccountId, KeyId, TierScheduleId, first_id_at};
 use sea_orm::{ConnectionTrait, DbBackend};
 use testkit::ManualClock;
 use testkit::world::NOON;
@@ -14,6 +14,8 @@ pub(crate) const LARGE: AccountId = AccountId::new(1001);
 /// Its key for one call in two thousand, and what it calls as rarely.
 pub(crate) const RARE_KEY: KeyId = KeyId::new(7);
 pub(crate) const RARE_MODEL: &str = "rare";
+/// A schedule of whose windows one was closed, again and again.
+pub(crate) const CLOSED: TierScheduleId = TierScheduleId::new(8);
 /// All calls began within so many milliseconds before noon: a day.
 pub(crate) const PAST_MS: i64 = 86_400_000;
 
@@ -108,6 +110,10 @@ fn calls(backend: DbBackend) -> Vec<String> {
             "INSERT INTO call_idempotency (account_id, key, call_id) {n} \
              SELECT {account}, 'key-' || (i / 2), {id} FROM n WHERE i % 2 = 0"
         ),
+        format!(
+            "INSERT INTO adjustment (account_id, call_id, ledger_txn_id, amount) {n} \
+             SELECT {account}, {id}, i, -1 FROM n"
+        ),
         "INSERT INTO usage_rollup SELECT account_id, started_at - started_at % 900000000, key_id, \
          model, count(*), 0, 0, 0, 0, sum(charge), 0 FROM call GROUP BY 1, 2, 3, 4"
             .to_owned(),
@@ -122,12 +128,18 @@ fn journal(backend: DbBackend) -> Vec<String> {
     let (n, account) = (numbers(CALLS), account());
     let mut texts = vec![
         format!(
-            "INSERT INTO ledger_txn (account_id, id, kind, booked_at, balance_after, note) {n} \
-             SELECT {account}, i, 'top_up', 0, 0, '' FROM n"
+            "INSERT INTO ledger_txn (account_id, id, kind, idem_key, booked_at, balance_after, \
+             note) {n} SELECT {account}, i, 'top_up', 'close:{CLOSED}:0:' || (i / 2), 0, 0, '' FROM n"
+        ),
+        format!(
+            "INSERT INTO tier_close (account_id, tier_schedule_id, window_start, used, charged, \
+             trued_up, times, closed_at) SELECT {}, {}, 0, 1, 1, 1, 20, 0",
+            LARGE.get(),
+            CLOSED.get()
         ),
         format!(
             "INSERT INTO ledger_entry (account_id, txn_id, leg, code, amount) {n} \
-             SELECT {account}, i, leg, 'payment_clearing', 1 - 2 * leg FROM n \
+             SELECT {account}, i, leg, 'revenue_adjustment', 1 - 2 * leg FROM n \
              CROSS JOIN (SELECT 0 AS leg UNION ALL SELECT 1) l"
         ),
     ];

@@ -1,5 +1,7 @@
 //! Rules of the read models.
 
+mod adjustments;
+
 use std::sync::Arc;
 
 use billing_core::call::{Attempt, Basis, Settlement, UsageSource};
@@ -13,6 +15,8 @@ use time::{Duration, OffsetDateTime};
 
 use crate::World;
 use crate::world::NOON;
+
+pub use adjustments::*;
 
 /// Every rule of the read models, as tests: `testkit::reports_contract!(name, opener)`.
 #[macro_export]
@@ -29,6 +33,7 @@ macro_rules! reports_contract {
             totals_stop_at_the_largest_that_fits
             totals_of_nothing_are_zero
             what_a_key_spent_counts_from_an_instant
+            a_call_shows_what_it_was_adjusted_by
             credits_are_what_came_in_and_went_out
             the_journal_is_paged_by_transaction
         );

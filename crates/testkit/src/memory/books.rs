@@ -271,6 +271,7 @@ impl Page {
             keys: BTreeMap::new(),
             adjusted: BTreeMap::new(),
             adjusted_windows: BTreeMap::new(),
+            parts: Vec::new(),
             closed: BTreeMap::new(),
         }
     }

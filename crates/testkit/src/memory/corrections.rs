@@ -2,11 +2,12 @@
 
 use billing_core::adjustment::{Adjustment, adjust, overtaken};
 use billing_core::budget::BudgetScope;
-use billing_core::id::{AccountId, TierScheduleId};
+use billing_core::id::{AccountId, CallId, LedgerTxnId, TierScheduleId};
 use billing_core::lease::{Claim, HOUSE, HOUSE_CLAIM_FOR};
-use billing_core::ledger::LedgerTxn;
+use billing_core::ledger::{Entry, LedgerCode, LedgerTxn};
 use billing_core::money::Nanos;
 use billing_core::port::books::{Adjusted, BooksError, OpenWindow};
+use billing_core::port::reports::AdjustmentLine;
 use billing_core::settlement::Booking;
 use billing_core::tier_schedule::{Close, TierSchedule};
 
@@ -56,6 +57,7 @@ impl Page {
                 let so_far = self.adjusted.entry(part.call).or_default();
                 so_far.amount = so_far.amount.plus(part.amount).unwrap();
                 so_far.times += 1;
+                self.parts.push((part.call, txn.id(), part.amount));
             }
             self.journal.push(Booked {
                 txn,
@@ -162,6 +164,37 @@ impl Page {
         };
         self.closed.insert(key, (Some(close), times + 1));
         Ok(adjusted)
+    }
+
+    /// What a call was adjusted by.
+    pub(super) fn adjustments_of(&self, call: CallId) -> Vec<AdjustmentLine> {
+        let parts = self.parts.iter().filter(|(of, ..)| *of == call);
+        parts
+            .filter_map(|(_, txn, part)| self.adjustment(*txn, Some(*part)))
+            .collect()
+    }
+
+    /// What the closes of a window booked.
+    pub(super) fn closes_of(&self, schedule: TierScheduleId, start: i64) -> Vec<AdjustmentLine> {
+        let times = self.closed.get(&(schedule, start)).map_or(0, |(_, t)| *t);
+        let keys = (0..times).map(|times| OpenWindow::key(schedule, start, times));
+        let booked = keys.filter_map(|key| self.keys.get(&key));
+        booked
+            .filter_map(|(_, txn, _)| self.adjustment(*txn, None))
+            .collect()
+    }
+
+    /// An adjustment in the journal, or a part of it.
+    fn adjustment(&self, txn: LedgerTxnId, part: Option<Nanos>) -> Option<AdjustmentLine> {
+        let booked = self.journal.iter().find(|booked| booked.txn.id() == txn)?;
+        let of_revenue = |entry: &&Entry| entry.code == LedgerCode::RevenueAdjustment;
+        let revenue = booked.txn.entries().iter().find(of_revenue)?;
+        Some(AdjustmentLine {
+            txn,
+            amount: part.unwrap_or(revenue.amount.negated().unwrap()),
+            booked_at: booked.txn.booked_at(),
+            note: booked.note.clone(),
+        })
     }
 
     /// What was booked under an adjustment's key before.

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::Basis;
-use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId};
+use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, TierScheduleId};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
 use billing_core::port::reports::{
-    CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, Reports, UsageGroup, UsageLine,
+    AdjustmentLine, CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, Reports,
+    UsageGroup, UsageLine,
 };
 use time::OffsetDateTime;
 
@@ -55,6 +56,32 @@ impl Reports for Memory {
         let calls = self.recorded(account);
         let calls = calls.values().rev().map(detail).filter(is_wanted);
         Ok(calls.take(size(limit)).collect())
+    }
+
+    async fn call_adjustments(
+        &self,
+        account: AccountId,
+        calls: &[CallId],
+    ) -> Result<BTreeMap<CallId, Vec<AdjustmentLine>>> {
+        let state = self.state();
+        let page = state.books.get(&account);
+        let of_page = page.into_iter().flat_map(|page| {
+            let of_call = |call: &CallId| (*call, page.adjustments_of(*call));
+            calls.iter().map(of_call)
+        });
+        Ok(of_page.filter(|(_, lines)| !lines.is_empty()).collect())
+    }
+
+    async fn window_adjustments(
+        &self,
+        account: AccountId,
+        schedule: TierScheduleId,
+        window_start: i64,
+    ) -> Result<Vec<AdjustmentLine>> {
+        let state = self.state();
+        let page = state.books.get(&account);
+        let closes = page.map(|page| page.closes_of(schedule, window_start));
+        Ok(closes.unwrap_or_default())
     }
 
     async fn usage(

@@ -4,7 +4,7 @@ use actix_web::web;
 use billing_core::id::{AccountId, CallId};
 use billing_core::money::Currency;
 use billing_core::port::directory::{Directory, Role};
-use billing_core::port::reports::{CallDetail, CallFilter, Reports};
+use billing_core::port::reports::{AdjustmentLine, CallDetail, CallFilter, Reports};
 use billing_core::price_book::PriceBook;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -16,7 +16,7 @@ use super::extract::Query;
 use super::fields::{Fields, FromFields, Noted};
 use super::wire::{MoneyDto, Page, PageOf, PageParams, instant};
 use crate::gate::Prices;
-use crate::http::receipt::Receipt;
+use crate::http::receipt::{Later, Receipt, net};
 
 /// A call on record.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,6 +51,8 @@ pub(crate) struct CallDto {
     quarantined: bool,
     /// What the account paid.
     charge: MoneyDto,
+    /// The charge with later corrections; each of them is on the receipt.
+    net_charge: MoneyDto,
     /// The balance after it.
     balance_after: MoneyDto,
     /// When it came in.
@@ -103,7 +105,12 @@ pub(crate) struct CallReceipt {
 }
 
 impl CallDto {
-    fn of(call: CallDetail, house: Option<HouseDto>, currency: Currency) -> Self {
+    fn of(
+        call: CallDetail,
+        corrections: &[AdjustmentLine],
+        house: Option<HouseDto>,
+        currency: Currency,
+    ) -> Self {
         Self {
             id: call.id.to_string(),
             key: call.key.to_string(),
@@ -118,6 +125,7 @@ impl CallDto {
             source: call.source.map(billing_core::call::UsageSource::name),
             quarantined: call.quarantined,
             charge: MoneyDto::of(call.charge, currency),
+            net_charge: MoneyDto::of(net(call.charge, corrections), currency),
             balance_after: MoneyDto::of(call.balance_after, currency),
             started_at: instant(call.started_at),
             first_byte_ms: call.first_byte_ms,
@@ -216,10 +224,13 @@ pub(crate) async fn list(
     let calls = reports
         .calls(account.id, filter, page.cursor, page.fetch())
         .await?;
+    let ids: Vec<CallId> = calls.iter().map(|call| call.id).collect();
+    let corrected = reports.call_adjustments(account.id, &ids).await?;
     let (book, currency) = (prices.book(), account.currency);
     let render = |call: CallDetail| {
         let house = user.operator.then(|| HouseDto::of(&call, &book, currency));
-        CallDto::of(call, house, currency)
+        let corrections = corrected.get(&call.id).map_or(&[][..], Vec::as_slice);
+        CallDto::of(call, corrections, house, currency)
     };
     Ok(page.answer(calls, |c| c.id, render))
 }
@@ -255,6 +266,7 @@ pub(crate) async fn read(
         .ok_or(ApiError::NotFound("call"))?;
     let (book, currency) = (prices.book(), account.currency);
     let house = user.operator.then(|| HouseDto::of(&call, &book, currency));
-    let receipt = Receipt::of(&call, &book, currency);
+    let later = Later::of(&**reports, &call).await?;
+    let receipt = Receipt::of(&call, &later, &book, currency);
     Ok(web::Json(CallReceipt { receipt, house }))
 }

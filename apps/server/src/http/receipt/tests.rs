@@ -88,7 +88,7 @@ fn call(usage: &Usage, charge: i64, overrun: i64) -> CallDetail {
 }
 
 fn receipt(call: &CallDetail) -> Receipt {
-    Receipt::of(call, &book(), Currency::USD)
+    Receipt::of(call, &Later::default(), &book(), Currency::USD)
 }
 
 fn adds_up(receipt: &Receipt) {

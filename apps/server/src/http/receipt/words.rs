@@ -4,7 +4,7 @@ use billing_core::call::UsageSource;
 use billing_core::money::Currency;
 use billing_core::port::reports::CallDetail;
 
-use super::Due;
+use super::{Due, Later};
 use crate::http::tiers::TieredDto;
 
 /// What was due, and why.
@@ -12,6 +12,7 @@ pub(super) fn explanation(
     call: &CallDetail,
     due: &Due,
     tiers: Option<&TieredDto>,
+    later: &Later,
     currency: Currency,
 ) -> String {
     let (charge, held) = (call.charge, call.held);
@@ -51,6 +52,19 @@ pub(super) fn explanation(
             call.overrun
         );
         text.push_str(&more);
+    }
+    if !later.of_call.is_empty() {
+        let net = later.net(call.charge);
+        let more = format!(
+            " It was corrected later, as `adjustments` tells, and costs {net} {currency} now."
+        );
+        text.push_str(&more);
+    }
+    if !later.of_window.is_empty() {
+        text.push_str(
+            " When the window of its tiers was over, what all of it costs was settled with the \
+             account, as `window_adjustments` tells.",
+        );
     }
     text
 }

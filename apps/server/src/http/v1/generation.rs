@@ -15,7 +15,7 @@ use super::error::V1Error;
 use crate::gate::{Callers, Prices};
 use crate::http::api::wire::instant;
 use crate::http::caller::identify;
-use crate::http::receipt::Receipt;
+use crate::http::receipt::{Later, Receipt};
 
 /// A JSON number with the exact digits of an amount, where clients look for a number.
 pub(super) fn number(amount: Nanos) -> Option<Box<RawValue>> {
@@ -90,8 +90,8 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    fn of(call: CallDetail, book: &PriceBook, currency: Currency) -> Self {
-        let receipt = Receipt::of(&call, book, currency);
+    fn of(call: CallDetail, later: &Later, book: &PriceBook, currency: Currency) -> Self {
+        let receipt = Receipt::of(&call, later, book, currency);
         let latency = call.first_byte_ms.unwrap_or(call.latency_ms);
         let (prompt, answer) = (call.usage.prompt_tokens(), call.usage.answer_tokens());
         Self {
@@ -173,6 +173,8 @@ pub(crate) async fn generation(
         .call(caller.key.account, id)
         .await
         .map_err(|e| away(&e))?;
-    let data = Generation::of(call.ok_or(unknown)?, &prices.book(), caller.currency);
+    let call = call.ok_or(unknown)?;
+    let later = Later::of(&**reports, &call).await.map_err(|e| away(&e))?;
+    let data = Generation::of(call, &later, &prices.book(), caller.currency);
     Ok(HttpResponse::Ok().json(GenerationReply { data }))
 }

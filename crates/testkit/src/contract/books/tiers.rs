@@ -250,6 +250,24 @@ pub async fn a_window_by_volume_is_closed_once_and_again_for_late_calls(world: W
     world.settle(in_tiers(world.call(500, 20), &schedule)).await;
     assert_eq!(close().await, (1, -10));
     assert_eq!(close().await, (0, 0));
+    // Who looks at the window sees both, and nothing of other windows.
+    let start = schedule.window(NOON, None, |_| Amount::ZERO).unwrap();
+    let start = start.window_start;
+    let booked = async |account, start| {
+        let reports = &world.ports.reports;
+        let booked = reports.window_adjustments(account, schedule.id, start);
+        let booked = booked.await.unwrap().into_iter();
+        booked
+            .map(|line| (line.amount.get(), line.booked_at, line.note))
+            .collect::<Vec<_>>()
+    };
+    let line = |amount| {
+        let note = format!("{}: its window is over", schedule.id);
+        (amount, NOON, note)
+    };
+    assert_eq!(booked(world.account, start).await, [-60, -10].map(line));
+    assert_eq!(booked(world.account, start - 1).await, []);
+    assert_eq!(booked(AccountId::new(9_999), start).await, []);
     assert_eq!(world.balance().await.0, 10_000 - 70);
     world.assert_sound().await;
 }

@@ -1,11 +1,19 @@
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
-use billing_core::id::PriceVersionId;
+use billing_core::adjustment::{Adjustment, CallPart};
+use billing_core::budget::{Amount, BudgetScope};
+use billing_core::id::{LotId, PriceVersionId};
+use billing_core::money::{Currency, Nanos};
 use billing_core::port::catalogue::PriceEdition;
 use billing_core::price_book::ModelFacts;
+use billing_core::tier_schedule::TierSchedule;
+use billing_core::wallet::LotKind;
 use serde_json::json;
 use testkit::world::{NOON, price};
 use time::Duration;
 
+use super::price_list::by_calls;
 use super::scene::Scene;
 
 #[actix_web::test]
@@ -172,4 +180,122 @@ async fn the_prices_of_a_model_are_listed_newest_first_and_paged() {
     let wrong = scene.get(&path, &scene.member).await;
     wrong.is_problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid");
     assert_eq!(wrong.body["errors"][0]["parameter"], "cursor");
+}
+
+/// What was charged stays what it was; what it costs by now stands beside it.
+#[actix_web::test]
+async fn a_call_that_was_corrected_says_what_it_costs_now() {
+    let scene = Scene::new().await;
+    let world = &scene.world;
+    world.top_up(1_000_000).await;
+    let [call, other] = [1_234, 500].map(|due| world.call(5_000, due));
+    let ids = [call.call, other.call];
+    world.lease(BudgetScope::Wallet, 10_000).await.unwrap();
+    world.settle(call).await;
+    world.settle(other).await;
+    let correct = async |amount, after, note: &str| {
+        let adjustment = Adjustment {
+            key: note.to_owned(),
+            amount: Nanos::new(amount),
+            currency: Currency::USD,
+            lot: LotId::new(world.number()),
+            kind: LotKind::Paid,
+            calls: vec![CallPart {
+                call: ids[0],
+                amount: Nanos::new(amount),
+                after,
+                window: None,
+            }],
+            note: note.to_owned(),
+            takes_what_is_there: true,
+        };
+        let adjusted = world.books().adjust(world.account, adjustment, NOON).await;
+        adjusted.unwrap().txn.unwrap().to_string()
+    };
+    let first = correct(-1_000, 0, "prv_1 was wrong").await;
+    let second = correct(6, 1, "and so was prv_2").await;
+    let account = format!("/api/v1/accounts/{}", scene.account());
+    let usd = |amount: &str| json!({"amount": amount, "currency": "USD"});
+    let of = |txn: &str, amount: &str, note: &str| {
+        json!({"ledger_transaction": txn, "amount": usd(amount), "note": note,
+            "booked_at": "2026-11-22T12:00:00Z"})
+    };
+    let wanted = json!([
+        of(&first, "-0.000001", "prv_1 was wrong"),
+        of(&second, "0.000000006", "and so was prv_2"),
+    ]);
+    let [receipt, untouched] = ids.map(|id| format!("{account}/calls/{id}"));
+    let receipt = scene.get(&receipt, &scene.member).await;
+    assert_eq!(
+        receipt.body["charge"],
+        usd("0.000001234"),
+        "{}",
+        receipt.text
+    );
+    assert_eq!(receipt.body["adjustments"], wanted, "{}", receipt.text);
+    assert_eq!(receipt.body["net_charge"], usd("0.00000024"));
+    let words = receipt.body["explanation"].as_str().unwrap();
+    assert!(words.ends_with("and costs 0.00000024 USD now."), "{words}");
+    let untouched = scene.get(&untouched, &scene.member).await.body;
+    assert_eq!(untouched["adjustments"], json!([]));
+    assert_eq!(untouched["net_charge"], untouched["charge"]);
+    let list = scene.get(&format!("{account}/calls"), &scene.member).await;
+    let nets: Vec<_> = [1, 0]
+        .map(|at: usize| &list.body["data"][at]["net_charge"])
+        .into();
+    assert_eq!(
+        nets,
+        [&usd("0.00000024"), &usd("0.0000005")],
+        "{}",
+        list.text
+    );
+    assert_eq!(list.body["data"][1]["charge"], usd("0.000001234"));
+    let ledger = scene.get(&format!("{account}/ledger"), &scene.member).await;
+    let newest = &ledger.body["data"][0];
+    assert_eq!(newest["id"], second, "{}", ledger.text);
+    assert_eq!(newest["kind"], "adjustment");
+    assert_eq!(newest["note"], "and so was prv_2");
+}
+
+/// It is the account's, and no call's.
+#[actix_web::test]
+async fn the_receipt_of_a_call_shows_how_its_window_was_closed() {
+    let scene = Scene::new().await;
+    let world = &scene.world;
+    let volume = json!({"currency": "USD", "measure": "tokens", "window": "month",
+        "pricing": {"volume": [{"up_to": "100", "price": {"discount": "0"}},
+            {"price": {"discount": "50"}}]}});
+    let schedule = TierSchedule {
+        terms: Some(Arc::new(serde_json::from_value(volume).unwrap())),
+        ..by_calls(7, &json!([{"price": {"discount": "0"}}]))
+    };
+    let edition = PriceEdition {
+        tiers: vec![schedule.clone()],
+        ..PriceEdition::default()
+    };
+    scene.record(edition).await;
+    world.top_up(1_000_000).await;
+    world.lease(BudgetScope::Wallet, 1_000).await.unwrap();
+    let mut call = world.call(500, 300);
+    let window = schedule.window(NOON, None, |_| Amount::ZERO);
+    call.terms = call.terms.in_tiers(window);
+    let id = call.call;
+    world.settle(call).await;
+    let path = format!("/api/v1/accounts/{}/calls/{id}", scene.account());
+    let before = scene.get(&path, &scene.member).await.body;
+    assert_eq!(before["window_adjustments"], json!([]), "{before}");
+    let open = world.books().open_windows(schedule.id, i64::MAX, 9).await;
+    let open = open.unwrap().remove(0);
+    let closed = schedule.terms.as_ref().unwrap().close(&open.close).unwrap();
+    let lot = LotId::new(world.number());
+    let adjustment = open.adjustment(&closed, Currency::USD, lot);
+    let done = world.books().close_window(&open, adjustment, NOON).await;
+    let txn = done.unwrap().unwrap().txn.unwrap();
+    let after = scene.get(&path, &scene.member).await.body;
+    let line = &after["window_adjustments"][0];
+    assert_eq!(line["ledger_transaction"], txn.to_string(), "{after}");
+    assert_eq!(line["amount"]["amount"], "-0.00000015");
+    assert_eq!(after["net_charge"], after["charge"]);
+    let words = after["explanation"].as_str().unwrap();
+    assert!(words.contains("window_adjustments"), "{words}");
 }

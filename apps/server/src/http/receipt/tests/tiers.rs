@@ -44,7 +44,7 @@ fn receipt_in(book: &PriceBook, usage: &Usage, rating: RatingRecord) -> Receipt 
         .unwrap();
     let due = charge(usage, &terms, &call.circumstances(), call.position());
     call.charge = due.unwrap().amount;
-    let receipt = Receipt::of(&call, book, Currency::USD);
+    let receipt = Receipt::of(&call, &Later::default(), book, Currency::USD);
     assert!(
         !receipt.explanation.contains("do not derive"),
         "{}",
