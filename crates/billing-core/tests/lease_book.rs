@@ -469,6 +469,11 @@ fn a_call_of_before_a_fence_gets_no_more() {
     book.granted(ACCOUNT, WALLET, seq, grant(20, 0, 0), START);
     let again = book.authorize(ask(1, &[(WALLET, 5)], 60), START);
     assert!(matches!(again, Decision::Refused(_)), "{again:?}");
+    // What costs nothing more needs nothing of them.
+    assert_eq!(
+        book.authorize(ask(1, &[(WALLET, 0)], 0), START),
+        Decision::Held
+    );
     assert_eq!(book.leased(ACCOUNT, WALLET).1.get(), 5);
     assert_eq!(book.broken_invariant(), None);
 }

@@ -128,11 +128,11 @@ impl Account {
         })
     }
 
-    /// Whether a call holds leases that the node had before it was fenced: a settlement draws on
-    /// the leases of one id, so it can have nothing of those of now.
+    /// Whether a call that asks for more holds leases that the node had before it was fenced: a
+    /// settlement draws on the leases of one id, so it can have nothing of those of now.
     fn is_of_earlier_id(&self, ask: &HoldAsk, desk: &Desk<'_>) -> bool {
         let hold = self.holds.get(&ask.call);
-        hold.is_some_and(|hold| hold.node != desk.node)
+        !ask.demands.is_empty() && hold.is_some_and(|hold| hold.node != desk.node)
     }
 
     /// What keeps a call from being held: refused for good, or short of something that may come.
@@ -140,11 +140,7 @@ impl Account {
         if let Some(scope) = self.too_stale(ask, desk) {
             return Err(self.refusal(ask, scope, RefusalCause::Unavailable));
         }
-        if let Some((scope, _)) = ask
-            .demands
-            .first()
-            .filter(|_| self.is_of_earlier_id(ask, desk))
-        {
+        if let (Some((scope, _)), true) = (ask.demands.first(), self.is_of_earlier_id(ask, desk)) {
             return Err(self.refusal(ask, *scope, RefusalCause::Unavailable));
         }
         let mut first = None;

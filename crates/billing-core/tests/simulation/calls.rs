@@ -6,7 +6,6 @@ use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
 use billing_core::call::{Basis, CallFacts, Settlement, UsageBounds, UsageSource};
 use billing_core::id::{AccountId, CallId, KeyId, NodeId};
 use billing_core::lease_book::{Decision, Held, HoldAsk};
-use billing_core::meter::{Meter, Usage};
 use billing_core::price::{Attributes, ServiceTier};
 use billing_core::settlement::{SettledCall, promised};
 use billing_core::terms::Terms;
@@ -16,7 +15,7 @@ use super::flaw::Flaw;
 use super::message::{Body, Handed};
 use super::node::{Call, Mode, Stage, add_parts};
 use super::setup::{MS, Micros};
-use super::{Event, Timer, World};
+use super::{Event, Timer, World, tiers};
 
 /// More tokens than the model can produce.
 const ABSURD: u64 = 50_000;
@@ -38,14 +37,23 @@ impl World {
             return false;
         };
         let (account, [wallet, limit, quota]) = (*account, page.scopes);
-        let amount = Amount::new(self.rng.between(1, self.setup.largest));
+        let portion = self.rng.between(1, self.setup.largest);
+        let node = &self.nodes[who];
+        let began = tiers::began(node.clocks.wall(self.now), self.setup.midnight);
+        let seen = |scope| node.seen.get(&scope).copied().unwrap_or_default();
+        let terms = match &page.schedule {
+            Some(schedule) => schedule.terms(&self.price, began, seen),
+            None => Terms::listed(self.price.clone()),
+        };
+        let money = tiers::hold(&terms, 0, portion, began, self.setup.flaw);
+        let (amount, tokens) = (Amount::new(money), Amount::new(portion));
         let mut demands = vec![(wallet, amount)];
         if self.rng.chance(500) {
             demands.push((limit, amount));
         }
         if self.rng.chance(400) {
             let counted = quota.unit() == BudgetUnit::Calls;
-            demands.push((quota, if counted { Amount::new(1) } else { amount }));
+            demands.push((quota, if counted { Amount::new(1) } else { tokens }));
         }
         let patience = match self.rng.below(10) {
             0..=2 => 0,
@@ -64,10 +72,13 @@ impl World {
             0
         };
         self.tally.calls += 1;
-        self.begin_call(
-            who,
-            Call::new(account, demands, patience, (extends, percent)),
-        );
+        let call = Call {
+            terms,
+            began,
+            portion,
+            ..self.call_of(account, demands, patience, (extends, percent))
+        };
+        self.begin_call(who, call);
         true
     }
 
@@ -130,6 +141,7 @@ impl World {
     /// A call has been given what it asked for.
     fn held(&mut self, who: usize, id: CallId) {
         self.judge_hold(who, id);
+        let flaw = self.setup.flaw;
         let wait = if self.rng.chance(150) {
             self.rng.span(0, 1_500 * MS)
         } else {
@@ -138,16 +150,21 @@ impl World {
         let Some(call) = self.nodes[who].calls.get_mut(&id) else {
             return;
         };
-        let first = call.stage == Stage::Waiting;
-        let parts = if first {
-            call.demands.clone()
-        } else {
-            call.more()
-        };
+        let parts = call.wants();
         add_parts(&mut call.holds, &parts);
-        call.covered += parts.first().map_or(0, |(_, amount)| amount.get());
-        call.money += parts.first().map_or(0, |(_, amount)| amount.get());
+        let money = parts
+            .iter()
+            .find(|(scope, _)| *scope == BudgetScope::Wallet);
+        call.covered += money.map_or(0, |(_, amount)| amount.get());
+        call.tokens += call.portion;
         call.stage = Stage::Running;
+        // What it will want of the same again: for one that is in tiers that may be less or more.
+        let more = tiers::hold(&call.terms, call.tokens, call.portion, call.began, flaw);
+        for (scope, amount) in &mut call.demands {
+            if scope.unit() == BudgetUnit::Nanos {
+                *amount = Amount::new(more);
+            }
+        }
         if !call.probe {
             self.timer(who, wait, Timer::Call(id));
         }
@@ -282,7 +299,7 @@ impl World {
         let tokens = if self.rng.chance(10) {
             ABSURD
         } else {
-            call.money * percent / 100
+            call.tokens * percent / 100
         };
         self.settle_call(who, id, (under, held), Some(tokens));
     }
@@ -300,6 +317,7 @@ impl World {
             return;
         };
         call.released = tokens.is_none();
+        let away = !node.spool.is_empty();
         let of_wallet = held.iter().find(|(scope, _)| *scope == BudgetScope::Wallet);
         let of_wallet = of_wallet.map_or(0, |(_, amount)| amount.get());
         let due = match tokens {
@@ -307,16 +325,17 @@ impl World {
             tokens => tokens.unwrap_or(0),
         };
         let basis = tokens.map_or(Basis::Void, |tokens| Basis::Delivered {
-            usage: Usage::NONE.with(Meter::Input, tokens),
+            usage: tiers::usage(tokens),
             source: UsageSource::Provider,
         });
+        let used = tokens.unwrap_or(0);
         let mut settlement = Settlement {
             call: id,
             account: call.account,
             key: KeyId::new(call.account.get()),
             node: under,
             model: self.price.model().clone(),
-            terms: Terms::listed(self.price.clone()),
+            terms: call.terms.clone(),
             tier: ServiceTier::Standard,
             attributes: Attributes::NONE,
             basis,
@@ -326,25 +345,61 @@ impl World {
             },
             held,
             promised: None,
-            facts: no_facts(),
+            facts: facts(call.began),
         };
-        if told {
-            settlement.promised = Some(Amount::of(promised(&settlement).charge));
-        }
+        let sent = promise(&mut settlement, told, away);
         let handed = Rc::new(Handed {
             settlement,
             who,
             life: node.life,
             due,
             covered: call.covered,
+            tokens: used,
+            fits: used <= call.tokens,
         });
         call.handed = Some(handed.clone());
-        call.stage = Stage::Ending;
+        call.stage = if sent { Stage::Ending } else { Stage::Spooling };
         if self.setup.flaw == Flaw::DoneTooEarly {
             self.done.insert(id, handed.clone());
         }
-        let replay = false;
-        self.send(who, Body::Settle { handed, replay });
+        if sent {
+            let replay = false;
+            self.send(who, Body::Settle { handed, replay });
+        } else {
+            self.tally.tiered_while_away += 1;
+            let flush = self.rng.span(200, 4 * MS);
+            self.timer(who, flush, Timer::Spooled(id));
+        }
+    }
+
+    /// A call that is told apart by what it wants.
+    pub(super) fn call_of(
+        &self,
+        account: AccountId,
+        demands: Vec<(BudgetScope, Amount)>,
+        patience: Micros,
+        (extends, percent): (u64, Option<u64>),
+    ) -> Call {
+        Call {
+            account,
+            stage: Stage::Waiting,
+            demands,
+            terms: Terms::listed(self.price.clone()),
+            began: tiers::began(self.now, self.setup.midnight),
+            portion: 0,
+            covered: 0,
+            tokens: 0,
+            holds: Vec::new(),
+            released: false,
+            extends,
+            percent,
+            asked: 0,
+            patience,
+            unmet: 0,
+            tries: 0,
+            handed: None,
+            probe: false,
+        }
     }
 
     /// The store has a call's settlement: its client sees the end.
@@ -369,32 +424,22 @@ impl World {
     }
 }
 
-impl Call {
-    pub(super) const fn new(
-        account: AccountId,
-        demands: Vec<(BudgetScope, Amount)>,
-        patience: Micros,
-        (extends, percent): (u64, Option<u64>),
-    ) -> Self {
-        Self {
-            account,
-            stage: Stage::Waiting,
-            demands,
-            covered: 0,
-            money: 0,
-            holds: Vec::new(),
-            released: false,
-            extends,
-            percent,
-            asked: 0,
-            patience,
-            unmet: 0,
-            tries: 0,
-            handed: None,
-            probe: false,
-        }
+/// Says what a call's caller is told that it costs, as a gate does, and whether the books are asked.
+///
+/// What a call in tiers costs the books alone know, so its caller is told nothing, be they away or
+/// not; it is promised that it will not pass its hold.
+fn promise(settlement: &mut Settlement, told: bool, away: bool) -> bool {
+    let promise = promised(settlement);
+    if settlement.terms.tiers.is_none() {
+        settlement.promised = told.then(|| Amount::of(promise.charge));
+        return true;
     }
+    let within = told && promise.overrun.is_zero();
+    settlement.promised = (within || away).then_some(promise.most);
+    !away
+}
 
+impl Call {
     /// What a stream that goes on asks for: as much again, but it is still one call.
     pub(super) fn more(&self) -> Vec<(BudgetScope, Amount)> {
         let demands = self.demands.iter().copied();
@@ -405,11 +450,14 @@ impl Call {
 
     /// What it wants now.
     pub(super) fn wants(&self) -> Vec<(BudgetScope, Amount)> {
-        if self.stage == Stage::Extending {
+        let mut wants = if self.stage == Stage::Extending {
             self.more()
         } else {
             self.demands.clone()
-        }
+        };
+        // Who needs nothing of a budget holds nothing of it.
+        wants.retain(|(_, amount)| !amount.is_zero());
+        wants
     }
 }
 
@@ -420,7 +468,7 @@ impl Mode {
     }
 }
 
-fn no_facts() -> CallFacts {
+fn facts(started_at: OffsetDateTime) -> CallFacts {
     CallFacts {
         endpoint: String::new(),
         outcome: String::new(),
@@ -428,7 +476,7 @@ fn no_facts() -> CallFacts {
         status: 200,
         upstream_id: None,
         finish_reason: None,
-        started_at: OffsetDateTime::UNIX_EPOCH,
+        started_at,
         first_byte_ms: None,
         latency_ms: 1,
         attempts: Vec::new(),

@@ -92,7 +92,10 @@ impl World {
     }
 
     fn end_of_life(&mut self, who: usize) {
-        self.nodes[who].die(self.setup.policy);
+        let node = &mut self.nodes[who];
+        // The next process runs, so its machine does: its clock must not stand still meanwhile.
+        node.clocks.go_on(self.now);
+        node.die(self.setup.policy);
         let most = self.rng.one_of(&[50 * MS, 1_500 * MS]);
         let wait = self.rng.span(5 * MS, most);
         self.timer(who, wait, Timer::Start);

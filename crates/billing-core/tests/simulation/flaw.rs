@@ -53,6 +53,12 @@ pub(crate) enum Flaw {
     KeepsVoidHolds,
     /// Nothing is recalled.
     NeverRecalls,
+    /// Where a call stands in tiers is read before the transaction that settles it.
+    ReadsThePositionTooEarly,
+    /// A settlement that is handed in again moves the position again.
+    MovesThePositionTwice,
+    /// What is held for a call in tiers is what it would cost where its node knew it to stand.
+    HoldsAtTheKnownTier,
 }
 
 impl Flaw {
@@ -82,5 +88,8 @@ impl Flaw {
         Self::SettlesUnderItsNewId,
         Self::KeepsVoidHolds,
         Self::NeverRecalls,
+        Self::ReadsThePositionTooEarly,
+        Self::MovesThePositionTwice,
+        Self::HoldsAtTheKnownTier,
     ];
 }

@@ -9,6 +9,8 @@ use billing_core::lease::LeaseSeq;
 use billing_core::lease_book::{LeaseBook, LeasePolicy};
 use billing_core::node_watch::NodeWatch;
 use billing_core::steady::Steady;
+use billing_core::terms::Terms;
+use time::OffsetDateTime;
 
 use super::clocks::Clocks;
 use super::flaw::Flaw;
@@ -67,6 +69,8 @@ pub(crate) struct Node {
     pub(crate) drawn: BTreeMap<(AccountId, usize), u64>,
     /// What is on its disk.
     pub(crate) spool: VecDeque<Rc<Handed>>,
+    /// How far it knows the counters of tiers to have come.
+    pub(crate) seen: BTreeMap<BudgetScope, Amount>,
 }
 
 /// Asks and their reasons in a second.
@@ -104,12 +108,17 @@ pub(crate) enum Stage {
 pub(crate) struct Call {
     pub(crate) account: AccountId,
     pub(crate) stage: Stage,
-    /// What it wants first, and again whenever it needs more.
+    /// What it wants first, and when it needs more, wallet first.
     pub(crate) demands: Vec<(BudgetScope, Amount)>,
-    /// What it may rely on, wallet first.
+    /// What it is rated with, and when it began by its node's wall clock.
+    pub(crate) terms: Terms,
+    pub(crate) began: OffsetDateTime,
+    /// How many tokens it asks for each time.
+    pub(crate) portion: u64,
+    /// What it may rely on.
     pub(crate) covered: u64,
-    /// What it was given over time.
-    pub(crate) money: u64,
+    /// The tokens that it was given over time.
+    pub(crate) tokens: u64,
     /// What it holds by its own count, to be compared with the book.
     pub(crate) holds: Vec<(BudgetScope, Amount)>,
     /// Its hold has ended.
@@ -156,6 +165,7 @@ impl Node {
             pace: BTreeMap::new(),
             drawn: BTreeMap::new(),
             spool: VecDeque::new(),
+            seen: BTreeMap::new(),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
+use billing_core::call::Settlement;
 use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, NodeId, QuotaId};
 use billing_core::lease::{Lease, LeaseSeq, LeasedBudget};
 use billing_core::ledger::{
@@ -15,6 +16,7 @@ use billing_core::wallet::{AccountStatus, Lot, LotKind, Wallet};
 use time::OffsetDateTime;
 
 use super::setup::Micros;
+use super::tiers::{Schedule, Windows};
 
 /// The wallet, a key's limit and a plan's quota.
 pub(crate) const SCOPES: usize = 3;
@@ -36,6 +38,11 @@ pub(crate) struct Page {
     funds: [Vec<(Micros, u64)>; SCOPES],
     /// Until when an operator stopped it, or when that was over.
     pub(crate) suspended_until: Micros,
+    /// How its price falls with use, where it does.
+    pub(crate) schedule: Option<Schedule>,
+    pub(crate) windows: Windows,
+    /// How far the counters had come before the last commit, and how far since: what a flaw reads.
+    before: BTreeMap<BudgetScope, (Amount, Amount)>,
 }
 
 impl Page {
@@ -73,6 +80,9 @@ impl Page {
             charged: 0,
             funds: Default::default(),
             suspended_until: -1,
+            schedule: None,
+            windows: Windows::default(),
+            before: BTreeMap::new(),
         }
     }
 
@@ -282,6 +292,39 @@ impl Page {
         least.min(now.saturating_sub(added))
     }
 
+    /// Sets the counters of tiers back to where they stood before the last commit: a flaw.
+    pub(crate) fn read_too_early(&mut self, state: &mut AccountState) {
+        for (scope, budget) in &mut state.uses {
+            if matches!(scope, BudgetScope::Tier { .. }) {
+                let (before, since) = self.before.entry(*scope).or_default();
+                let now = budget.used;
+                budget.used = *before;
+                (*before, *since) = (now, now.less(*before));
+            }
+        }
+    }
+
+    /// Counts what was counted since, as a statement does that only adds.
+    pub(crate) fn add_what_was_missed(&mut self) {
+        for (scope, (_, since)) in &mut self.before {
+            if let Some(budget) = self.state.uses.get_mut(scope) {
+                budget.used = budget.used.plus(std::mem::take(since));
+            }
+        }
+    }
+
+    /// Counts a call once more that was counted: a flaw.
+    pub(crate) fn count_again(&mut self, call: Option<&SettledCall>, settlement: &Settlement) {
+        let tiers = settlement.terms.tiers.as_ref();
+        for (scope, counted) in call.iter().flat_map(|call| &call.used) {
+            if tiers.is_some_and(|tiers| tiers.position() == *scope)
+                && let Some(budget) = self.state.uses.get_mut(scope)
+            {
+                budget.used = budget.used.plus(*counted);
+            }
+        }
+    }
+
     /// The first promise that is not kept, in words.
     pub(crate) fn broken(&self) -> Option<String> {
         let wallet = &self.state.wallet;
@@ -315,9 +358,11 @@ impl Page {
             (lots - owed == posted, "lots less debts are not the balance"),
         ];
         let first = rules.iter().find(|(holds, _)| !holds);
+        let used = |scope: &BudgetScope| self.state.uses.get(scope).map(|budget| budget.used);
         first
             .map(|(_, what)| format!("{what}: {wallet:?}"))
             .or_else(|| self.broken_budget())
+            .or_else(|| self.windows.miscounted(used))
     }
 
     fn broken_budget(&self) -> Option<String> {

@@ -36,6 +36,7 @@ impl World {
             Self::is_at_rest,
         );
         self.check_done();
+        self.check_windows();
         let accounts: Vec<AccountId> = self.store.pages.keys().copied().collect();
         for account in accounts {
             self.probe_all(account);
@@ -106,11 +107,25 @@ impl World {
         }
     }
 
+    /// Whatever node settled them and in whatever order, the calls of a window together cost what its
+    /// total does.
+    fn check_windows(&mut self) {
+        let wrong = self.store.pages.iter().find_map(|(account, page)| {
+            let wrong = page.windows.mischarged(page.schedule.as_ref()?)?;
+            Some(format!("{account}: {wrong}"))
+        });
+        if let Some(wrong) = wrong {
+            self.fail(|| wrong);
+        }
+    }
+
     fn probe(&mut self, who: usize, account: AccountId, demands: &[(BudgetScope, u64)]) -> Probe {
         let demands = demands.iter().map(|(s, n)| (*s, Amount::new(*n)));
         let demands = demands.filter(|(_, n)| !n.is_zero()).collect();
-        let mut call = Call::new(account, demands, 4_000 * MS, (0, None));
-        call.probe = true;
+        let call = Call {
+            probe: true,
+            ..self.call_of(account, demands, 4_000 * MS, (0, None))
+        };
         self.tally.probes += 1;
         let id = self.begin_call(who, call);
         Probe { who, id }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use billing_core::budget::Amount;
+use billing_core::call::Basis;
 use billing_core::id::AccountId;
 
 use super::message::{Body, Handed, Reply, Request};
@@ -166,6 +167,34 @@ impl World {
         posted
     }
 
+    /// What a call should cost, where it stands in tiers; a call that used no more than it asked for
+    /// never costs more than was held.
+    fn due(&mut self, posted: &Posted) -> Option<u64> {
+        let Posted { handed, call, .. } = posted;
+        let settlement = &handed.settlement;
+        let delivered = matches!(settlement.basis, Basis::Delivered { .. });
+        if settlement.terms.tiers.is_none() || !delivered || call.quarantined {
+            return Some(handed.due);
+        }
+        self.tally.tiered += 1;
+        let page = self.store.pages.get_mut(&settlement.account)?;
+        let placed = page.windows.place(settlement, call, handed.tokens);
+        let (due, wrong) = match placed {
+            Ok(placed) => {
+                self.tally.crossed_thresholds += u64::from(placed.crosses);
+                self.tally.windows_of_tiers += u64::from(placed.opens);
+                let short = handed.fits && placed.due > handed.covered;
+                let wrong = || format!("{} costs {}, {handed:?}", call.call, placed.due);
+                (Some(placed.due), short.then(wrong))
+            }
+            Err(wrong) => (None, Some(wrong)),
+        };
+        if let Some(wrong) = wrong {
+            self.fail(|| wrong);
+        }
+        due
+    }
+
     /// A settled call must have been charged what it was promised to be, unless its node was given
     /// up before it settled.
     fn judge_settlement(&mut self, posted: &Posted) {
@@ -181,19 +210,17 @@ impl World {
             return;
         }
         self.tally.settled += 1;
+        let Some(due) = self.due(posted) else {
+            return;
+        };
         let charge = u64::try_from(call.charge.get()).unwrap_or(0);
         let overrun = u64::try_from(call.overrun.get()).unwrap_or(0);
         self.tally.quarantined += u64::from(call.quarantined);
-        self.tally.beyond_hold += u64::from(handed.due > handed.covered);
+        self.tally.beyond_hold += u64::from(due > handed.covered);
         self.tally.settled_after_fence +=
             u64::from(row.as_ref().is_some_and(|row| row.fenced.is_some()));
-        if charge + overrun != handed.due {
-            self.fail(|| {
-                format!(
-                    "{}: {charge} and {overrun} are not {}",
-                    call.call, handed.due
-                )
-            });
+        if charge + overrun != due {
+            self.fail(|| format!("{}: {charge} and {overrun} are not {due}", call.call));
         }
         // A call of a process that is dead, whose client never saw its end, was promised nothing.
         let is = |what: fn(&NodeRow) -> bool| row.as_ref().is_some_and(what);
@@ -203,13 +230,13 @@ impl World {
         if promised.is_some_and(|promised| charge > promised) {
             self.fail(|| format!("{} was promised for {promised:?}: {call:?}", call.call));
         }
-        if charge < handed.due.min(handed.covered) {
+        if charge < due.min(handed.covered) {
             self.tally.undercharged_when_given_up += u64::from(excused);
             if !excused {
                 self.fail(|| {
                     format!(
-                        "{} cost {} and was covered for {}, but charged {charge}: {call:?}",
-                        call.call, handed.due, handed.covered
+                        "{} cost {due} and was covered for {}, but charged {charge}: {call:?}",
+                        call.call, handed.covered
                     )
                 });
             }

@@ -57,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) skew: Micros,
     /// The largest worst case of a call.
     pub(crate) largest: u64,
+    /// What a wall clock that is right shows when a day, a week and a month begin.
+    pub(crate) midnight: Micros,
 }
 
 impl Setup {
@@ -93,6 +95,7 @@ impl Setup {
             outages_every: trouble(rng, 400, 400, 3_000),
             skew: rng.one_of(&[0, 50, 5_000, 600_000]) * MS,
             largest: rng.one_of(&[20, 60, 150]),
+            midnight: rng.span(0, 6_000) * MS,
         }
     }
 }

@@ -398,6 +398,10 @@ impl World {
                 *sum = sum.saturating_sub(*part);
             }
         }
+        if let (Some(tiers), Some(position)) = (&handed.settlement.terms.tiers, settled.position) {
+            let seen = node.seen.entry(tiers.position()).or_default();
+            *seen = position.max(*seen);
+        }
         let clock = node.clock(self.now);
         let held = Held {
             node: handed.settlement.node,

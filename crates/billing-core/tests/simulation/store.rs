@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use billing_core::budget::{Amount, BudgetUnit};
+use billing_core::call::Settlement;
 use billing_core::id::{AccountId, LedgerTxnId, NodeId};
 use billing_core::lease::{
     ClaimChange, Lease, LeaseAsk, LeaseGrant, LeaseReturn, LeaseSeq, Recall, grant, recalled,
@@ -18,6 +19,7 @@ use super::message::{Handed, Peer, Reply};
 use super::page::{Page, SCOPES, hollow};
 use super::rng::Rng;
 use super::setup::{KEEP, LONGEST, Micros};
+use super::tiers::Schedule;
 
 /// The instant that the store's clock shows.
 pub(crate) fn at(now: Micros) -> OffsetDateTime {
@@ -87,7 +89,9 @@ impl Store {
             let credit = rng.one_of(&[0, 0, 100]);
             let limit = rng.between(100, 4_000);
             let quota = (unit, rng.between(10, most));
-            pages.insert(id, Page::open(id, credit, limit, quota));
+            let mut page = Page::open(id, credit, limit, quota);
+            page.schedule = rng.chance(500).then(|| Schedule::draw(rng, id));
+            pages.insert(id, page);
         }
         Self {
             pages,
@@ -218,6 +222,13 @@ impl Store {
             .map(|h| h.settlement.clone())
             .collect();
         let mut state = std::mem::replace(&mut page.state, hollow(first.settlement.account));
+        // What a settlement draws on is there, whether or not anything was counted yet.
+        for scope in fresh.iter().flat_map(Settlement::uses) {
+            state.uses.entry(scope).or_default();
+        }
+        if flaw == Flaw::ReadsThePositionTooEarly {
+            page.read_too_early(&mut state);
+        }
         for settlement in &fresh {
             let row = nodes.get(&settlement.node);
             for (scope, held) in &settlement.held {
@@ -234,6 +245,9 @@ impl Store {
         let mut rows = state.leases.clone();
         let changes = settle(state, &fresh, Booking { txn, now: at(now) }).unwrap();
         page.state = changes.state;
+        if flaw == Flaw::ReadsThePositionTooEarly {
+            page.add_what_was_missed();
+        }
         for ((node, scope), amount) in std::mem::take(&mut page.state.leases) {
             let place = page.place(scope);
             if let Some(lease) = page.lease(node, place) {
@@ -249,6 +263,9 @@ impl Store {
             let settlement = &handed.settlement;
             let settled = calls.next_if(|c| c.call == settlement.call);
             let known = page.calls.get(&settlement.call).cloned();
+            if flaw == Flaw::MovesThePositionTwice && settled.is_none() {
+                page.count_again(known.as_ref(), settlement);
+            }
             let replayed = settled.is_none() || (known.is_some() && known == settled);
             let Some(call) = settled.or(known) else {
                 continue;

@@ -20,6 +20,7 @@ mod setup;
 mod shell;
 mod store;
 pub(crate) mod tally;
+mod tiers;
 mod watch;
 
 use std::cmp::{Ordering, Reverse};
