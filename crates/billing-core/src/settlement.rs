@@ -131,8 +131,8 @@ pub struct Promise {
 /// What [`settle`] charges a call whose lease covers its hold, as long as
 /// [`Settlement::promised`] keeps it from taking more than that.
 ///
-/// A call in price tiers is rated at the position that was known when it was authorized; only one
-/// whose position is fixed there ([`crate::terms::InTiers::is_fixed`]) is charged so.
+/// A call in price tiers is rated here at the position that was known when it was authorized; the
+/// books charge it by where it stands when they take it.
 ///
 /// With it a call can end before the books have answered, and its caller knows what it costs. A
 /// lease that is gone by then can only make it less.

@@ -35,9 +35,6 @@ pub struct InTiers {
     pub window_start: i64,
     /// How much was known to have been used when the call was authorized: never more than had been.
     pub known: Amount,
-    /// Whether the call is rated at what was known, because its caller was told what it costs while
-    /// the books were away.
-    pub is_fixed: bool,
 }
 
 impl InTiers {
@@ -80,7 +77,6 @@ impl InTiers {
             schedule: self.schedule,
             window_start: self.window_start,
             position,
-            is_fixed: self.is_fixed,
         }
     }
 }
@@ -95,9 +91,6 @@ pub struct TierRecord {
     pub window_start: i64,
     /// How much had been used before the call.
     pub position: Amount,
-    /// Whether it is rated at that, however much had been when the books took it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_fixed: bool,
 }
 
 /// How a price came to differ from what the house pays.

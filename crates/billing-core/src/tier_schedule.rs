@@ -222,7 +222,6 @@ impl TierSchedule {
             terms,
             window_start,
             known: Amount::ZERO,
-            is_fixed: false,
         };
         tiers.known = known(tiers.position());
         Some(tiers)
@@ -235,7 +234,6 @@ impl TierSchedule {
             schedule: self.id,
             window_start,
             position: Amount::ZERO,
-            is_fixed: false,
         };
         let tiers = self.on_record(&record);
         tiers.iter().flat_map(InTiers::scopes).collect()
@@ -248,7 +246,6 @@ impl TierSchedule {
             terms: Arc::clone(self.terms.as_ref()?),
             window_start: record.window_start,
             known: record.position,
-            is_fixed: record.is_fixed,
         })
     }
 }

@@ -60,7 +60,6 @@ fn terms(measure: Measure, pricing: TierPricing, known: u64) -> Terms {
         terms: Arc::new(terms),
         window_start: 0,
         known: Amount::new(known),
-        is_fixed: false,
     }))
 }
 

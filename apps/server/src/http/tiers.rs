@@ -94,9 +94,6 @@ pub(crate) struct TieredDto {
     pub(crate) lines: Vec<TierLineDto>,
     /// Whether the price is provisional: by volume it is trued up when the window is over.
     pub(crate) provisional: bool,
-    /// Whether the call was rated at what was known to have been used when it was authorized,
-    /// because the books were away when its caller was told what it costs.
-    pub(crate) position_fixed: bool,
     /// In words.
     #[schema(example = "Tier 2 since 10,001 calls this month: 10 % off the list price.")]
     pub(crate) explanation: String,
@@ -175,7 +172,6 @@ impl TieredDto {
                 .map(|line| TierLineDto::of(line, terms, tiered.is_provisional))
                 .collect(),
             provisional: tiered.is_provisional,
-            position_fixed: of.is_fixed,
             explanation: words::explanation(tiered, of),
         }
     }

@@ -80,7 +80,6 @@ mod tests {
             terms: Arc::new(serde_json::from_value(terms).unwrap()),
             window_start: 0,
             known: Amount::new(used),
-            is_fixed: false,
         })
     }
 

@@ -58,8 +58,7 @@ pub(super) fn rated(
     let rated = match tiers {
         None => plain(settlement),
         Some(tiers) => {
-            let fixed = Some(tiers.known).filter(|_| tiers.is_fixed);
-            let position = fixed.or_else(|| used_before(tiers.position()));
+            let position = used_before(tiers.position());
             in_tiers(settlement, tiers, position.unwrap_or(tiers.known))
         }
     };

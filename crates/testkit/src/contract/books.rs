@@ -66,7 +66,6 @@ macro_rules! books_contract {
             a_call_that_crosses_a_threshold_is_split_at_it
             what_was_used_of_tiers_can_be_looked_up
             calls_that_race_over_thresholds_cost_the_closed_form
-            a_position_that_was_told_stands_and_counts_all_the_same
             volume_pricing_charges_the_list_until_the_window_is_over
             a_window_by_volume_is_closed_once_and_again_for_late_calls
             a_window_that_others_closed_meanwhile_is_left_to_them

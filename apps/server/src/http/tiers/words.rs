@@ -35,12 +35,6 @@ pub(super) fn explanation(tiered: &Tiered, of: &InTiers) -> String {
              over.",
         );
     }
-    if of.is_fixed {
-        text.push_str(
-            " The books were away when the caller was told what the call costs, so it is rated at \
-             what was known to have been used when it was let in.",
-        );
-    }
     if let Some(minimum) = terms.minimum {
         let more = format!(
             " At least {} {} are due for a window; what is missing is charged when it is over.",

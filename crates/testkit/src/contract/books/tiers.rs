@@ -178,27 +178,6 @@ pub async fn calls_that_race_over_thresholds_cost_the_closed_form(world: World) 
     world.assert_sound().await;
 }
 
-/// The caller was told what it costs while the books were away.
-pub async fn a_position_that_was_told_stands_and_counts_all_the_same(world: World) {
-    let schedule = schedule(&world, graduated()).await;
-    world.top_up(10_000).await;
-    world.lease(WALLET, 5_000).await.unwrap();
-    world
-        .settle(in_tiers(world.call(500, 150), &schedule))
-        .await;
-    let mut told = in_tiers(world.call(500, 60), &schedule);
-    if let Some(tiers) = &mut told.terms.tiers {
-        (tiers.known, tiers.is_fixed) = (Amount::new(90), true);
-    }
-    told.promised = Some(Amount::new(55));
-    let settled = world.settle(told).await;
-    // 10 + 50 x 0.9.
-    assert_eq!(settled.call.charge, Nanos::new(55));
-    let next = world.settle(in_tiers(world.call(500, 1), &schedule)).await;
-    assert_eq!(next.call.position, Some(Amount::new(210)));
-    world.assert_sound().await;
-}
-
 /// What the tiers make of it is known when the window is over, and not before.
 pub async fn volume_pricing_charges_the_list_until_the_window_is_over(world: World) {
     let schedule = schedule(&world, by_volume()).await;

@@ -60,7 +60,6 @@ fn at(position: u64) -> RatingRecord {
             schedule: SCHEDULE,
             window_start: 0,
             position: Amount::new(position),
-            is_fixed: false,
         }),
         ..RatingRecord::default()
     }
@@ -96,7 +95,7 @@ fn a_receipt_names_the_tier_and_since_when_it_holds() {
     );
     assert_eq!(tiers.window_start.as_deref(), Some("1970-01-01T00:00:00Z"));
     assert_eq!(tiers.window_end.as_deref(), Some("1970-02-01T00:00:00Z"));
-    assert!(!tiers.provisional && !tiers.position_fixed);
+    assert!(!tiers.provisional);
     let line = &tiers.lines[0];
     assert_eq!((line.tier, line.flat.amount.as_str()), (Some(2), "5"));
     assert!(
@@ -229,16 +228,6 @@ fn packages_are_named_with_their_size() {
         );
         assert_eq!(price["package"]["rounding"], "up");
     }
-}
-
-#[test]
-fn a_fixed_position_says_that_the_books_were_away() {
-    let book = book_in_tiers(&serde_json::from_str(BY_CALLS).unwrap());
-    let mut rating = at(20_000);
-    rating.tiers.as_mut().unwrap().is_fixed = true;
-    let receipt = receipt_in(&book, &output(1), rating);
-    assert!(receipt.tiers.unwrap().position_fixed);
-    assert!(receipt.explanation.contains("The books were away"));
 }
 
 #[test]
