@@ -14,6 +14,7 @@ use billing_core::port::books::AccountProof;
 use sea_orm::ConnectionTrait;
 
 mod calls;
+mod corrections;
 mod findings;
 mod fingerprint;
 mod journal;
@@ -218,7 +219,9 @@ async fn walk<C: ConnectionTrait>(tx: &C, pass: &mut Pass<'_>) -> Result<Option<
     let journal::Journal {
         walked: journal,
         newest,
+        adjusted,
     } = journal::walk(tx, pass).await?;
+    corrections::walk(tx, pass, &adjusted).await?;
     // What began before the last call that is carried over is in the roll-ups of its time.
     let began_us = time_of_id(calls.upto).saturating_mul(1000);
     let bucket = began_us.saturating_sub(began_us.rem_euclid(BUCKET_US));

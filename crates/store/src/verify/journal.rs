@@ -6,6 +6,7 @@ use billing_core::id::LedgerTxnId;
 use billing_core::ledger::{LedgerCode, LedgerKind};
 use sea_orm::{ConnectionTrait, QueryResult};
 
+use super::corrections::Booked;
 use super::sums::{JournalSums, Part, Walked, grant_of};
 use super::{Pass, add};
 use crate::db;
@@ -35,6 +36,8 @@ pub(super) struct Journal {
     pub(super) walked: Walked<JournalSums>,
     /// The last transaction.
     pub(super) newest: i64,
+    /// What adjustments among those that were walked booked.
+    pub(super) adjusted: Booked,
 }
 
 /// Walks the transactions after those that were carried over.
@@ -46,6 +49,7 @@ pub(super) async fn walk<C: ConnectionTrait>(
     let mut after = pass.from.txn;
     let mut newest = after;
     let mut sealed = None;
+    let mut adjusted = Booked::new();
     loop {
         let heads = heads(tx, pass.account, after).await?;
         let is_last = heads.len() < PAGE;
@@ -65,12 +69,17 @@ pub(super) async fn walk<C: ConnectionTrait>(
             }
             txn.check(id, pass);
             txn.add(id, pass, &mut all);
+            adjusted.extend(txn.adjusted().map(|amount| (id, amount)));
             newest = id;
         }
         let Some(until) = until else {
             let (sealed, upto) = sealed.unwrap_or_else(|| (all.clone(), newest));
             let walked = Walked { all, sealed, upto };
-            return Ok(Journal { walked, newest });
+            return Ok(Journal {
+                walked,
+                newest,
+                adjusted,
+            });
         };
         after = until;
     }
@@ -110,6 +119,14 @@ impl Txn {
                 }
             }
         }
+    }
+
+    /// What an adjustment books as revenue.
+    fn adjusted(&self) -> Option<i128> {
+        let mut legs = self.legs.iter();
+        let leg = legs.find(|leg| leg.code == LedgerCode::RevenueAdjustment);
+        let leg = leg.filter(|_| self.kind == Some(LedgerKind::Adjustment));
+        leg.map(|leg| leg.amount)
     }
 
     /// Which part of its calls a leg books, and how much.

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use billing_core::adjustment::{Adjustment, CallPart};
 use billing_core::budget::{Amount, BudgetScope};
-use billing_core::id::AccountId;
+use billing_core::id::{AccountId, CallId, LotId};
+use billing_core::money::{Currency, Nanos};
 use billing_core::port::books::AccountProof;
 use billing_core::port::clock::Clock;
 use billing_core::port::proofs::Depth;
+use billing_core::wallet::LotKind;
 use sea_orm::{ConnectionTrait, Database};
 use store::{Store, StoreConfig};
 use testkit::{Ports, World};
@@ -43,7 +46,9 @@ impl Sample {
         world.lease(BudgetScope::Wallet, 100).await.unwrap();
         let mut call = world.call(60, 40);
         call.held.push((scope, Amount::new(60)));
+        let id = call.call;
         world.settle(call).await;
+        correct(&world, id).await;
         if matches!(lists, Lists::Filled) {
             lister.list_settled(100).await.unwrap();
         }
@@ -87,6 +92,29 @@ impl Sample {
     }
 }
 
+/// Gives back a part of what a call was charged.
+async fn correct(world: &World, call: CallId) {
+    let amount = Nanos::new(-5);
+    let adjustment = Adjustment {
+        key: "correct".to_owned(),
+        amount,
+        currency: Currency::USD,
+        lot: LotId::new(world.number()),
+        kind: LotKind::Paid,
+        calls: vec![CallPart {
+            call,
+            amount,
+            after: 0,
+            window: None,
+        }],
+        note: "a wrong price".to_owned(),
+        takes_what_is_there: true,
+    };
+    let now = world.ports.clock.now();
+    let adjusted = world.books().adjust(world.account, adjustment, now);
+    adjusted.await.unwrap();
+}
+
 async fn prove(ports: &Ports, account: AccountId, depth: Depth) -> Vec<AccountProof> {
     let now = ports.clock.now();
     ports.proofs.prove(&[account], depth, now).await.unwrap()
@@ -111,6 +139,14 @@ const WAYS: &[(&str, &str)] = &[
     ),
     ("UPDATE lot SET remaining = 2000", "holds 2000 of 1000"),
     ("DELETE FROM lot", "does not exist"),
+    (
+        "UPDATE adjustment SET amount = amount - 1",
+        "corrects calls by what it books",
+    ),
+    (
+        "UPDATE adjustment SET ledger_txn_id = ledger_txn_id + 1",
+        "corrects calls by what it books",
+    ),
     (
         "UPDATE ledger_entry SET amount = amount + 1 WHERE code = 'payment_clearing'",
         "sums to zero",
