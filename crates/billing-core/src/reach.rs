@@ -182,18 +182,49 @@ pub trait Rule {
     fn is_withdrawal(&self) -> bool;
 }
 
-/// The versions of one reach, the latest first.
+/// The rules of one audience; those of one reach are its versions, the latest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Scoped<R> {
-    models: ModelScope,
-    versions: Vec<Arc<R>>,
+struct Scopes<R> {
+    /// Those of one model each. There may be as many as models.
+    exact: BTreeMap<ModelName, Vec<Arc<R>>>,
+    /// Those of families and of all models, the more specific first.
+    wider: Vec<(ModelScope, Vec<Arc<R>>)>,
+}
+
+impl<R> Scopes<R> {
+    fn of(&self, models: &ModelScope) -> Option<&Vec<Arc<R>>> {
+        if let ModelScope::Model(name) = models {
+            return self.exact.get(name);
+        }
+        let mut wider = self.wider.iter();
+        wider.find_map(|(scope, versions)| (scope == models).then_some(versions))
+    }
+
+    /// Those that a model is in, the most specific first.
+    fn covering(&self, model: &str) -> impl Iterator<Item = &Vec<Arc<R>>> {
+        let wider = self.wider.iter();
+        let wider = wider.filter(move |(scope, _)| scope.covers(model));
+        let exact = self.exact.get(model).into_iter();
+        exact.chain(wider.map(|(_, versions)| versions))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Vec<Arc<R>>> {
+        let wider = self.wider.iter().map(|(_, versions)| versions);
+        self.exact.values().chain(wider)
+    }
+}
+
+impl<R> Default for Scopes<R> {
+    fn default() -> Self {
+        let (exact, wider) = (BTreeMap::new(), Vec::new());
+        Self { exact, wider }
+    }
 }
 
 /// Rules of one sort, found by who asks for which model when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules<R> {
-    /// By audience; within it the more specific scope first, and of each the latest first.
-    by_audience: BTreeMap<Audience, Vec<Scoped<R>>>,
+    by_audience: BTreeMap<Audience, Scopes<R>>,
     by_number: BTreeMap<i64, Arc<R>>,
 }
 
@@ -217,17 +248,22 @@ impl<R: Rule> Rules<R> {
             let versions = by_reach.entry(rule.reach().clone()).or_default();
             versions.push(rule);
         }
-        let mut by_audience: BTreeMap<Audience, Vec<Scoped<R>>> = BTreeMap::new();
-        for (reach, mut versions) in by_reach {
+        let mut by_audience: BTreeMap<Audience, Scopes<R>> = BTreeMap::new();
+        for (Reach { audience, models }, mut versions) in by_reach {
             versions.sort_by_key(|rule| Reverse((rule.effective_from(), rule.number())));
-            let scopes = by_audience.entry(reach.audience).or_default();
-            scopes.push(Scoped {
-                models: reach.models,
-                versions,
-            });
+            let scopes = by_audience.entry(audience).or_default();
+            match models {
+                ModelScope::Model(name) => {
+                    scopes.exact.insert(name, versions);
+                }
+                wider @ (ModelScope::All | ModelScope::Family(_)) => {
+                    scopes.wider.push((wider, versions));
+                }
+            }
         }
         for scopes in by_audience.values_mut() {
-            scopes.sort_by_key(|scoped| Reverse(scoped.models.specificity()));
+            let wider = &mut scopes.wider;
+            wider.sort_by_key(|(scope, _)| Reverse(scope.specificity()));
         }
         Self {
             by_audience,
@@ -240,22 +276,19 @@ impl<R: Rule> Rules<R> {
         self.by_number.get(&number)
     }
 
+    fn versions(&self, reach: &Reach) -> Option<&Vec<Arc<R>>> {
+        self.by_audience.get(&reach.audience)?.of(&reach.models)
+    }
+
     /// The last rule of a reach that has taken effect at an instant, also where it is a withdrawal.
     pub fn of_reach(&self, reach: &Reach, at: OffsetDateTime) -> Option<&Arc<R>> {
-        let scopes = self.by_audience.get(&reach.audience)?;
-        let scoped = scopes.iter().find(|scoped| scoped.models == reach.models)?;
-        let mut versions = scoped.versions.iter();
-        versions.find(|rule| rule.effective_from() <= at)
+        let versions = self.versions(reach)?;
+        versions.iter().find(|rule| rule.effective_from() <= at)
     }
 
     /// From when to when a rule holds of its reach: until the one that took effect after it.
     pub fn in_force(&self, rule: &R) -> Period {
-        let scopes = self.by_audience.get(&rule.reach().audience);
-        let scoped = scopes
-            .into_iter()
-            .flatten()
-            .find(|scoped| scoped.models == rule.reach().models);
-        let versions = scoped.into_iter().flat_map(|scoped| &scoped.versions);
+        let versions = self.versions(rule.reach()).into_iter().flatten();
         let order = |rule: &R| (rule.effective_from(), rule.number());
         let later = versions.filter(|other| order(other) > order(rule));
         let next = later.map(|other| other.effective_from()).min();
@@ -267,9 +300,8 @@ impl<R: Rule> Rules<R> {
 
     /// Who has a rule that reaches a model, whether or not it holds.
     pub fn audiences(&self, model: &str) -> impl Iterator<Item = Audience> {
-        let covers = move |scopes: &Vec<Scoped<R>>| scopes.iter().any(|s| s.models.covers(model));
         let audiences = self.by_audience.iter();
-        let reached = audiences.filter(move |(_, scopes)| covers(scopes));
+        let reached = audiences.filter(|(_, scopes)| scopes.covering(model).next().is_some());
         reached.map(|(audience, _)| *audience)
     }
 
@@ -286,9 +318,8 @@ impl<R: Rule> Rules<R> {
         let scopes = audiences.into_iter().flatten();
         let scopes = scopes.filter_map(|audience| self.by_audience.get(&audience));
         scopes
-            .flatten()
-            .filter(|scoped| scoped.models.covers(model))
-            .filter_map(|scoped| scoped.versions.iter().find(|r| r.effective_from() <= at))
+            .flat_map(|scopes| scopes.covering(model))
+            .filter_map(|versions| versions.iter().find(|r| r.effective_from() <= at))
             .find(|rule| !rule.is_withdrawal())
     }
 
@@ -302,8 +333,7 @@ impl<R: Rule> Rules<R> {
 
     /// Every rule, those of one reach together, the latest first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<R>> {
-        let scopes = self.by_audience.values().flatten();
-        scopes.flat_map(|scoped| &scoped.versions)
+        self.by_audience.values().flat_map(Scopes::all).flatten()
     }
 
     /// How many there are.
