@@ -13,6 +13,7 @@ mod metrics;
 mod node;
 mod price_list;
 mod quote;
+mod recall;
 mod secrets;
 mod tier_windows;
 mod wiring;

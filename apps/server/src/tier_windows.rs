@@ -1,7 +1,6 @@
 //! Windows of tier schedules that are over: what they come to is booked.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use billing_core::adjustment::Adjustment;
 use billing_core::budget::Amount;
@@ -15,15 +14,13 @@ use billing_core::tier_schedule::{Close, TierSchedule};
 use time::OffsetDateTime;
 
 use crate::ids::Ids;
+use crate::recall::booked_once_recalled;
 
 /// How long after its end a window is closed, so that nearly all its calls are settled by then. One
 /// that ends later opens it again.
 pub(crate) const GRACE: time::Duration = time::Duration::HOUR;
 /// How many windows are read at a time.
 const PAGE: u32 = 500;
-/// How long it waits for what nodes have on lease, and how often it asks again.
-const RECALLED_WITHIN: Duration = Duration::from_secs(10);
-const RECALLED_AGAIN: Duration = Duration::from_millis(100);
 
 /// A window, and what closing it books: above zero is charged, below zero given back.
 #[derive(Debug)]
@@ -212,26 +209,20 @@ fn over_before(schedule: &TierSchedule, now: OffsetDateTime) -> Option<i64> {
     Some(start).filter(|start| *start != 0)
 }
 
-/// Waits a little for what nodes give back for it; then it takes what is there.
 async fn book_window(
     books: &dyn Books,
     window: &OpenWindow,
-    mut adjustment: Option<Adjustment>,
+    adjustment: Option<Adjustment>,
     clock: &dyn Clock,
 ) -> Result<Option<Adjusted>, BooksError> {
-    let until = tokio::time::Instant::now() + RECALLED_WITHIN;
-    loop {
-        let closing = books.close_window(window, adjustment.clone(), clock.now());
-        match closing.await {
-            Err(BooksError::OnLease) => {
-                if let Some(adjustment) = &mut adjustment {
-                    adjustment.takes_what_is_there = tokio::time::Instant::now() >= until;
-                }
-                tokio::time::sleep(RECALLED_AGAIN).await;
-            }
-            answer => return answer,
-        }
-    }
+    booked_once_recalled(|takes_what_is_there| {
+        let adjustment = adjustment.clone().map(|adjustment| Adjustment {
+            takes_what_is_there,
+            ..adjustment
+        });
+        books.close_window(window, adjustment, clock.now())
+    })
+    .await
 }
 
 #[cfg(test)]

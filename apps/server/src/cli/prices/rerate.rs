@@ -1,7 +1,6 @@
 //! `tollgate prices rerate`: corrects calls that were rated with a wrong price version.
 
 use std::fmt;
-use std::time::Duration;
 
 use billing_core::adjustment::Adjustment;
 use billing_core::correction::Correction;
@@ -19,11 +18,9 @@ use super::Place;
 use super::draft::instant;
 use super::simulate::{accounts, calls_of};
 use crate::cli::{CliError, progress, say};
+use crate::recall::booked_once_recalled;
 use crate::wiring::Ports;
 
-/// How long it waits for what nodes have on lease, and how often it asks again.
-const RECALLED_WITHIN: Duration = Duration::from_secs(10);
-const RECALLED_AGAIN: Duration = Duration::from_millis(100);
 /// How many calls one adjustment corrects.
 const TOGETHER: usize = 1000;
 
@@ -210,21 +207,18 @@ async fn correct(
     Ok(())
 }
 
-/// Books an adjustment, waiting a little for what nodes give back for it; then it takes what is there.
+/// Books an adjustment.
 async fn adjust(
     ports: &Ports,
     account: AccountId,
-    mut adjustment: Adjustment,
+    adjustment: Adjustment,
 ) -> Result<Adjusted, BooksError> {
-    let until = tokio::time::Instant::now() + RECALLED_WITHIN;
-    loop {
-        let now = ports.clock.now();
-        match ports.books.adjust(account, adjustment.clone(), now).await {
-            Err(BooksError::OnLease) => {
-                adjustment.takes_what_is_there = tokio::time::Instant::now() >= until;
-                tokio::time::sleep(RECALLED_AGAIN).await;
-            }
-            answer => return answer,
-        }
-    }
+    booked_once_recalled(|takes_what_is_there| {
+        let adjustment = Adjustment {
+            takes_what_is_there,
+            ..adjustment.clone()
+        };
+        ports.books.adjust(account, adjustment, ports.clock.now())
+    })
+    .await
 }
