@@ -20,7 +20,8 @@ pub enum EditionError {
     /// A price that would change what calls were charged.
     #[error(
         "{what} would take effect at {from}, in the past: calls may have been settled by what held \
-         then. Let it take effect from now on, and correct settled calls with `prices rerate`"
+         then. Let it take effect from now on. Settled calls of a wrong version are corrected with \
+         `prices rerate`; what a rule charged too much can be given back with `accounts top-up`"
     )]
     InThePast {
         /// Which.
