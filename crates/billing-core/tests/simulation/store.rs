@@ -11,7 +11,7 @@ use billing_core::lease::{
     take_back,
 };
 use billing_core::node::Pulse;
-use billing_core::settlement::{Booking, SettledCall, settle};
+use billing_core::settlement::{AccountState, Booking, SettledCall, settle};
 use time::{Duration, OffsetDateTime};
 
 use super::flaw::Flaw;
@@ -221,26 +221,7 @@ impl Store {
             .filter(|h| !again(&h.settlement.call))
             .map(|h| h.settlement.clone())
             .collect();
-        let mut state = std::mem::replace(&mut page.state, hollow(first.settlement.account));
-        // What a settlement draws on is there, whether or not anything was counted yet.
-        for scope in fresh.iter().flat_map(Settlement::uses) {
-            state.uses.entry(scope).or_default();
-        }
-        if flaw == Flaw::ReadsThePositionTooEarly {
-            page.read_too_early(&mut state);
-        }
-        for settlement in &fresh {
-            let row = nodes.get(&settlement.node);
-            for (scope, held) in &settlement.held {
-                let lease = page.lease(settlement.node, page.place(*scope));
-                let fenced = row.is_none_or(|row| row.fenced.is_some());
-                let amount = match lease {
-                    None if fenced && flaw == Flaw::DropsTheFence => *held,
-                    lease => lease.map_or(Amount::ZERO, |lease| lease.amount),
-                };
-                state.leases.insert((settlement.node, *scope), amount);
-            }
-        }
+        let state = read(page, nodes, &fresh, flaw);
         let txn = LedgerTxnId::new(txn);
         let mut rows = state.leases.clone();
         let changes = settle(state, &fresh, Booking { txn, now: at(now) }).unwrap();
@@ -430,4 +411,35 @@ impl Store {
         let mut fenced = self.nodes.iter().filter(|(_, row)| row.fenced.is_some());
         fenced.all(|(id, _)| self.first_lease(*id).is_none())
     }
+}
+
+/// The state of an account that settlements need, taken out of its page.
+fn read(
+    page: &mut Page,
+    nodes: &BTreeMap<NodeId, NodeRow>,
+    fresh: &[Settlement],
+    flaw: Flaw,
+) -> AccountState {
+    let hollow = hollow(page.state.account);
+    let mut state = std::mem::replace(&mut page.state, hollow);
+    // What a settlement draws on is there, whether or not anything was counted yet.
+    for scope in fresh.iter().flat_map(Settlement::uses) {
+        state.uses.entry(scope).or_default();
+    }
+    if flaw == Flaw::ReadsThePositionTooEarly {
+        page.read_too_early(&mut state);
+    }
+    for settlement in fresh {
+        let row = nodes.get(&settlement.node);
+        for (scope, held) in &settlement.held {
+            let lease = page.lease(settlement.node, page.place(*scope));
+            let fenced = row.is_none_or(|row| row.fenced.is_some());
+            let amount = match lease {
+                None if fenced && flaw == Flaw::DropsTheFence => *held,
+                lease => lease.map_or(Amount::ZERO, |lease| lease.amount),
+            };
+            state.leases.insert((settlement.node, *scope), amount);
+        }
+    }
+    state
 }
