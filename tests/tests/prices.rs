@@ -24,8 +24,10 @@ const MODEL: &str = "sim/echo";
 const CALLERS: usize = 64;
 /// How many thresholds they cross.
 const THRESHOLDS: u64 = 1_000;
-/// How many calls lie between two of them.
-const STEP: u64 = 3;
+/// How many calls, in tenths, lie between two of them: a call crosses one anywhere, or none.
+const STEP_TENTHS: u64 = 17;
+/// How many calls they make: up to the last threshold.
+const CALLS: u64 = THRESHOLDS * STEP_TENTHS / 10;
 /// What a change of prices may take to reach every node.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -40,18 +42,19 @@ fn import(folder: &TempDir, database: &str, name: &str, file: &str, from: Option
     assert!(done.status.success(), "{said}");
 }
 
-/// Half off every second step of calls, and half off the first call of whoever probes.
-fn schedules(account: &str, probe: &str) -> String {
-    let tier = |up_to: Option<u64>, percent: &str| {
+/// Half off every second step of so many nanos at list prices, and half off whatever a probe asks.
+fn schedules(account: &str, probe: &str, step: i128) -> String {
+    let tier = |up_to: Option<i128>, percent: &str| {
         let mut tier = json!({ "price": { "discount": percent } });
         if let Some(up_to) = up_to {
-            tier["up_to"] = json!(up_to.to_string());
+            let whole = 1_000_000_000;
+            tier["up_to"] = json!(format!("{}.{:09}", up_to / whole, up_to % whole));
         }
         tier
     };
-    let steps = (1..=THRESHOLDS).map(|n| {
+    let steps = (1..=i128::from(THRESHOLDS)).map(|n| {
         let percent = if n % 2 == 1 { "0" } else { "50" };
-        tier(Some(n * STEP), percent)
+        tier(Some(n * step), percent)
     });
     let last = tier(None, "0");
     let tiers: Vec<Value> = steps.chain([last]).collect();
@@ -61,7 +64,7 @@ fn schedules(account: &str, probe: &str) -> String {
             "models": "*",
             "terms": {
                 "currency": "USD",
-                "measure": "calls",
+                "measure": "spend",
                 "window": "lifetime",
                 "pricing": { "graduated": tiers },
             },
@@ -89,9 +92,11 @@ async fn tiers_that_are_crossed_a_thousand_times_at_once_cost_the_closed_form() 
     let probe = Payer::new(&control, "probe", funds).await.unwrap();
     let probes = [0, 1].map(|node: usize| probe.caller(&cluster.nodes[node]).unwrap());
     let list = cost(&probes[0]).await;
-    assert!(list > 0 && list % 2 == 0, "{list}");
+    // So that half of any part of a call is a whole number of nanos.
+    let step = list * i128::from(STEP_TENTHS) / 10;
+    assert!(list > 0 && list % 20 == 0 && step % list != 0, "{list}");
     let folder = TempDir::new().unwrap();
-    let file = schedules(&payer.account, &probe.account);
+    let file = schedules(&payer.account, &probe.account, step);
     import(&folder, cluster.url(), "tiers.json", &file, None);
     for probe in &probes {
         let since = Instant::now();
@@ -107,7 +112,7 @@ async fn tiers_that_are_crossed_a_thousand_times_at_once_cost_the_closed_form() 
         let calls = Arc::clone(&calls);
         running.spawn(async move {
             let mut sum = 0;
-            while calls.fetch_add(1, Ordering::Relaxed) < THRESHOLDS * STEP {
+            while calls.fetch_add(1, Ordering::Relaxed) < CALLS {
                 sum += cost(&caller).await;
             }
             sum
@@ -115,8 +120,9 @@ async fn tiers_that_are_crossed_a_thousand_times_at_once_cost_the_closed_form() 
     }
     let told: i128 = running.join_all().await.into_iter().sum();
     // Of every two steps one is at the list price and one at half of it.
-    let pairs = i128::from(THRESHOLDS / 2 * STEP);
-    assert_eq!(told, pairs * list + pairs * (list / 2));
+    let steps = i128::from(THRESHOLDS / 2) * step;
+    assert_eq!(i128::from(CALLS) * list, 2 * steps);
+    assert_eq!(told, steps + steps / 2);
     let balance = control.balance(&payer.account).await.unwrap();
     assert_eq!(funds - balance, told);
     cluster.verify_ledger().unwrap();

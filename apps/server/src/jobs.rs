@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use billing_core::tier_schedule::GRACE;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -11,7 +12,7 @@ use crate::checker;
 use crate::config::{Checker, Retention};
 use crate::node::ears::{self, Ears};
 use crate::node::{life, news};
-use crate::tier_windows::{Closer, GRACE};
+use crate::tier_windows::Closer;
 use crate::wiring::House;
 
 /// How often time passes in the lease book.

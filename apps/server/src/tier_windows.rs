@@ -16,9 +16,6 @@ use time::OffsetDateTime;
 use crate::ids::Ids;
 use crate::recall::booked_once_recalled;
 
-/// How long after its end a window is closed, so that nearly all its calls are settled by then. One
-/// that ends later opens it again.
-pub(crate) const GRACE: time::Duration = time::Duration::HOUR;
 /// How many windows are read at a time.
 const PAGE: u32 = 500;
 
@@ -91,7 +88,7 @@ impl Closer<'_> {
         closings: &mut Closings,
     ) -> Result<(), BooksError> {
         let now = self.clock.now().saturating_sub(self.grace);
-        let Some(before) = over_before(schedule, now) else {
+        let Some(before) = schedule.over_before(now) else {
             return Ok(());
         };
         let mut unused = unused(self.books, schedule, in_force, now).await?;
@@ -200,13 +197,6 @@ async fn unused(
         times: 0,
     };
     Ok(starts.map(window).collect())
-}
-
-/// The first second of the window that is not over yet; `None` where none ever is, or none is closed.
-fn over_before(schedule: &TierSchedule, now: OffsetDateTime) -> Option<i64> {
-    let terms = schedule.terms.as_ref().filter(|terms| terms.is_closed())?;
-    let start = terms.window_start(now, None);
-    Some(start).filter(|start| *start != 0)
 }
 
 async fn book_window(

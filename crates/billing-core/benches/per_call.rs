@@ -63,6 +63,13 @@ fn resolve_in_catalogue(bencher: Bencher<'_, '_>) {
     bencher.bench_local(resolutions(&catalogue::book()));
 }
 
+/// The same for a buyer, where every model has a rule of its own.
+#[divan::bench]
+fn offer_by_rules(bencher: Bencher<'_, '_>) {
+    let book = catalogue::with_rules(&catalogue::book());
+    bencher.bench_local(offers(&book));
+}
+
 #[divan::bench]
 fn worst_case(bencher: Bencher<'_, '_>) {
     let (price, ceiling) = (price(), usage());
@@ -87,6 +94,7 @@ fn settle_batch_of_64(bencher: Bencher<'_, '_>, accounts: u64) {
 
 fn judge(book: &Named, catalogue_bytes: u64) -> ExitCode {
     let resolve_ns = median_ns(1_000, 1, resolutions(book));
+    let offer_ns = median_ns(1_000, 1, offers(&catalogue::with_rules(book)));
     let (price, usage) = (price(), usage());
     let standard = Circumstances::new(ServiceTier::Standard, START);
     let rate_ns = median_ns(1_000, 1, || {
@@ -109,6 +117,7 @@ fn judge(book: &Named, catalogue_bytes: u64) -> ExitCode {
     let figures = [
         ("catalogue_bytes", catalogue_bytes, 40_000_000),
         ("resolve_ns", resolve_ns, 200),
+        ("offer_by_rules_ns", offer_ns, 1_000),
         ("rate_ns", rate_ns, 1_000),
         ("worst_case_ns", worst_ns, 2_000),
         ("authorize_and_settled_1_account_ns", one, 2_000),
@@ -194,6 +203,16 @@ fn resolutions((names, book): &Named) -> impl FnMut() {
         n = (n + 1_009) % names.len();
         let (_, version) = book.resolve(black_box(&names[n]), at).unwrap();
         assert_eq!(black_box(version).id(), PriceVersionId::new(1));
+    }
+}
+
+fn offers((names, book): &Named) -> impl FnMut() {
+    let at = START + Duration::days(150);
+    let mut n = 0;
+    move || {
+        n = (n + 1_009) % names.len();
+        let offer = book.offer(Some(&catalogue::BUYER), black_box(&names[n]), at);
+        assert!(black_box(offer.unwrap()).sale.is_some());
     }
 }
 

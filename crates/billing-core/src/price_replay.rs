@@ -75,7 +75,8 @@ pub struct Replay<'a> {
     book: &'a PriceBook,
     from: OffsetDateTime,
     sold: BTreeMap<(PriceVersionId, SaleRuleId), Option<Terms>>,
-    windows: BTreeMap<(AccountId, TierScheduleId, i64), Window>,
+    /// As they were on record, and as they would have been.
+    windows: [BTreeMap<(AccountId, TierScheduleId, i64), Window>; 2],
     by_model: BTreeMap<String, Replayed>,
     by_account: BTreeMap<AccountId, Replayed>,
     total: Replayed,
@@ -86,6 +87,38 @@ struct Window {
     terms: Arc<TierTerms>,
     used: Amount,
     charged: Amount,
+    overrun: Amount,
+}
+
+impl Window {
+    fn of(terms: &Arc<TierTerms>) -> Self {
+        Self {
+            terms: Arc::clone(terms),
+            used: Amount::ZERO,
+            charged: Amount::ZERO,
+            overrun: Amount::ZERO,
+        }
+    }
+
+    fn add(&mut self, counted: Amount, charged: Amount, overrun: Amount) {
+        self.used = self.used.plus(counted);
+        self.charged = self.charged.plus(charged);
+        self.overrun = self.overrun.plus(overrun);
+    }
+
+    /// What closing it comes to.
+    fn true_up(&self) -> i128 {
+        let close = Close {
+            overrun: self.overrun,
+            adjusted: Nanos::ZERO,
+            used: self.used,
+            charged: self.charged,
+            trued_up: Nanos::ZERO,
+        };
+        let closed = Some(&self.terms).filter(|terms| terms.is_closed());
+        let closed = closed.and_then(|terms| terms.close(&close).ok());
+        closed.map_or(0, |closed| i128::from(closed.true_up.get()))
+    }
 }
 
 /// What a replay came to.
@@ -97,9 +130,10 @@ pub struct ReplayReport {
     pub by_model: BTreeMap<String, Replayed>,
     /// Account by account.
     pub by_account: BTreeMap<AccountId, Replayed>,
-    /// What closing the windows of volume prices and minimums would charge (above zero) or give
-    /// back. It is in the revenue of the total and of the accounts, not in that of the models.
-    pub true_ups: i128,
+    /// What closing the windows of volume prices and minimums charges (above zero) or gives back
+    /// for these calls: as it was, and as it would have been. It is in the revenue of the total and
+    /// of the accounts, not in that of the models.
+    pub true_ups: [i128; 2],
 }
 
 impl<'a> Replay<'a> {
@@ -110,7 +144,7 @@ impl<'a> Replay<'a> {
             book,
             from,
             sold: BTreeMap::new(),
-            windows: BTreeMap::new(),
+            windows: [BTreeMap::new(), BTreeMap::new()],
             by_model: BTreeMap::new(),
             by_account: BTreeMap::new(),
             total: Replayed {
@@ -131,12 +165,38 @@ impl<'a> Replay<'a> {
             None => self.cost_of(call),
         };
         let before = [call.charge, cost];
+        self.note_window(call);
         let after = self.again(buyer, call);
         let one = One { before, after };
         self.total.add(&one);
         let by_model = self.by_model.entry(call.model.clone()).or_default();
         by_model.add(&one);
         self.by_account.entry(call.account).or_default().add(&one);
+    }
+
+    /// Counts a call in the window that it is on record in, where closing that comes to something.
+    fn note_window(&mut self, call: &CallDetail) {
+        let Some(record) = call.rating.tiers.filter(|_| !call.quarantined) else {
+            return;
+        };
+        let terms = self
+            .book
+            .terms(&call.model, call.price_version, &call.rating);
+        let tiers = terms.as_ref().and_then(|terms| terms.tiers.as_ref());
+        let Some((terms, tiers)) = terms.as_ref().zip(tiers) else {
+            return;
+        };
+        if !tiers.terms.is_closed() {
+            return;
+        }
+        let charged = charge(&call.usage, terms, &call.circumstances(), call.position());
+        let tiered = charged.ok().and_then(|charged| charged.tiers);
+        let counted = tiered.map_or(Amount::ZERO, |tiered| tiered.counted);
+        let key = (call.account, record.schedule, record.window_start);
+        let [was, _] = &mut self.windows;
+        let window = was.entry(key).or_insert_with(|| Window::of(&tiers.terms));
+        let overrun = Amount::of(call.overrun);
+        window.add(counted, Amount::of(call.charge).plus(overrun), overrun);
     }
 
     /// What a call cost the house, whose record does not say so: by the price it was rated with.
@@ -158,13 +218,14 @@ impl<'a> Replay<'a> {
         let position = position.unwrap_or_default();
         let charged = charge(&call.usage, &terms, &circumstances, position).ok()?;
         let cost = amount(&call.usage, terms.cost(), &circumstances);
+        let overrun = Amount::of(call.overrun);
         if let (Some(tiers), Some(tiered)) = (&terms.tiers, &charged.tiers) {
+            let charged = Amount::of(charged.amount);
             let window = self.window(buyer, tiers);
-            window.used = window.used.plus(tiered.counted);
-            window.charged = window.charged.plus(Amount::of(charged.amount));
+            window.add(tiered.counted, charged, overrun.min(charged));
         }
         // What the house bore then, it would bear again.
-        let paid = Amount::of(charged.amount).less(Amount::of(call.overrun));
+        let paid = Amount::of(charged.amount).less(overrun);
         Some([paid.money(), cost.unwrap_or_default()])
     }
 
@@ -190,36 +251,22 @@ impl<'a> Replay<'a> {
 
     fn window(&mut self, buyer: &Buyer, tiers: &InTiers) -> &mut Window {
         let key = (buyer.account, tiers.schedule, tiers.window_start);
-        self.windows.entry(key).or_insert_with(|| Window {
-            terms: Arc::clone(&tiers.terms),
-            used: Amount::ZERO,
-            charged: Amount::ZERO,
-        })
+        let [_, after] = &mut self.windows;
+        after.entry(key).or_insert_with(|| Window::of(&tiers.terms))
     }
 
     /// What it came to, with all windows closed.
     pub fn report(mut self) -> ReplayReport {
-        let mut true_ups = 0_i128;
-        for ((account, ..), window) in &self.windows {
-            if !window.terms.is_closed() {
-                continue;
-            }
-            let close = Close {
-                overrun: Amount::ZERO,
-                adjusted: Nanos::ZERO,
-                used: window.used,
-                charged: window.charged,
-                trued_up: Nanos::ZERO,
-            };
-            let Ok(closed) = window.terms.close(&close) else {
-                continue;
-            };
-            let more = i128::from(closed.true_up.get());
-            true_ups = true_ups.saturating_add(more);
-            let of_account = self.by_account.entry(*account).or_default();
-            for sums in [of_account, &mut self.total] {
-                if let Some(sum) = sums.revenue.get_mut(AFTER) {
-                    *sum = sum.saturating_add(more);
+        let mut true_ups = [0_i128; 2];
+        for ((windows, all), at) in self.windows.iter().zip(&mut true_ups).zip([BEFORE, AFTER]) {
+            for ((account, ..), window) in windows {
+                let more = window.true_up();
+                *all = all.saturating_add(more);
+                let of_account = self.by_account.entry(*account).or_default();
+                for sums in [of_account, &mut self.total] {
+                    if let Some(sum) = sums.revenue.get_mut(at) {
+                        *sum = sum.saturating_add(more);
+                    }
                 }
             }
         }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 pub use check::TierTermsError;
-pub use close::{Close, Closed};
+pub use close::{Close, Closed, GRACE};
 pub use rating::{TierLine, TierStep, Tiered};
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use billing_core::budget::Amount;
 use billing_core::charge::{Charge, charge};
-use billing_core::charge_model::{Percent, Quantity, Tier, Tiers};
+use billing_core::charge_model::{Package, Percent, Quantity, Rounding, Tier, Tiers};
 use billing_core::id::{AccountId, PriceVersionId, TierScheduleId};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::{Currency, Exact, Nanos};
@@ -124,6 +124,88 @@ fn calls() -> impl Strategy<Value = Vec<u64>> {
     prop::collection::vec(0_u64..700, 1..12)
 }
 
+/// What a tier says: more or less than the list, or something else altogether.
+fn said(measure: Measure) -> impl Strategy<Value = TierPrice> {
+    let price = |thousandths: u32| format!("0.000000{thousandths:06}");
+    let discount = (0_u32..=100).prop_map(|percent| TierPrice::Discount(Percent::whole(percent)));
+    let meters = prop::sample::subsequence(vec![Meter::Input, Meter::Output], 1..=2);
+    let rates = (meters, 0_u32..9_000).prop_map(move |(meters, thousandths)| {
+        let rates = meters.into_iter();
+        TierPrice::Rates(
+            rates
+                .map(|meter| rate(meter, &price(thousandths)))
+                .collect(),
+        )
+    });
+    let per_unit = (0_u32..900_000).prop_map(move |thousandths| {
+        // A call costs more than a token.
+        TierPrice::PerUnit(price(thousandths).parse().unwrap())
+    });
+    if measure == Measure::Spend {
+        prop_oneof![discount, rates].boxed()
+    } else {
+        prop_oneof![discount, rates, per_unit].boxed()
+    }
+}
+
+fn priced() -> impl Strategy<Value = (Measure, TierPricing)> {
+    let measures = [Measure::Calls, Measure::Tokens, Measure::Spend];
+    prop::sample::select(measures.to_vec()).prop_flat_map(|measure| {
+        let tiers = (
+            widths(),
+            prop::collection::vec((said(measure), 0_u64..50), 5),
+        );
+        let graduated = tiers.prop_map(move |(widths, said)| {
+            let mut end = 0;
+            let ends = widths.into_iter().map(|width| {
+                end += width;
+                Some(end)
+            });
+            let ends: Vec<Option<u64>> = ends.chain([None]).collect();
+            let tiers = ends.into_iter().zip(said).map(|(end, (price, fee))| {
+                let tier = match (end, measure) {
+                    (None, _) => Tier::open(price),
+                    (Some(end), Measure::Spend) => {
+                        Tier::up_to(Quantity::of_money(Amount::new(end).money()), price)
+                    }
+                    (Some(end), Measure::Calls | Measure::Tokens) => {
+                        Tier::up_to(Quantity::whole(end), price)
+                    }
+                };
+                tier.with_flat(Exact::new(i128::from(fee) * NANO))
+            });
+            TierPricing::Graduated(Tiers::new(tiers.collect()).unwrap())
+        });
+        let package = (
+            1_u64..400,
+            0_u64..90,
+            0_u32..900,
+            any::<bool>(),
+            any::<bool>(),
+        );
+        let package = package.prop_map(|(size, free, nanos, is_per_call, is_down)| {
+            let price = format!("0.{nanos:09}").parse().unwrap();
+            let package = Package::new(Quantity::whole(size), price).unwrap();
+            let rounding = if is_down {
+                Rounding::Down
+            } else {
+                Rounding::Up
+            };
+            let package = package.with_free(Quantity::whole(free)).rounded(rounding);
+            if is_per_call {
+                TierPricing::PerCall(package)
+            } else {
+                TierPricing::Package(package)
+            }
+        });
+        let pricing = match measure {
+            Measure::Spend => graduated.boxed(),
+            Measure::Calls | Measure::Tokens => prop_oneof![3 => graduated, 1 => package].boxed(),
+        };
+        pricing.prop_map(move |pricing| (measure, pricing))
+    })
+}
+
 proptest! {
     /// By tokens and by spend, which are the same here: a token costs a nano.
     #[test]
@@ -162,6 +244,24 @@ proptest! {
         let most = Usage::NONE.with(Meter::Output, ceiling);
         let held = terms.worst_case(&most, &Foreseen::new(&[], EPOCH)).unwrap();
         let due = charged(&terms, used.min(ceiling), known + later).amount;
+        prop_assert!(due <= held, "{due} of {held}");
+    }
+
+    /// Whatever is counted, whatever the tiers say, and whichever tier is the dearest.
+    #[test]
+    fn no_hold_is_too_small_whatever_is_counted_and_said(
+        (measure, pricing) in priced(),
+        (known, later) in (0_u64..3_000, 0_u64..3_000),
+        (input, output) in (0_u64..700, 0_u64..700), (read, written) in (0_u64..=100, 0_u64..=100),
+    ) {
+        let terms = terms(measure, pricing, known);
+        let ceiling = Usage::NONE.with(Meter::Input, input).with(Meter::Output, output);
+        let held = terms.worst_case(&ceiling, &Foreseen::new(&[], EPOCH)).unwrap();
+        let used = Usage::NONE
+            .with(Meter::Input, input * read / 100)
+            .with(Meter::Output, output * written / 100);
+        let at = Circumstances::new(ServiceTier::Standard, EPOCH);
+        let due = charge(&used, &terms, &at, Amount::new(known + later)).unwrap().amount;
         prop_assert!(due <= held, "{due} of {held}");
     }
 

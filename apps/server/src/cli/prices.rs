@@ -1,6 +1,7 @@
 //! `tollgate prices`: import catalogues and rules, say what that changes, and show what a model costs
 //! and has cost.
 
+mod call_pages;
 mod close;
 mod diff;
 mod draft;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use billing_core::id::TierScheduleId;
 use billing_core::reach::{Audience, Reach};
+use billing_core::tier_schedule::GRACE;
 use serde_json::json;
 use testkit::world::NOON;
 use testkit::{ManualClock, Memory, Ports, World};

@@ -5,10 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use billing_core::id::PriceVersionId;
+use billing_core::id::{AccountId, PlanId, PriceVersionId, SaleRuleId};
 use billing_core::money::Currency;
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::price_book::{ModelFacts, PriceBook, PricedModel};
+use billing_core::reach::{Audience, Buyer, ModelScope, Reach};
+use billing_core::sale::{SalePrice, SaleRule};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
@@ -16,6 +18,11 @@ const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/catalogue
 /// Entries of the catalogue that is imported.
 const MODELS: usize = 4_553;
 const VERSIONS: usize = 3;
+/// Whoever asks: an account on a plan, both with rules of their own.
+pub(crate) const BUYER: Buyer = Buyer {
+    account: AccountId::new(1),
+    plan: Some(PlanId::new(1)),
+};
 
 /// A model's line: its name and facts, and the rates that apply without a condition.
 struct Entry {
@@ -52,6 +59,38 @@ pub(crate) fn book() -> Named {
     let book = PriceBook::new(models);
     assert_eq!(book.len(), MODELS);
     (names, book)
+}
+
+/// The same book with a rule for every model, and others that come before and after them.
+pub(crate) fn with_rules((names, book): &Named) -> Named {
+    let everyone = Audience::Everyone;
+    let models = names
+        .iter()
+        .map(|name| (everyone, ModelScope::Model(ModelName::new(name))));
+    let families = ["gpt-", "gpt-4o", "claude-", "gemini-", "another-"];
+    let families = families.map(|name| (everyone, ModelScope::Family(ModelName::new(name))));
+    let own = [
+        (
+            Audience::Account(BUYER.account),
+            ModelScope::Family(ModelName::new("no-such-")),
+        ),
+        (
+            Audience::Plan(PlanId::new(1)),
+            ModelScope::Model(ModelName::new("no-such-model")),
+        ),
+        (everyone, ModelScope::All),
+    ];
+    let reaches = models.chain(families).chain(own).zip(1..);
+    let rules = reaches.map(|((audience, models), n)| SaleRule {
+        id: SaleRuleId::new(n),
+        reach: Reach { audience, models },
+        price: SalePrice::Markup {
+            factor: "1.2".parse().unwrap(),
+            rates: Vec::new(),
+        },
+        effective_from: OffsetDateTime::UNIX_EPOCH,
+    });
+    (names.clone(), book.clone().with_sales(rules))
 }
 
 fn priced(entry: Entry) -> PricedModel {

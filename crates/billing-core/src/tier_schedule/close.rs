@@ -1,8 +1,8 @@
 //! The end of a window: what is still due or to be given back.
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
-use super::{TierPrice, TierPricing, TierSchedule, TierTerms};
+use super::{TierPrice, TierPricing, TierSchedule, TierTerms, TierWindow};
 use crate::budget::Amount;
 use crate::charge_model::minor::prorated;
 use crate::id::AccountId;
@@ -27,6 +27,10 @@ pub struct Close {
     pub trued_up: Nanos,
 }
 
+/// How long after its end a window is closed, so that nearly all its calls are settled by then. One
+/// that ends later opens it again.
+pub const GRACE: Duration = Duration::HOUR;
+
 /// What closing a window comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed {
@@ -45,6 +49,14 @@ impl TierSchedule {
             Audience::Account(account) if !minimum.is_zero() => Some(account),
             Audience::Account(_) | Audience::Plan(_) | Audience::Everyone => None,
         }
+    }
+
+    /// The first second (Unix time) of the window that is not over at an instant; `None` where none
+    /// ever is, or where closing one comes to nothing.
+    pub fn over_before(&self, now: OffsetDateTime) -> Option<i64> {
+        let terms = self.terms.as_ref().filter(|terms| terms.is_closed())?;
+        let is_ever_over = !matches!(terms.window, TierWindow::Lifetime);
+        is_ever_over.then(|| terms.window_start(now, None))
     }
 
     /// The first seconds (Unix time) of the windows that a schedule was in force in, that were over

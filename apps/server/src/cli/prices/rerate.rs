@@ -15,14 +15,12 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::Place;
+use super::call_pages::CallPages;
 use super::draft::instant;
-use super::simulate::{accounts, calls_of};
+use super::simulate::accounts;
 use crate::cli::{CliError, progress, say};
 use crate::recall::booked_once_recalled;
 use crate::wiring::Ports;
-
-/// How many calls one adjustment corrects.
-const TOGETHER: usize = 1000;
 
 /// Arguments of `prices rerate`.
 #[derive(Debug, Args)]
@@ -173,17 +171,19 @@ async fn correct(
         to: args.until,
         ..CallFilter::default()
     };
-    let calls = calls_of(ports, account.id, filter).await?;
+    let pages = CallPages::of(ports, account.id, &filter).await?;
     let correction = Correction {
         book,
         wrong: args.wrong,
         right: args.right,
     };
     let refused = |why: &dyn fmt::Display| CliError::Argument(why.to_string());
-    for calls in calls.chunks(TOGETHER) {
+    // The calls of a page are corrected by one adjustment, or by one of each kind.
+    for page in pages.oldest_first() {
+        let calls = page.read(ports, &filter).await?;
         let ids: Vec<CallId> = calls.iter().map(|call| call.id).collect();
         let so_far = ports.books.adjustments(account.id, &ids).await?;
-        let parts = correction.parts(calls, &so_far).map_err(|e| refused(&e))?;
+        let parts = correction.parts(&calls, &so_far).map_err(|e| refused(&e))?;
         for parts in parts {
             let count = parts.1.len();
             let of = (args.model.as_str(), account.currency);

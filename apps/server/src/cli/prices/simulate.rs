@@ -6,7 +6,7 @@ use std::fmt::Write;
 use billing_core::id::AccountId;
 use billing_core::money::Currency;
 use billing_core::port::directory::Account;
-use billing_core::port::reports::{CallDetail, CallFilter};
+use billing_core::port::reports::CallFilter;
 use billing_core::price_replay::{Replay, ReplayReport, Replayed};
 use billing_core::reach::Buyer;
 use clap::Args;
@@ -14,11 +14,12 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::Place;
+use super::call_pages::CallPages;
 use super::draft::{DraftArgs, instant};
 use crate::cli::{CliError, progress, say};
 use crate::wiring::Ports;
 
-/// How many accounts or calls are read at a time.
+/// How many accounts are read at a time.
 const PAGE: u32 = 1000;
 
 /// Arguments of `prices simulate`.
@@ -64,10 +65,32 @@ pub(crate) async fn run(args: SimulateArgs) -> Result<(), CliError> {
     let mut replay = Replay::new(&later, draft.from);
     let accounts = accounts(&ports, args.account).await?;
     let (currency, accounts) = of_one_currency(accounts, args.currency)?;
-    let bar = progress(u64::try_from(accounts.len()).unwrap_or(0), "accounts");
+    let filter = CallFilter {
+        from: Some(args.since),
+        to: Some(until),
+        ..CallFilter::default()
+    };
+    let mut all = Vec::with_capacity(accounts.len());
+    let bar = progress(u64::try_from(accounts.len()).unwrap_or(0), "accounts found");
     for account in &accounts {
-        replay_account(&ports, &mut replay, account.id, [args.since, until]).await?;
+        all.push(CallPages::of(&ports, account.id, &filter).await?);
         bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let calls = all.iter().map(|pages| pages.calls).sum();
+    let bar = progress(calls, "calls");
+    for pages in all {
+        let account = pages.account;
+        let plan = ports.directory.plan(account).await?;
+        let buyer = Buyer { account, plan };
+        // In the order of calls they move through tiers.
+        for page in pages.oldest_first() {
+            let calls = page.read(&ports, &filter).await?;
+            for call in &calls {
+                replay.call(&buyer, call);
+            }
+            bar.inc(u64::try_from(calls.len()).unwrap_or(0));
+        }
     }
     bar.finish_and_clear();
     let report = replay.report();
@@ -119,52 +142,12 @@ fn of_one_currency(
     Ok((currency, accounts.collect()))
 }
 
-/// The calls of an account, the oldest first: in this order they move through tiers.
-async fn replay_account(
-    ports: &Ports,
-    replay: &mut Replay<'_>,
-    account: AccountId,
-    [since, until]: [OffsetDateTime; 2],
-) -> Result<(), CliError> {
-    let filter = CallFilter {
-        from: Some(since),
-        to: Some(until),
-        ..CallFilter::default()
-    };
-    let plan = ports.directory.plan(account).await?;
-    let buyer = Buyer { account, plan };
-    for call in &calls_of(ports, account, filter).await? {
-        replay.call(&buyer, call);
-    }
-    Ok(())
-}
-
-/// The calls of an account that a filter lets through, the oldest first.
-pub(super) async fn calls_of(
-    ports: &Ports,
-    account: AccountId,
-    filter: CallFilter,
-) -> Result<Vec<CallDetail>, CliError> {
-    let mut calls = Vec::new();
-    let mut before = None;
-    loop {
-        let listed = ports.reports.calls(account, filter.clone(), before, PAGE);
-        let page = listed
-            .await
-            .map_err(|error| CliError::Argument(format!("calls cannot be read: {error}")))?;
-        let Some(last) = page.last() else { break };
-        before = Some(last.id);
-        calls.extend(page);
-    }
-    calls.reverse();
-    Ok(calls)
-}
-
 #[derive(Debug, Serialize)]
 struct Shown<'a> {
     currency: &'a str,
     total: Line,
-    true_ups: String,
+    /// Before and after.
+    true_ups: [String; 2],
     models: Vec<(String, Line)>,
     accounts: Vec<(String, Line)>,
 }
@@ -223,7 +206,7 @@ fn shown<'a>(report: &ReplayReport, currency: &'a str) -> Shown<'a> {
     Shown {
         currency,
         total: cells(&report.total),
-        true_ups: money(report.true_ups),
+        true_ups: report.true_ups.map(money),
         models: models.collect(),
         accounts: accounts.collect(),
     }
@@ -259,11 +242,11 @@ fn in_words(report: &ReplayReport, currency: &str) -> String {
     for (account, sums) in &report.by_account {
         line(&account.to_string(), sums);
     }
-    if report.true_ups != 0 {
-        let true_ups = money(report.true_ups);
+    if report.true_ups != [0; 2] {
+        let [before, after] = report.true_ups.map(money);
         write!(
             text,
-            "\nClosing windows of volume prices and minimums: {true_ups}"
+            "\nOf the revenue, from closing windows of volume prices and minimums: {before} -> {after}"
         )
         .unwrap_or(());
     }

@@ -156,8 +156,10 @@ pub async fn what_was_used_of_tiers_can_be_looked_up(world: World) {
 /// Whichever is settled first, by whichever handle, together they cost what their sum costs.
 pub async fn calls_that_race_over_thresholds_cost_the_closed_form(world: World) {
     const CALLS: u64 = 48;
-    // Every thousand tokens another price, so that nearly every call crosses a threshold.
-    let tiers = (1..=CALLS).map(|n| {
+    const TOKENS: u64 = 1_700;
+    // Every thousand tokens another price, so that every call crosses a threshold or two, and lies
+    // anywhere between them.
+    let tiers = (1..=CALLS * 2).map(|n| {
         let percent = u32::try_from(n % 2 * 10).unwrap();
         Tier::up_to(Quantity::whole(n * 1000), discount(percent))
     });
@@ -166,15 +168,18 @@ pub async fn calls_that_race_over_thresholds_cost_the_closed_form(world: World) 
     let schedule = schedule(&world, pricing).await;
     world.top_up(10_000_000).await;
     world.lease(WALLET, 5_000_000).await.unwrap();
-    let call = |_| in_tiers(world.call(10_000, 1_000), &schedule);
+    let call = |_| in_tiers(world.call(10_000, TOKENS), &schedule);
     let calls: Vec<_> = (0..CALLS).map(call).collect();
     let settled = settle_at_once(&world, calls).await;
     let charges = settled
         .into_iter()
         .map(|settled| settled.unwrap().call.charge.get());
-    // Half of the thousands at list price, half at nine tenths of it.
+    // Of every two thousand one at list price and one at nine tenths of it.
+    let (all, price) = (CALLS * TOKENS, |n: u64| 10 - n % 2);
+    let whole: u64 = (1..=all / 1_000).map(|n| 100 * price(n)).sum();
+    let rest = all % 1_000 / 10 * price(all / 1_000 + 1);
     let total: i64 = charges.sum();
-    assert_eq!(total, i64::try_from(CALLS).unwrap() * 950);
+    assert_eq!(u64::try_from(total).unwrap(), whole + rest);
     world.assert_sound().await;
 }
 
