@@ -339,14 +339,18 @@ proptest! {
         upstreams in prop::collection::vec((attributes(), states()), 1..4),
         (which, said) in (any::<prop::sample::Index>(), attributes()),
         at in prop::sample::select(&[NIGHT, NOON][..]),
-        tier in prop::sample::select(&[ServiceTier::Standard, ServiceTier::Flex][..]),
+        (word, got) in (
+            prop::sample::select(&[None, Some("auto"), Some("flex"), Some("priority")][..]),
+            any::<prop::sample::Index>(),
+        ),
         (input, output) in (0_u64..60_000, 0_u64..60_000),
     ) {
         let prospects = upstreams.iter().map(|(given, states)| Prospect::through(given, states));
         let prospect = prospects.reduce(|all, one| all.or(&one)).unwrap();
         let ceiling = Usage::NONE.with(Meter::Input, input).with(Meter::Output, output);
-        let asked = [tier];
-        let held = price.worst_case(&ceiling, &prospect.foreseen(&asked, at)).unwrap();
+        let asked = ServiceTier::foreseen_of(word);
+        let tier = asked[got.index(asked.len())];
+        let held = price.worst_case(&ceiling, &prospect.foreseen(asked, at)).unwrap();
         let (given, states) = &upstreams[which.index(upstreams.len())];
         let stated = said.iter().filter(|(name, _)| states.contains(name));
         let stated: Attributes = stated.map(|(name, value)| (name, value.into())).collect();

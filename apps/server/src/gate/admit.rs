@@ -78,12 +78,12 @@ impl OpenCall {
         let grown = covered.saturating_sub(self.ceiling.answer_tokens());
         let output = self.ceiling.get(Meter::Output).saturating_add(grown);
         let ceiling = self.ceiling.with(Meter::Output, output);
-        let tier = [requested_tier(&self.head)];
-        self.terms.extension(&ceiling, more, &self.foreseen(&tier))
+        self.terms.extension(&ceiling, more, &self.foreseen())
     }
 
-    /// What is known of it before an upstream answers, should it ask for these tiers.
-    fn foreseen<'a>(&'a self, tiers: &'a [ServiceTier]) -> Foreseen<'a> {
+    /// What is known of it before an upstream answers.
+    fn foreseen(&self) -> Foreseen<'_> {
+        let tiers = ServiceTier::foreseen_of(self.head.service_tier.as_deref());
         self.prospect.foreseen(tiers, self.incoming.started_at)
     }
 
@@ -211,8 +211,7 @@ impl Gate {
 
     /// Holds the worst case; shortens the answer instead of refusing where the key allows it.
     async fn hold(&self, call: &mut OpenCall) -> Result<(), V1Error> {
-        let tier = [requested_tier(&call.head)];
-        let worst = worst_case(call, &tier)?;
+        let worst = worst_case(call)?;
         let refusal = match self.leases.hold(self.ask(call, worst)).await {
             Ok(()) => return Ok(()),
             Err(refusal) => refusal,
@@ -221,14 +220,14 @@ impl Gate {
         if may_cap {
             let fits = call.terms.most_output_within(
                 &call.ceiling,
-                &call.foreseen(&tier),
+                &call.foreseen(),
                 refusal.left.money(),
             );
             if let Some(output) = fits.filter(|output| *output >= SHORTEST_ANSWER) {
                 let choices = u64::from(call.head.choices.max(1));
                 call.ceiling.set(Meter::Output, output);
                 call.max_output = Some((output / choices).max(1));
-                let worst = worst_case(call, &tier)?;
+                let worst = worst_case(call)?;
                 if self.leases.hold(self.ask(call, worst)).await.is_ok() {
                     return Ok(());
                 }
@@ -273,8 +272,8 @@ impl Gate {
     }
 }
 
-fn worst_case(call: &OpenCall, tiers: &[ServiceTier]) -> Result<Nanos, V1Error> {
-    let worst = call.terms.worst_case(&call.ceiling, &call.foreseen(tiers));
+fn worst_case(call: &OpenCall) -> Result<Nanos, V1Error> {
+    let worst = call.terms.worst_case(&call.ceiling, &call.foreseen());
     worst.map_err(|error| {
         tracing::error!(model = %call.terms.price.model(), %error, "a model cannot be priced");
         V1Error::Unpriced(call.head.model.clone())

@@ -172,7 +172,8 @@ impl PriceList {
         let (_, ceiling) = bounded(endpoint, &head, body.len(), &found.facts, default);
         let prospect = self.served.prospect(&model).unwrap_or_default();
         let as_held = self.as_held(buyer.as_ref(), &found.terms);
-        let held = as_held.worst_case(&ceiling, &prospect.foreseen(&[tier], at))?;
+        let tiers = ServiceTier::foreseen_of(head.service_tier.as_deref());
+        let held = as_held.worst_case(&ceiling, &prospect.foreseen(tiers, at))?;
         let prompt = self.count(endpoint, body).await?;
         let (output, answer) = self
             .answer(buyer.as_ref(), &model, endpoint, &head, &ceiling)

@@ -60,6 +60,22 @@ impl ServiceTier {
             .copied()
             .unwrap_or_default()
     }
+
+    /// The tiers that a reply may name where a request asks for a provider's word, or for none. What
+    /// `auto` gets is the project's to say: it may be the dearer one.
+    pub fn foreseen_of(asked: Option<&str>) -> &'static [Self] {
+        let tier = asked.map(Self::of_provider).unwrap_or_default();
+        match tier {
+            Self::Standard if asked == Some("auto") => &[Self::Standard, Self::Priority],
+            Self::Standard => &[Self::Standard],
+            Self::Batch => &[Self::Batch],
+            Self::Flex => &[Self::Flex],
+            Self::Priority => &[Self::Priority],
+            Self::Ultrafast => &[Self::Ultrafast],
+            Self::Balanced => &[Self::Balanced],
+            Self::Decisions => &[Self::Decisions],
+        }
+    }
 }
 
 impl fmt::Display for ServiceTier {
