@@ -31,6 +31,8 @@ decimal.getcontext().prec = 60
 USAGE = ("model", "usage", "service_tier", "at", "attributes")
 ORACLES = ("litellm", "genai-prices")
 VERSIONS = {"litellm": "1.109.1", "genai-prices": "0.2.3"}
+# Fewer models compared are no proof.
+LEAST_MODELS = {"litellm": 3400, "genai-prices": 400}
 RECORDED_MODELS = 300
 
 
@@ -129,6 +131,10 @@ def judge(options):
                 f"listed for {stated} models, but {len(models)} differ: {entry['reason']}",
                 file=sys.stderr,
             )
+    few = [oracle for oracle in ORACLES if len(compared[oracle]["models"]) < LEAST_MODELS[oracle]]
+    for oracle in few:
+        print(f"{oracle} prices fewer than {LEAST_MODELS[oracle]} models: a proof of too little", file=sys.stderr)
+    failed = bool(unlisted or stale or few)
     verdict = {
         "oracle": "prices",
         "seed": options.seed,
@@ -139,23 +145,30 @@ def judge(options):
         "reviewed": len(reviewed),
         "not_listed": len(unlisted),
         "no_longer_differing": len(stale),
-        "verdict": "fail" if unlisted or stale else "pass",
+        "verdict": "fail" if failed else "pass",
     }
     print(json.dumps(verdict))
-    return 1 if unlisted or stale else 0
+    return 1 if failed else 0
 
 
 def record(options):
     kept = collections.defaultdict(list)
     for question, ours in answered(options):
         if question["litellm"] is not None and equal(ours, question["litellm"]):
-            question.pop("genai-prices")
+            theirs = question["genai-prices"]
+            if theirs is None or not equal(ours, theirs):
+                question.pop("genai-prices")
             kept[question["model"]].append(question)
-    # Every model with a condition or a threshold, and others at random.
+    # Every model with a condition or a threshold, some that both know, and others at random.
     rng = random.Random(SEED)
     models = rng.sample(sorted(kept), len(kept))
     models.sort(key=lambda model: -len({q["case"] for q in kept[model]}))
-    chosen = sorted(models[: RECORDED_MODELS // 3] + rng.sample(models[RECORDED_MODELS // 3 :], RECORDED_MODELS * 2 // 3))
+    third = RECORDED_MODELS // 3
+    chosen = models[:third]
+    both = [model for model in models[third:] if any("genai-prices" in q for q in kept[model])]
+    chosen += rng.sample(both, third)
+    chosen += rng.sample([model for model in models if model not in chosen], third)
+    chosen.sort()
     with open(options.recorded, "w") as out:
         provenance = {"asked": "tests/oracle/oracle.py", "seed": SEED, **VERSIONS}
         out.write(json.dumps(provenance, separators=(",", ":")) + "\n")
