@@ -35,6 +35,7 @@ mod m20261123_000019_pricing;
 mod m20261123_000020_tiers;
 mod m20261123_000021_adjustments;
 mod m20261123_000022_windows;
+mod m20261123_000023_plans;
 mod step;
 
 /// Every step, in order.
@@ -67,6 +68,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000020_tiers::STEP),
             Box::new(m20261123_000021_adjustments::STEP),
             Box::new(m20261123_000022_windows::STEP),
+            Box::new(m20261123_000023_plans::STEP),
         ]
     }
 }

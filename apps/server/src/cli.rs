@@ -6,6 +6,7 @@ mod doctor;
 mod keys;
 mod ledger;
 mod migrate;
+mod plans;
 mod prices;
 mod quote;
 mod screen;
@@ -62,6 +63,9 @@ enum Command {
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Publish plans, and put accounts on them.
+    #[command(subcommand)]
+    Plans(plans::PlansCommand),
     /// Prove the books.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -155,6 +159,9 @@ pub(crate) enum CliError {
     /// The directory.
     #[error("{0}")]
     Directory(#[from] billing_core::port::directory::DirectoryError),
+    /// The plans.
+    #[error("{0}")]
+    Plans(#[from] billing_core::port::plans::PlansError),
     /// The catalogue.
     #[error("the catalogue failed: {0}")]
     Catalogue(#[from] billing_core::port::catalogue::CatalogueError),
@@ -205,6 +212,7 @@ impl CliError {
             | Self::Spool(_)
             | Self::SpoolOpen(_)
             | Self::Directory(_)
+            | Self::Plans(_)
             | Self::Catalogue(_)
             | Self::Report(_)
             | Self::Import { .. }
@@ -259,6 +267,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Quote(args) => quote::run(args).await,
         Command::Accounts(command) => accounts::run(command).await,
         Command::Keys(command) => keys::run(command).await,
+        Command::Plans(command) => plans::run(command).await,
         Command::Ledger(command) => ledger::run(command).await,
         Command::Spool(command) => spool::run(command).await,
         Command::Openapi => {

@@ -3,7 +3,7 @@
 //! [`Gate`] is what all worker threads share. A request is let in by [`admit`], tried at the
 //! channels by [`attempt`], passed on by [`deliver`] and [`stream`] and paid for by [`settle`]. The shell around
 //! the lease book is in [`leases`]; what is kept in memory of callers and prices, and forgotten when
-//! it changes, is in [`callers`] and [`prices`]. How many calls there may be at once is kept by
+//! it changes, is in [`callers`] and [`prices`], what plans give in [`quotas`]. How many calls there may be at once is kept by
 //! [`places`].
 
 pub(crate) mod admit;
@@ -15,6 +15,7 @@ pub(crate) mod idempotency;
 pub(crate) mod leases;
 pub(crate) mod places;
 pub(crate) mod prices;
+pub(crate) mod quotas;
 pub(crate) mod replay;
 pub(crate) mod routes;
 pub(crate) mod settle;

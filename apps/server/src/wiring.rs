@@ -16,6 +16,7 @@ use billing_core::port::catalogue::{Catalogue, CatalogueError};
 use billing_core::port::clock::{Clock, SteadyClock};
 use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::nodes::Nodes;
+use billing_core::port::plans::Plans;
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
 use billing_core::price::Prospect;
@@ -90,6 +91,7 @@ pub(crate) struct Ports {
     pub(crate) nodes: Arc<dyn Nodes>,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) catalogue: Arc<dyn Catalogue>,
+    pub(crate) plans: Arc<dyn Plans>,
     pub(crate) reports: Arc<dyn Reports>,
     pub(crate) proofs: Arc<dyn Proofs>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -112,6 +114,7 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
         nodes: shared.clone(),
         directory: shared.clone(),
         catalogue: shared.clone(),
+        plans: shared.clone(),
         reports: shared.clone(),
         proofs: shared,
         ids: Arc::new(Ids::new(guest_number()?, Arc::clone(&clock))),

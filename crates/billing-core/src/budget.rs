@@ -189,6 +189,14 @@ impl BudgetScope {
         }
     }
 
+    /// Whether it holds what an account pays: the wallet, and the limits of what is paid from it.
+    pub const fn is_payer(self) -> bool {
+        matches!(
+            self,
+            Self::Wallet | Self::KeyLimit { .. } | Self::MemberLimit { .. }
+        )
+    }
+
     /// Whether it only counts, so that nothing is held of it and nobody is stopped by it.
     pub const fn is_counter(self) -> bool {
         matches!(

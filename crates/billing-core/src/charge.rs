@@ -99,7 +99,19 @@ pub fn amount(
     price: &PriceVersion,
     circumstances: &Circumstances,
 ) -> Result<Nanos, RatingError> {
-    Ok(each_line(usage, price, circumstances, |_| ())?.settle()?)
+    Ok(exact(usage, price, circumstances)?.settle()?)
+}
+
+/// The same, before it is rounded.
+///
+/// # Errors
+/// Those of [`rate`].
+pub fn exact(
+    usage: &Usage,
+    price: &PriceVersion,
+    circumstances: &Circumstances,
+) -> Result<Exact, RatingError> {
+    each_line(usage, price, circumstances, |_| ())
 }
 
 /// Gives each line of a receipt to `take`; answers with their sum.

@@ -48,7 +48,7 @@ pub enum CorrectionError {
 
 impl Correction<'_> {
     /// What puts one call right, with all corrections so far; `None` where nothing does, or nothing
-    /// needs to. What the house bore of it stays with the house.
+    /// needs to. What the house bore of it stays with the house, and what quotas gave stays given.
     ///
     /// # Errors
     /// [`CorrectionError`].
@@ -69,10 +69,11 @@ impl Correction<'_> {
             why,
         })?;
         // What the house bore stays with the house: the account had no more.
+        let right = call.split(right.exact)?.due.money();
         let due = if call.overrun.is_zero() {
-            right.amount
+            right
         } else {
-            right.amount.min(call.charge)
+            right.min(call.charge)
         };
         let amount = due.minus(call.charge.plus(so_far.amount)?)?;
         let part = CallPart {

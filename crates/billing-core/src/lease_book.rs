@@ -321,6 +321,12 @@ impl LeaseBook {
         slice.map_or((Amount::ZERO, Amount::ZERO), |s| (s.leased(), s.held()))
     }
 
+    /// What of a lease no call holds.
+    pub fn free(&self, id: AccountId, scope: BudgetScope) -> Amount {
+        let (leased, held) = self.leased(id, scope);
+        leased.less(held)
+    }
+
     /// How many accounts, open holds and waiting calls there are.
     pub fn size(&self) -> BookSize {
         self.accounts

@@ -1,6 +1,8 @@
 //! Plans: what can be subscribed to. A published version never changes; who subscribed to it keeps
 //! it until they are moved by somebody.
 
+mod subscribed;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -11,6 +13,7 @@ use crate::id::{PlanId, PlanVersionId};
 use crate::money::{Currency, Money, Nanos};
 use crate::period::Interval;
 use crate::quota::{Quota, QuotaError, QuotaTerms};
+pub use subscribed::{OpenQuota, Subscribed};
 
 /// How a plan is billed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

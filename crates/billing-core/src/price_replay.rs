@@ -190,8 +190,11 @@ impl<'a> Replay<'a> {
             return;
         }
         let charged = charge(&call.usage, terms, &call.circumstances(), call.position());
-        let tiered = charged.ok().and_then(|charged| charged.tiers);
-        let counted = tiered.map_or(Amount::ZERO, |tiered| tiered.counted);
+        let counted = charged.ok().and_then(|charged| {
+            let split = call.split(charged.exact).ok()?;
+            Some(split.left_of(charged.tiers?.counted, tiers.terms.measure.unit()))
+        });
+        let counted = counted.unwrap_or_default();
         let key = (call.account, record.schedule, record.window_start);
         let [was, _] = &mut self.windows;
         let window = was.entry(key).or_insert_with(|| Window::of(&tiers.terms));
@@ -218,14 +221,16 @@ impl<'a> Replay<'a> {
         let position = position.unwrap_or_default();
         let charged = charge(&call.usage, &terms, &circumstances, position).ok()?;
         let cost = amount(&call.usage, terms.cost(), &circumstances);
+        // What quotas gave then, they would give again.
+        let split = call.split(charged.exact).ok()?;
         let overrun = Amount::of(call.overrun);
         if let (Some(tiers), Some(tiered)) = (&terms.tiers, &charged.tiers) {
-            let charged = Amount::of(charged.amount);
+            let counted = split.left_of(tiered.counted, tiers.terms.measure.unit());
             let window = self.window(buyer, tiers);
-            window.add(tiered.counted, charged, overrun.min(charged));
+            window.add(counted, split.due, overrun.min(split.due));
         }
         // What the house bore then, it would bear again.
-        let paid = Amount::of(charged.amount).less(overrun);
+        let paid = split.due.less(overrun);
         Some([paid.money(), cost.unwrap_or_default()])
     }
 

@@ -4,6 +4,9 @@
 //! level is drawn first; what a level does not cover is paid from the wallet or refused, as the
 //! plan says. A call counts in the window in which it was authorized, whenever it is settled.
 
+pub mod cover;
+pub mod hold;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! Settlement: from an account's books and the calls that are over, to what changes.
 
+mod cover;
 mod rated;
 
 use std::borrow::Borrow;
@@ -9,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use self::rated::{Rated, rated};
-use crate::budget::{Amount, BudgetScope, BudgetUnit};
-use crate::call::{Basis, Settlement};
+use self::cover::Shares;
+use self::rated::rated;
+use crate::budget::{Amount, BudgetScope};
+use crate::call::Settlement;
 use crate::id::{AccountId, CallId, LedgerTxnId, LotId, NodeId};
 use crate::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
 use crate::money::{MoneyError, Nanos};
@@ -76,9 +78,17 @@ pub struct SettledCall {
     /// How much had been used of its tiers' window before it; `None` where it has none.
     #[serde(default)]
     pub position: Option<Amount>,
+    /// What its plan paid of its price; `None` where it held no quota. With charge and overrun it is
+    /// the price.
+    #[serde(default)]
+    pub covered: Option<Nanos>,
     /// What was drawn from each budget's hold or beyond it.
     #[serde(skip)]
     pub used: Vec<(BudgetScope, Amount)>,
+    /// How much of each of its quotas had been used after it; empty where the call was on record
+    /// already.
+    #[serde(skip)]
+    pub used_after: Vec<(BudgetScope, Amount)>,
 }
 
 /// What a batch changes in the books of one account.
@@ -137,12 +147,13 @@ pub struct Promise {
 /// With it a call can end before the books have answered, and its caller knows what it costs. A
 /// lease that is gone by then can only make it less.
 pub fn promised(settlement: &Settlement) -> Promise {
-    let Rated {
-        due, quarantined, ..
-    } = rated(settlement, |_| None);
+    let rated = rated(settlement, |_| None);
+    let quarantined = rated.quarantined;
+    // An amount that cannot be shared out cannot be settled either.
+    let due = Shares::of(settlement, &rated, |_, held| held).map_or(rated.due, |shares| shares.due);
     let held = budgets_of(settlement)
         .into_iter()
-        .filter(|(scope, _)| scope.unit() == BudgetUnit::Nanos)
+        .filter(|(scope, _)| scope.is_payer())
         .map(|(_, held)| held)
         .min()
         .unwrap_or_default();
@@ -200,15 +211,13 @@ fn settle_one(
 ) -> Result<SettledCall, SettleError> {
     let budgets = budgets_of(settlement);
     let used_before = |scope| state.uses.get(&scope).map(|budget| budget.used);
-    let Rated {
-        due,
-        cost,
-        quarantined,
-        counted,
-    } = rated(settlement, used_before);
+    let rated = rated(settlement, used_before);
+    let reach = |scope, held| state.reach(settlement.node, scope, held);
+    let shares = Shares::of(settlement, &rated, reach)?;
+    let due = shares.due;
     let charge = budgets
         .iter()
-        .filter(|(scope, _)| scope.unit() == BudgetUnit::Nanos)
+        .filter(|(scope, _)| scope.is_payer())
         .map(|(scope, held)| state.reach(settlement.node, *scope, *held))
         .min()
         .unwrap_or_default()
@@ -216,19 +225,21 @@ fn settle_one(
         .min(settlement.promised.unwrap_or(Amount::MAX));
     let mut used = Vec::with_capacity(budgets.len());
     for (scope, held) in budgets {
-        let reach = state.reach(settlement.node, scope, held);
-        let taken = match scope.unit() {
-            BudgetUnit::Nanos => charge,
-            BudgetUnit::Calls => Amount::new(u64::from(settlement.basis != Basis::Void)).min(reach),
-            BudgetUnit::Tokens => tokens_of(&settlement.basis).min(reach),
+        let taken = if scope.is_payer() {
+            charge
+        } else {
+            let reach = state.reach(settlement.node, scope, held);
+            shares.taken(scope, held, reach)
         };
         state.consume(settlement.node, scope, held, taken);
         used.push((scope, taken));
     }
-    let position = counted.as_ref().map(|counted| counted.position);
+    let used_after = state.used_of_quotas(&used);
+    let counted = rated.counted.as_ref();
     for (scope, counts) in counted.iter().flat_map(|counted| &counted.scopes) {
-        state.consume(settlement.node, *scope, Amount::ZERO, *counts);
-        used.push((*scope, *counts));
+        let counts = shares.counted(*scope, *counts);
+        state.consume(settlement.node, *scope, Amount::ZERO, counts);
+        used.push((*scope, counts));
     }
     let overrun = due.less(charge);
     let tiers = settlement
@@ -249,13 +260,15 @@ fn settle_one(
         call: settlement.call,
         charge: charge.money(),
         overrun: overrun.money(),
-        quarantined,
+        quarantined: rated.quarantined,
         on_credit: on_credit.money(),
         draws,
         balance_after: state.wallet.posted,
-        cost,
-        position,
+        cost: rated.cost,
+        position: rated.counted.map(|counted| counted.position),
+        covered: shares.covered,
         used,
+        used_after,
     })
 }
 
@@ -281,6 +294,13 @@ impl AccountState {
         let lease = self.leases.get(&(node, scope)).copied();
         let lease = lease.unwrap_or_default().min(held);
         lease.plus(self.available(scope))
+    }
+
+    /// How far quotas among these budgets have been used.
+    fn used_of_quotas(&self, drawn: &[(BudgetScope, Amount)]) -> Vec<(BudgetScope, Amount)> {
+        let quotas = drawn.iter().filter(|(scope, _)| !scope.is_payer());
+        let used = |scope| self.uses.get(scope).map(|budget| (*scope, budget.used));
+        quotas.filter_map(|(scope, _)| used(scope)).collect()
     }
 
     /// Uses a budget: from the node's lease as far as the call's own hold goes, else from what is
@@ -326,15 +346,6 @@ fn held_money(settlement: &Settlement) -> Amount {
         .iter()
         .find(|(scope, _)| *scope == BudgetScope::Wallet);
     wallet.map_or(Amount::ZERO, |(_, amount)| *amount)
-}
-
-fn tokens_of(basis: &Basis) -> Amount {
-    match basis {
-        Basis::Void => Amount::ZERO,
-        Basis::Delivered { usage, .. } => {
-            Amount::new(usage.prompt_tokens().saturating_add(usage.answer_tokens()))
-        }
-    }
 }
 
 /// The legs of a batch, as they add up.

@@ -106,6 +106,8 @@ fn call(number: i64, tokens: u64) -> CallDetail {
         held: price,
         charge: price,
         overrun: Nanos::ZERO,
+        covered: None,
+        used: Vec::new(),
         quarantined: false,
         on_credit: Nanos::ZERO,
         draws: Vec::new(),

@@ -56,6 +56,7 @@ const SHAPE: Shape = &[
     ("attempt_ms", OptInt),
     ("cost", OptInt),
     ("rating", OptText),
+    ("covered", OptInt),
 ];
 
 pub(crate) static INSERT: BatchSql = BatchSql::new(
@@ -124,6 +125,7 @@ pub(crate) fn push(
         last.map(|a| i64::from(a.latency_ms)).into(),
         settled.cost.map(Nanos::get).into(),
         rating.as_deref().into(),
+        settled.covered.map(Nanos::get).into(),
     ]);
 }
 
@@ -223,7 +225,9 @@ pub(crate) fn settled(row: &QueryResult) -> Result<SettledCall, StoreError> {
         balance_after: Nanos::new(get(row, "balance_after")?),
         cost: get::<Option<i64>>(row, "cost")?.map(Nanos::new),
         position: rating(row)?.tiers.map(|tiers| tiers.position),
+        covered: get::<Option<i64>>(row, "covered")?.map(Nanos::new),
         used: read_uses(uses.as_deref(), charge)?,
+        used_after: Vec::new(),
     })
 }
 
@@ -291,6 +295,8 @@ fn detail(row: &QueryResult) -> Result<CallDetail, StoreError> {
         held: Nanos::new(get(row, "held")?),
         charge: settled.charge,
         overrun: settled.overrun,
+        covered: settled.covered,
+        used: settled.used,
         quarantined: settled.quarantined,
         on_credit: settled.on_credit,
         draws: settled.draws,

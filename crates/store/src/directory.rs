@@ -1,5 +1,7 @@
 //! The directory: users, accounts, keys and sessions.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use billing_core::budget::LimitWindow;
 use billing_core::id::{AccountId, KeyId, PlanId, UserId};
@@ -22,6 +24,7 @@ use crate::entity::{account, api_key, change_feed, membership, session, user};
 use crate::error::StoreError;
 use crate::instant::{amount, get, instant, micros, stored};
 use crate::open::Store;
+use crate::plans;
 
 type Result<T> = std::result::Result<T, DirectoryError>;
 
@@ -55,11 +58,12 @@ impl Directory for Store {
         let Some(account) = account.map(read_account).transpose()? else {
             return Ok(None);
         };
+        let subscribed = plans::subscribed(&self.db.reader, account.id).await?;
         Ok(Some(Caller {
             key: read_key(key)?,
             currency: account.currency,
             status: account.status,
-            plan: plan_of(&self.db.reader, account.id).await?,
+            subscribed: subscribed.map(Arc::new),
         }))
     }
 

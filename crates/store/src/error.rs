@@ -7,6 +7,7 @@ use billing_core::port::books::BooksError;
 use billing_core::port::catalogue::CatalogueError;
 use billing_core::port::directory::DirectoryError;
 use billing_core::port::nodes::NodesError;
+use billing_core::port::plans::PlansError;
 use billing_core::port::reports::ReportError;
 use billing_core::port::spool::SpoolError;
 use sea_orm::sqlx::error::{DatabaseError, ErrorKind};
@@ -239,6 +240,15 @@ impl From<StoreError> for DirectoryError {
 }
 
 impl From<StoreError> for ReportError {
+    fn from(error: StoreError) -> Self {
+        if let StoreError::Unreadable { table, why } = error {
+            return Self::Unreadable { table, why };
+        }
+        Self::Unavailable(boxed(error))
+    }
+}
+
+impl From<StoreError> for PlansError {
     fn from(error: StoreError) -> Self {
         if let StoreError::Unreadable { table, why } = error {
             return Self::Unreadable { table, why };

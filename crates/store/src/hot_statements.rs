@@ -21,7 +21,13 @@ use crate::writer::Tx;
 use crate::{Store, StoreConfig};
 
 /// Tables that are the same for all accounts, so that every place has a copy; they are only read.
-const COPIED: [&str; 4] = ["api_key", "membership", "plan_quota", "retention"];
+const COPIED: [&str; 5] = [
+    "api_key",
+    "membership",
+    "plan_quota",
+    "retention",
+    "subscription",
+];
 /// The order in which nodes hear of changes is one for all. A top-up is noted, a call is not.
 const NEWS: &str = "change_feed";
 /// A queue that SQLite alone has, and SQLite is not distributed.

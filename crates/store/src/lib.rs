@@ -42,6 +42,7 @@ mod nodes;
 mod open;
 #[cfg(test)]
 mod partitioned;
+mod plans;
 mod pricing_rules;
 mod purge;
 mod reports;

@@ -29,6 +29,7 @@ mod corrections;
 mod directory;
 mod leases;
 mod nodes;
+mod plans;
 mod proofs;
 mod reports;
 mod spool;
@@ -54,6 +55,8 @@ struct State {
     sessions: Vec<(SecretHash, UserId, OffsetDateTime)>,
     proofs: proofs::Remembered,
     changes: Vec<ChangeSubject>,
+    plans: Vec<plans::Published>,
+    subscriptions: Vec<plans::Held>,
     prices: PriceBook,
     price_ids: BTreeSet<i64>,
 }
@@ -111,6 +114,8 @@ impl Memory {
                 sessions: Vec::new(),
                 proofs: proofs::Remembered::default(),
                 changes: Vec::new(),
+                plans: Vec::new(),
+                subscriptions: Vec::new(),
                 prices: PriceBook::default(),
                 price_ids: BTreeSet::new(),
             }),
@@ -165,6 +170,7 @@ mod tests {
     crate::nodes_contract!(nodes_in_memory, super::open);
     crate::directory_contract!(directory_in_memory, super::open);
     crate::catalogue_contract!(catalogue_in_memory, super::open);
+    crate::plans_contract!(plans_in_memory, super::open);
     crate::reports_contract!(reports_in_memory, super::open);
     crate::proofs_contract!(proofs_in_memory, super::open);
 }

@@ -18,6 +18,7 @@ use billing_core::port::directory::{
     Account, AccountTerms, ApiKey, Directory, DirectoryError, KeyLimit, SecretHash, User,
 };
 use billing_core::port::nodes::{NodeJoin, Nodes, NodesError, Replaces};
+use billing_core::port::plans::Plans;
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
 use billing_core::price::{Attributes, ModelName, PriceVersion, Rate, ServiceTier};
@@ -39,6 +40,8 @@ pub struct Ports {
     pub directory: Arc<dyn Directory>,
     /// What costs what.
     pub catalogue: Arc<dyn Catalogue>,
+    /// What can be subscribed to.
+    pub plans: Arc<dyn Plans>,
     /// What can be looked up.
     pub reports: Arc<dyn Reports>,
     /// What is proved.
@@ -53,13 +56,14 @@ impl Ports {
     /// One store that is all of them; `keep` lives as long as the test.
     pub fn of<T>(store: Arc<T>, clock: ManualClock, keep: impl Any + Send + Sync) -> Self
     where
-        T: Books + Nodes + Directory + Catalogue + Reports + Proofs + 'static,
+        T: Books + Nodes + Directory + Catalogue + Plans + Reports + Proofs + 'static,
     {
         Self {
             books: vec![store.clone()],
             nodes: vec![store.clone()],
             directory: store.clone(),
             catalogue: store.clone(),
+            plans: store.clone(),
             reports: store.clone(),
             proofs: store,
             clock,

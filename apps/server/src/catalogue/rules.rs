@@ -9,6 +9,7 @@ use billing_core::reach::Reach;
 use billing_core::sale::SaleRule;
 use billing_core::tier_schedule::TierSchedule;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 mod stated;
@@ -64,22 +65,31 @@ fn is_yaml(name: &str) -> bool {
 /// # Errors
 /// [`ImportError::Rules`] or [`ImportError::Line`], with the place and what is wrong there.
 pub(crate) fn read(name: &str, bytes: &[u8]) -> Result<RulesFile, ImportError> {
-    let fault = |what: String| ImportError::Rules(what.trim().to_owned());
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|e| fault(format!("not UTF-8: {e}")))?;
-    let file: RulesFile = if is_yaml(name) {
-        tree::read(&yaml::parse(text)?)?
-    } else if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).map_err(|e| fault(e.to_string()))?
-    } else {
-        toml::from_str(text).map_err(|e| fault(e.to_string()))?
-    };
+    let file: RulesFile = parse(name, bytes)?;
     let stated = file.sale.len() + file.tiers.len();
     if stated > MOST {
         let what = format!("{stated} rules; one file states at most {MOST}: give it in parts");
-        return Err(fault(what));
+        return Err(ImportError::Rules(what));
     }
     Ok(file)
+}
+
+/// Reads a file that was written by hand: YAML where its name says so, else JSON where it is an
+/// object, else TOML.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, ImportError> {
+    let fault = |what: String| ImportError::Rules(what.trim().to_owned());
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|e| fault(format!("not UTF-8: {e}")))?;
+    if is_yaml(name) {
+        tree::read(&yaml::parse(text)?)
+    } else if text.trim_start().starts_with('{') {
+        serde_json::from_str(text).map_err(|e| fault(e.to_string()))
+    } else {
+        toml::from_str(text).map_err(|e| fault(e.to_string()))
+    }
 }
 
 impl RulesFile {

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use billing_core::budget::{Amount, BudgetScope};
+use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
 use billing_core::id::{CallId, NodeId};
-use billing_core::lease_book::{HoldAsk, RefusalCause};
+use billing_core::lease_book::{HoldAsk, Refusal, RefusalCause};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
 use billing_core::port::directory::Caller;
 use billing_core::price::{Foreseen, Prospect, RatingError, ServiceTier};
 use billing_core::price_book::{ModelFacts, Unpriced};
+use billing_core::quota::cover::tokens_of;
+use billing_core::quota::hold::Worst;
 use billing_core::terms::Terms;
 use bytes::Bytes;
 use gateway_core::ceiling::{ModelBounds, ceiling};
@@ -22,6 +24,7 @@ use time::{Duration, OffsetDateTime};
 use super::idempotency::KeyInUse;
 use super::places::Place;
 use super::prices::NoTerms;
+use super::quotas::{HoldFault, OfPlan};
 use super::{Gate, Leases};
 use crate::http::v1::error::{FundsError, V1Error};
 
@@ -55,6 +58,8 @@ pub(crate) struct OpenCall {
     /// The limit that was put on the answer so that the call fits the funds.
     pub(crate) max_output: Option<u64>,
     pub(crate) key_in_use: Option<KeyInUse>,
+    /// What the caller's plan gives of the model.
+    pub(crate) plan: Option<Box<OfPlan>>,
     leases: Arc<Leases>,
     over: bool,
 }
@@ -75,16 +80,31 @@ impl OpenCall {
     /// What it must hold beside what it holds for an answer of `covered` tokens, should that come to
     /// so many more.
     pub(crate) fn extension(&self, covered: u64, more: u64) -> Result<Nanos, RatingError> {
-        let grown = covered.saturating_sub(self.ceiling.answer_tokens());
-        let output = self.ceiling.get(Meter::Output).saturating_add(grown);
-        let ceiling = self.ceiling.with(Meter::Output, output);
-        self.terms.extension(&ceiling, more, &self.foreseen())
+        self.terms
+            .extension(&self.grown_to(covered), more, &self.foreseen())
     }
 
     /// What is known of it before an upstream answers.
     fn foreseen(&self) -> Foreseen<'_> {
         let tiers = ServiceTier::foreseen_of(self.head.service_tier.as_deref());
         self.prospect.foreseen(tiers, self.incoming.started_at)
+    }
+
+    /// The most that it can come to with an answer of so many tokens.
+    pub(crate) fn worst_of(&self, answer: u64) -> Result<Worst, RatingError> {
+        let ceiling = self.grown_to(answer);
+        let money = self.terms.worst_case(&ceiling, &self.foreseen())?;
+        Ok(Worst {
+            tokens: tokens_of(&ceiling),
+            money: Amount::of(money),
+        })
+    }
+
+    /// Its ceiling, with an answer of at least so many tokens.
+    fn grown_to(&self, answer: u64) -> Usage {
+        let grown = answer.saturating_sub(self.ceiling.answer_tokens());
+        let output = self.ceiling.get(Meter::Output).saturating_add(grown);
+        self.ceiling.with(Meter::Output, output)
     }
 
     /// The hold was ended by a settlement.
@@ -144,16 +164,19 @@ impl Gate {
             &facts,
             self.limits.default_output_tokens,
         );
+        let subscribed = caller.subscribed.as_ref();
+        let plan = subscribed.and_then(|of| OfPlan::of(of, model, incoming.started_at));
         Ok(Box::new(OpenCall {
             incoming,
             caller,
             terms,
             prospect,
-            head,
             bounds,
             ceiling,
             max_output: None,
             key_in_use: None,
+            plan,
+            head,
             leases: Arc::clone(&self.leases),
             over: false,
         }))
@@ -211,40 +234,30 @@ impl Gate {
 
     /// Holds the worst case; shortens the answer instead of refusing where the key allows it.
     async fn hold(&self, call: &mut OpenCall) -> Result<(), V1Error> {
-        let worst = worst_case(call)?;
-        let refusal = match self.leases.hold(self.ask(call, worst)).await {
+        let refusal = match self.try_hold(call).await {
             Ok(()) => return Ok(()),
-            Err(refusal) => refusal,
+            Err(HoldFault::Other(error)) => return Err(error),
+            Err(HoldFault::Refused(refusal)) => refusal,
         };
         let may_cap = call.caller.key.cap_output && refusal.cause == RefusalCause::Insufficient;
-        if may_cap {
-            let fits = call.terms.most_output_within(
-                &call.ceiling,
-                &call.foreseen(),
-                refusal.left.money(),
-            );
-            if let Some(output) = fits.filter(|output| *output >= SHORTEST_ANSWER) {
-                let choices = u64::from(call.head.choices.max(1));
-                call.ceiling.set(Meter::Output, output);
-                call.max_output = Some((output / choices).max(1));
-                let worst = worst_case(call)?;
-                if self.leases.hold(self.ask(call, worst)).await.is_ok() {
-                    return Ok(());
-                }
+        if may_cap && let Some(output) = fitting_output(call, &refusal) {
+            let choices = u64::from(call.head.choices.max(1));
+            call.ceiling.set(Meter::Output, output);
+            call.max_output = Some((output / choices).max(1));
+            if self.try_hold(call).await.is_ok() {
+                return Ok(());
             }
         }
-        let resets_at = match (refusal.scope, call.caller.key.limit) {
-            (BudgetScope::KeyLimit { .. }, Some(limit)) => {
-                limit.window.end_at(call.incoming.started_at)
-            }
-            _ => None,
-        };
-        let currency = call.caller.currency;
-        Err(V1Error::Funds(Box::new(FundsError {
-            refusal,
-            currency,
-            resets_at,
-        })))
+        Err(V1Error::Funds(Box::new(funds_error(call, refusal))))
+    }
+
+    async fn try_hold(&self, call: &OpenCall) -> Result<(), HoldFault> {
+        if let Some(plan) = &call.plan {
+            return Box::pin(self.hold_by_plan(call, plan)).await;
+        }
+        let worst = worst_case(call)?;
+        let held = self.leases.hold(self.ask(call, worst)).await;
+        held.map_err(HoldFault::Refused)
     }
 
     /// A wish for so much money on each money budget of the call.
@@ -252,16 +265,7 @@ impl Gate {
         let amount = Amount::of(amount);
         let key = &call.caller.key;
         let mut demands = vec![(BudgetScope::Wallet, amount)];
-        if let Some(limit) = key.limit {
-            let window_start = limit.window.start_at(call.incoming.started_at);
-            demands.push((
-                BudgetScope::KeyLimit {
-                    key: key.id,
-                    window_start,
-                },
-                amount,
-            ));
-        }
+        demands.extend(key_limit(call).map(|limit| (limit, amount)));
         let patience = Duration::milliseconds(i64::from(self.limits.funds_wait_ms));
         HoldAsk {
             account: key.account,
@@ -272,7 +276,57 @@ impl Gate {
     }
 }
 
-fn worst_case(call: &OpenCall) -> Result<Nanos, V1Error> {
+/// The limit of the key that a call is made with.
+fn key_limit(call: &OpenCall) -> Option<BudgetScope> {
+    let key = &call.caller.key;
+    key.limit.map(|limit| BudgetScope::KeyLimit {
+        key: key.id,
+        window_start: limit.window.start_at(call.incoming.started_at),
+    })
+}
+
+/// The budgets that hold what the wallet pays of a call.
+pub(super) fn payers(call: &OpenCall) -> Vec<BudgetScope> {
+    let wallet = std::iter::once(BudgetScope::Wallet);
+    wallet.chain(key_limit(call)).collect()
+}
+
+/// The longest answer that fits what a budget has left; `None` where none of use does.
+fn fitting_output(call: &OpenCall, refusal: &Refusal) -> Option<u64> {
+    let fits = match refusal.scope.unit() {
+        BudgetUnit::Calls => None,
+        BudgetUnit::Tokens => {
+            let left = refusal.left.get().checked_sub(call.ceiling.prompt_tokens());
+            left.map(|left| left.min(call.ceiling.get(Meter::Output)))
+        }
+        BudgetUnit::Nanos => {
+            call.terms
+                .most_output_within(&call.ceiling, &call.foreseen(), refusal.left.money())
+        }
+    };
+    fits.filter(|output| *output >= SHORTEST_ANSWER)
+}
+
+fn funds_error(call: &OpenCall, refusal: Refusal) -> FundsError {
+    let at = call.incoming.started_at;
+    let quota = call
+        .plan
+        .as_ref()
+        .and_then(|plan| plan.quota(refusal.scope));
+    let resets_at = match (refusal.scope, call.caller.key.limit) {
+        (BudgetScope::KeyLimit { .. }, Some(limit)) => limit.window.end_at(at),
+        _ => quota.and_then(|quota| quota.resets_at),
+    };
+    let helps_at = quota.and_then(|quota| quota.helps_at(refusal.needed));
+    FundsError {
+        refusal,
+        currency: call.caller.currency,
+        resets_at,
+        wait: helps_at.map(|helps_at| helps_at - at),
+    }
+}
+
+pub(super) fn worst_case(call: &OpenCall) -> Result<Nanos, V1Error> {
     let worst = call.terms.worst_case(&call.ceiling, &call.foreseen());
     worst.map_err(|error| {
         tracing::error!(model = %call.terms.price.model(), %error, "a model cannot be priced");

@@ -132,6 +132,11 @@ impl Leases {
         wallet.map_or(Amount::ZERO, |(_, amount)| *amount)
     }
 
+    /// What of this node's lease of a budget no call holds.
+    pub(crate) fn free(&self, account: AccountId, scope: BudgetScope) -> Amount {
+        self.lock(account).book.free(account, scope)
+    }
+
     /// Whether no call holds what this node has, or had, on lease under an id.
     pub(crate) fn owe_nothing_under(&self, node: NodeId) -> bool {
         let mut shards = self.shards.iter();

@@ -85,18 +85,32 @@ impl Prices {
         seen.get(&(account, scope)).copied().unwrap_or_default()
     }
 
-    /// Notes how far a settled call found its counter, so that the next one holds less.
+    /// The same; `None` where nothing was heard of it.
+    pub(crate) fn known(&self, account: AccountId, scope: BudgetScope) -> Option<Amount> {
+        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
+        seen.get(&(account, scope)).copied()
+    }
+
+    /// Notes how far a settled call found its counter, so that the next one holds less, and how far
+    /// it brought its quotas, so that callers can be told.
     pub(crate) fn note(&self, settlement: &Settlement, settled: &SettledCall) {
-        let (Some(tiers), Some(position)) = (&settlement.terms.tiers, settled.position) else {
-            return;
-        };
+        let account = settlement.account;
+        if let (Some(tiers), Some(position)) = (&settlement.terms.tiers, settled.position) {
+            self.note_used(account, tiers.position(), position);
+        }
+        for (scope, used) in &settled.used_after {
+            self.note_used(account, *scope, *used);
+        }
+    }
+
+    /// Notes how far a counter has come.
+    pub(crate) fn note_used(&self, account: AccountId, scope: BudgetScope, used: Amount) {
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= MOST_SEEN {
             seen.clear();
         }
-        let known = seen.entry((settlement.account, tiers.position()));
-        let known = known.or_default();
-        *known = position.max(*known);
+        let known = seen.entry((account, scope)).or_default();
+        *known = used.max(*known);
     }
 
     /// The terms of an offer.

@@ -2,18 +2,22 @@
 
 use std::time::Instant;
 
-use billing_core::budget::Amount;
+use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::{
     Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource as Source,
 };
 use billing_core::charge::charge;
+use billing_core::plan::AfterQuota;
 use billing_core::port::books::BooksError;
 use billing_core::price::{Attributes, Circumstances, ServiceTier};
+use billing_core::quota::cover::tokens_of;
+use billing_core::quota::hold::Worst;
 use gateway_core::metering::{Anomaly, Metered, Reported, UsageSource};
 
 use super::Gate;
 use super::admit::OpenCall;
 use super::hand_in::Paid;
+use super::quotas::OfPlan;
 use crate::clock::millis_since;
 use crate::metrics::{self, METRICS};
 
@@ -42,9 +46,14 @@ impl Gate {
         metered: &Metered,
         ending: Ending,
     ) -> Result<Paid, BooksError> {
-        let missing = missing(call, metered, &ending);
-        if !missing.is_zero() {
-            Box::pin(self.extend_hold(call, missing)).await;
+        let came_to = came_to(call, metered, &ending);
+        if let Some(plan) = &call.plan {
+            Box::pin(self.extend_plan(call, plan, came_to)).await;
+        } else {
+            let missing = came_to.money.less(call.held_money());
+            if !missing.is_zero() {
+                Box::pin(self.extend_hold(call, missing)).await;
+            }
         }
         let settlement = settlement(call, metered, ending);
         // From here on nothing but its settlement ends the hold: what was delivered is not freed.
@@ -59,6 +68,17 @@ impl Gate {
         METRICS.settle.note(over.elapsed());
         metrics::take(&METRICS.settling, 1);
         paid
+    }
+
+    /// Extends the hold of a call on a plan that came to more than its ceiling.
+    async fn extend_plan(&self, call: &OpenCall, plan: &OfPlan, came_to: Worst) {
+        let extended = self.extend_by_plan(call, plan, came_to, false);
+        // The store may have to be asked, and its client waits already.
+        let held = tokio::time::timeout(self.replay.patience(), extended).await;
+        if !matches!(held, Ok(true)) {
+            tracing::warn!(call = %call.incoming.id,
+                "a call outgrew what is left of its plan's quotas; the house bears the rest");
+        }
     }
 
     /// Extends the hold of a call that cost so much more than its ceiling.
@@ -91,21 +111,32 @@ impl Ending {
     }
 }
 
-/// What the hold lacks of what the call really cost, where it turned out dearer than its ceiling.
-fn missing(call: &OpenCall, metered: &Metered, ending: &Ending) -> Amount {
+/// What a call really came to; nothing where that is not believed, so that its hold is due.
+fn came_to(call: &OpenCall, metered: &Metered, ending: &Ending) -> Worst {
     let Basis::Delivered { usage, .. } = basis_of(metered) else {
-        return Amount::ZERO;
+        return Worst::default();
     };
     if usage_bounds(call).are_passed_by(&usage) {
-        return Amount::ZERO;
+        return Worst::default();
     }
     let circumstances = ending.circumstances(call);
     let position = call.terms.tiers.as_ref().map(|tiers| tiers.known);
     let position = position.unwrap_or_default();
     let Ok(charge) = charge(&usage, &call.terms, &circumstances, position) else {
-        return Amount::ZERO;
+        return Worst::default();
     };
-    Amount::of(charge.amount).less(call.held_money())
+    Worst {
+        tokens: tokens_of(&usage),
+        money: Amount::of(charge.amount),
+    }
+}
+
+/// What a call on a plan that stops at the end of its quotas may be charged: nothing, whatever it
+/// comes to, as long as quotas cover it at all.
+fn promised(call: &OpenCall, held: &[(BudgetScope, Amount)]) -> Option<Amount> {
+    let plan = call.plan.as_ref()?;
+    let is_covered = held.iter().any(|(scope, _)| !scope.is_payer());
+    (plan.after == AfterQuota::Stop && is_covered).then_some(Amount::ZERO)
 }
 
 /// What is handed in.
@@ -122,8 +153,8 @@ fn settlement(call: &OpenCall, metered: &Metered, ending: Ending) -> Settlement 
         attributes: ending.attributes.clone(),
         basis: basis_of(metered),
         bounds: usage_bounds(call),
+        promised: promised(call, &held),
         held,
-        promised: None,
         facts: facts(call, metered, ending),
     }
 }

@@ -184,6 +184,12 @@ impl Gate {
     /// Holds what as long an answer again may cost beyond what is held.
     async fn extend(&self, call: &OpenCall, covered: u64) -> Option<u64> {
         let more = covered.max(256);
+        if let Some(plan) = &call.plan {
+            let answer = covered.saturating_add(more);
+            let worst = call.worst_of(answer).ok()?;
+            let extended = Box::pin(self.extend_by_plan(call, plan, worst, true)).await;
+            return extended.then_some(answer);
+        }
         let cost = call.extension(covered, more).ok()?;
         self.leases.hold(self.ask(call, cost)).await.ok()?;
         Some(covered.saturating_add(more))

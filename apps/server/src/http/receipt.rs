@@ -6,6 +6,7 @@
 mod later;
 mod line;
 mod payer;
+mod quotas;
 mod words;
 
 use billing_core::attribute::Attributes;
@@ -23,12 +24,13 @@ use super::tiers::TieredDto;
 pub(crate) use later::{AdjustmentDto, Later, net};
 pub(crate) use line::ReceiptLine;
 pub(crate) use payer::{Payer, ReceiptAttempt};
+pub(crate) use quotas::QuotaLine;
 
 /// Steps of [`Exact`] in a nano.
 const STEPS: i128 = 1_000_000_000_000_000_000;
 
 /// How the charge of a call follows from what was consumed: the sum of the lines, plus the
-/// rounding, less what the house bears, is the charge. Where the price falls with use, the lines
+/// rounding, less what the plan covered and what the house bears, is the charge. Where the price falls with use, the lines
 /// and fees of `tiers` stand in the place of the lines, whose sum is the list price.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Receipt {
@@ -62,6 +64,10 @@ pub(crate) struct Receipt {
     pub(crate) tiers: Option<TieredDto>,
     /// What the single rounding to nanos, half to even, added.
     pub(crate) rounding: MoneyDto,
+    /// What quotas of the plan paid, at the prices above.
+    pub(crate) covered: MoneyDto,
+    /// What the call drew of each quota; empty where it drew none.
+    pub(crate) quotas: Vec<QuotaLine>,
     /// What went beyond hold and funds, and the house bears.
     pub(crate) overrun: MoneyDto,
     /// What the account paid.
@@ -172,6 +178,8 @@ impl Receipt {
             list: exact(derived.list, currency),
             tiers,
             rounding: exact(derived.rounding, currency),
+            covered: money(call.covered.unwrap_or_default()),
+            quotas: quotas::lines(call, currency),
             overrun: money(call.overrun),
             charge: money(call.charge),
             adjustments: adjustments(&later.of_call),
@@ -247,8 +255,9 @@ fn due(call: &CallDetail, terms: Option<&Terms>) -> Due {
     let rated =
         terms.map(|terms| charge(&call.usage, terms, &call.circumstances(), call.position()));
     let on_record = call.charge.plus(call.overrun);
+    let is_due = |charge: &Charge| call.split(charge.exact).map(|split| split.due.money());
     match rated {
-        Some(Ok(charge)) if on_record == Ok(charge.amount) => Due::Rated(charge),
+        Some(Ok(charge)) if on_record == is_due(&charge) => Due::Rated(charge),
         Some(Ok(_) | Err(_)) | None => {
             tracing::error!(call.id = %call.id, "a receipt does not derive the charge on record");
             Due::Unexplained

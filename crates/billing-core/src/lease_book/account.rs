@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::decision::{Decision, HoldAsk, Order, Refusal, RefusalCause};
 use super::policy::{LeasePolicy, StaleRule};
 use super::slice::{Shortfall, Slice};
-use crate::budget::{Amount, BudgetScope, BudgetUnit};
+use crate::budget::{Amount, BudgetScope};
 use crate::id::{AccountId, CallId, NodeId};
 use crate::lease::LeaseSeq;
 use crate::steady::Steady;
@@ -285,15 +285,15 @@ impl Account {
         }
     }
 
-    /// Leaves a call so much of its hold on each budget of money. What is free by it under an
-    /// earlier id nobody spends.
+    /// Leaves a call so much of its hold on each budget that it is paid from. What its quotas give is
+    /// no part of that. What is free by it under an earlier id nobody spends.
     pub(super) fn cut_hold(&mut self, call: CallId, most: Amount, node: NodeId) {
         let Some(hold) = self.holds.get_mut(&call) else {
             return;
         };
         let is_own = hold.node == node;
-        let money = |(scope, _): &&mut (BudgetScope, Amount)| scope.unit() == BudgetUnit::Nanos;
-        for (scope, amount) in hold.parts.iter_mut().filter(money) {
+        let pays = |(scope, _): &&mut (BudgetScope, Amount)| scope.is_payer();
+        for (scope, amount) in hold.parts.iter_mut().filter(pays) {
             let freed = amount.less(most);
             *amount = amount.less(freed);
             if let Some(slice) = self.slices.get_mut(scope).filter(|_| is_own) {

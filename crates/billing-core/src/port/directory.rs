@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use time::OffsetDateTime;
 use crate::budget::{Amount, LimitWindow};
 use crate::id::{AccountId, KeyId, PlanId, UserId};
 use crate::money::Currency;
+use crate::plan::Subscribed;
 use crate::reach::Buyer;
 use crate::wallet::AccountStatus;
 
@@ -214,16 +216,16 @@ pub struct Caller {
     pub currency: Currency,
     /// Whether the account may make calls.
     pub status: AccountStatus,
-    /// The plan that the account is on.
-    pub plan: Option<PlanId>,
+    /// What the account is subscribed to.
+    pub subscribed: Option<Arc<Subscribed>>,
 }
 
 impl Caller {
     /// As who it asks for prices.
-    pub const fn buyer(&self) -> Buyer {
+    pub fn buyer(&self) -> Buyer {
         Buyer {
             account: self.key.account,
-            plan: self.plan,
+            plan: self.subscribed.as_ref().map(|subscribed| subscribed.plan),
         }
     }
 

@@ -14,8 +14,9 @@ use crate::call::{Attempt, UsageSource};
 use crate::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, PriceVersionId, TierScheduleId};
 use crate::ledger::{LedgerCode, LedgerKind};
 use crate::meter::Usage;
-use crate::money::Nanos;
+use crate::money::{Exact, MoneyError, Nanos};
 use crate::price::{Circumstances, ServiceTier};
+use crate::quota::cover::{Cost, Split};
 use crate::terms::RatingRecord;
 use crate::wallet::LotDraw;
 
@@ -185,6 +186,10 @@ pub struct CallDetail {
     pub charge: Nanos,
     /// What the house bore.
     pub overrun: Nanos,
+    /// What its plan paid; `None` where it held no quota. With charge and overrun it is the price.
+    pub covered: Option<Nanos>,
+    /// What it drew from each budget.
+    pub used: Vec<(BudgetScope, Amount)>,
     /// Whether the reported usage was not believed.
     pub quarantined: bool,
     /// The part of the charge that the account owes.
@@ -216,6 +221,14 @@ impl CallDetail {
     pub fn position(&self) -> Amount {
         let tiers = self.rating.tiers.as_ref();
         tiers.map_or(Amount::ZERO, |tiers| tiers.position)
+    }
+
+    /// How it is shared between its plan and the wallet at an exact price, with what its quotas gave.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`].
+    pub fn split(&self, exact: Exact) -> Result<Split, MoneyError> {
+        Split::again(&self.used, &Cost::of(&self.usage, exact)?)
     }
 
     /// What decided which rates applied to it.

@@ -3,15 +3,17 @@
 use super::held_money;
 use crate::budget::{Amount, BudgetScope};
 use crate::call::{Basis, Settlement};
-use crate::charge::{amount, charge};
-use crate::money::Nanos;
+use crate::charge::{amount, charge, exact};
+use crate::money::{Exact, Nanos};
 use crate::price::RatingError;
 use crate::terms::InTiers;
 
 /// What a call should cost.
 pub(super) struct Rated {
-    /// The account.
+    /// The account and its plan.
     pub(super) due: Amount,
+    /// The same, unrounded.
+    pub(super) exact: Exact,
     /// The house; `None` where that is not known.
     pub(super) cost: Option<Nanos>,
     /// Whether the reported usage is not believed, so that the hold is due.
@@ -40,6 +42,7 @@ pub(super) fn rated(
     let Basis::Delivered { usage, .. } = &settlement.basis else {
         return Rated {
             due: Amount::ZERO,
+            exact: Exact::ZERO,
             cost: Some(Nanos::ZERO),
             quarantined: false,
             counted: None,
@@ -47,6 +50,7 @@ pub(super) fn rated(
     };
     let quarantined = Rated {
         due: held_money(settlement),
+        exact: Exact::ZERO,
         cost: None,
         quarantined: true,
         counted: None,
@@ -62,7 +66,10 @@ pub(super) fn rated(
             in_tiers(settlement, tiers, position.unwrap_or(tiers.known))
         }
     };
-    let Ok((due, counted)) = rated else {
+    let Ok((exact, counted)) = rated else {
+        return quarantined;
+    };
+    let Ok(due) = exact.settle() else {
         return quarantined;
     };
     let cost = match &settlement.terms.resold {
@@ -75,25 +82,26 @@ pub(super) fn rated(
     };
     Rated {
         due: Amount::of(due),
+        exact,
         cost,
         quarantined: false,
         counted,
     }
 }
 
-type Due = Result<(Nanos, Option<Counted>), RatingError>;
+type Due = Result<(Exact, Option<Counted>), RatingError>;
 
 fn plain(settlement: &Settlement) -> Due {
     let Basis::Delivered { usage, .. } = &settlement.basis else {
-        return Ok((Nanos::ZERO, None));
+        return Ok((Exact::ZERO, None));
     };
     let price = &settlement.terms.price;
-    Ok((amount(usage, price, &settlement.circumstances())?, None))
+    Ok((exact(usage, price, &settlement.circumstances())?, None))
 }
 
 fn in_tiers(settlement: &Settlement, tiers: &InTiers, position: Amount) -> Due {
     let Basis::Delivered { usage, .. } = &settlement.basis else {
-        return Ok((Nanos::ZERO, None));
+        return Ok((Exact::ZERO, None));
     };
     let circumstances = settlement.circumstances();
     let charge = charge(usage, &settlement.terms, &circumstances, position)?;
@@ -102,5 +110,5 @@ fn in_tiers(settlement: &Settlement, tiers: &InTiers, position: Amount) -> Due {
     if let Some(charged) = tiers.charged() {
         scopes.push((charged, Amount::of(charge.amount)));
     }
-    Ok((charge.amount, Some(Counted { position, scopes })))
+    Ok((charge.exact, Some(Counted { position, scopes })))
 }

@@ -15,7 +15,7 @@ use super::flaw::Flaw;
 use super::message::{Body, Handed};
 use super::node::{Call, Mode, Stage, add_parts};
 use super::setup::{MS, Micros};
-use super::{Event, Timer, World, tiers};
+use super::{Event, Timer, World, plan, tiers};
 
 /// More tokens than the model can produce.
 const ABSURD: u64 = 50_000;
@@ -45,16 +45,27 @@ impl World {
             Some(schedule) => schedule.terms(&self.price, began, seen),
             None => Terms::listed(self.price.clone()),
         };
-        let money = tiers::hold(&terms, 0, portion, began, self.setup.flaw);
-        let (amount, tokens) = (Amount::new(money), Amount::new(portion));
-        let mut demands = vec![(wallet, amount)];
-        if self.rng.chance(500) {
-            demands.push((limit, amount));
+        let counted = quota.unit() == BudgetUnit::Calls;
+        let (of_plan, of_wallet) = match self.rng.below(10) {
+            0..=5 => (None, portion),
+            // All of it, or what a quota in tokens has left.
+            _ if counted => (Some(1), 0),
+            6..=7 => (Some(portion), 0),
+            _ => {
+                let part = self.rng.between(1, portion);
+                (Some(part), portion - part)
+            }
+        };
+        let mut demands = Vec::new();
+        if of_wallet != 0 {
+            let money = tiers::hold(&terms, 0, portion, began, self.setup.flaw);
+            let amount = Amount::new(plan::left(money, of_wallet, portion));
+            demands.push((wallet, amount));
+            if self.rng.chance(500) {
+                demands.push((limit, amount));
+            }
         }
-        if self.rng.chance(400) {
-            let counted = quota.unit() == BudgetUnit::Calls;
-            demands.push((quota, if counted { Amount::new(1) } else { tokens }));
-        }
+        demands.extend(of_plan.map(|of_plan| (quota, Amount::new(of_plan))));
         let patience = match self.rng.below(10) {
             0..=2 => 0,
             3..=6 => self.rng.span(MS, 300 * MS),
@@ -66,7 +77,9 @@ impl World {
             15..=30 => Some(100),
             _ => Some(self.rng.between(0, 100)),
         };
-        let extends = if self.rng.chance(250) {
+        // What is counted by the call needs no more, however long it is.
+        let is_counted = of_wallet == 0 && counted;
+        let extends = if self.rng.chance(250) && !is_counted {
             self.rng.between(1, 3)
         } else {
             0
@@ -76,6 +89,7 @@ impl World {
             terms,
             began,
             portion,
+            of_wallet,
             ..self.call_of(account, demands, patience, (extends, percent))
         };
         self.begin_call(who, call);
@@ -160,6 +174,7 @@ impl World {
         call.stage = Stage::Running;
         // What it will want of the same again: for one that is in tiers that may be less or more.
         let more = tiers::hold(&call.terms, call.tokens, call.portion, call.began, flaw);
+        let more = plan::left(more, call.of_wallet, call.portion);
         for (scope, amount) in &mut call.demands {
             if scope.unit() == BudgetUnit::Nanos {
                 *amount = Amount::new(more);
@@ -320,7 +335,7 @@ impl World {
         let away = !node.spool.is_empty();
         let of_wallet = held.iter().find(|(scope, _)| *scope == BudgetScope::Wallet);
         let of_wallet = of_wallet.map_or(0, |(_, amount)| amount.get());
-        let due = match tokens {
+        let price = match tokens {
             Some(ABSURD) => of_wallet,
             tokens => tokens.unwrap_or(0),
         };
@@ -352,7 +367,7 @@ impl World {
             settlement,
             who,
             life: node.life,
-            due,
+            price,
             covered: call.covered,
             tokens: used,
             fits: used <= call.tokens,
@@ -387,6 +402,7 @@ impl World {
             terms: Terms::listed(self.price.clone()),
             began: tiers::began(self.now, self.setup.midnight),
             portion: 0,
+            of_wallet: 0,
             covered: 0,
             tokens: 0,
             holds: Vec::new(),

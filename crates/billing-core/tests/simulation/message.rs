@@ -82,7 +82,7 @@ pub(crate) struct Handed {
     pub(crate) who: usize,
     pub(crate) life: u32,
     /// What the call should cost, tiers apart.
-    pub(crate) due: u64,
+    pub(crate) price: u64,
     /// What it was promised to be covered for.
     pub(crate) covered: u64,
     /// How many tokens it used, and whether they are no more than it asked for.

@@ -113,9 +113,10 @@ pub(crate) struct Call {
     /// What it is rated with, and when it began by its node's wall clock.
     pub(crate) terms: Terms,
     pub(crate) began: OffsetDateTime,
-    /// How many tokens it asks for each time.
+    /// How many tokens it asks for each time, and for how many of them the wallet is to pay.
     pub(crate) portion: u64,
-    /// What it may rely on.
+    pub(crate) of_wallet: u64,
+    /// What it may rely on of the wallet.
     pub(crate) covered: u64,
     /// The tokens that it was given over time.
     pub(crate) tokens: u64,

@@ -9,9 +9,10 @@ use billing_core::id::AccountId;
 
 use super::message::{Body, Handed, Reply, Request};
 use super::page::SCOPES;
+use super::plan::Price;
 use super::setup::{MS, SILENCE};
 use super::store::{NodeRow, Posted};
-use super::{Event, Timer, World};
+use super::{Event, Timer, World, plan};
 
 /// Settlements of one account that are committed together, and who handed them in.
 type Batch = Vec<(Rc<Request>, Rc<Handed>)>;
@@ -167,32 +168,39 @@ impl World {
         posted
     }
 
-    /// What a call should cost, where it stands in tiers; a call that used no more than it asked for
-    /// never costs more than was held.
-    fn due(&mut self, posted: &Posted) -> Option<u64> {
+    /// What a call should cost, where it stands in tiers, and what its plan should pay of that; a
+    /// call that used no more than it asked for never costs the wallet more than was held.
+    fn price(&mut self, posted: &Posted) -> Option<(u64, u64)> {
         let Posted { handed, call, .. } = posted;
         let settlement = &handed.settlement;
         let delivered = matches!(settlement.basis, Basis::Delivered { .. });
-        if settlement.terms.tiers.is_none() || !delivered || call.quarantined {
-            return Some(handed.due);
-        }
-        self.tally.tiered += 1;
-        let page = self.store.pages.get_mut(&settlement.account)?;
-        let placed = page.windows.place(settlement, call, handed.tokens);
-        let (due, wrong) = match placed {
-            Ok(placed) => {
-                self.tally.crossed_thresholds += u64::from(placed.crosses);
-                self.tally.windows_of_tiers += u64::from(placed.opens);
-                let short = handed.fits && placed.due > handed.covered;
-                let wrong = || format!("{} costs {}, {handed:?}", call.call, placed.due);
-                (Some(placed.due), short.then(wrong))
+        let price = if call.quarantined {
+            return Some((handed.price, 0));
+        } else if settlement.terms.tiers.is_none() || !delivered {
+            Price::whole(handed.price)
+        } else {
+            self.tally.tiered += 1;
+            let page = self.store.pages.get_mut(&settlement.account)?;
+            match page.windows.place(settlement, call, handed.tokens) {
+                Ok(placed) => {
+                    self.tally.crossed_thresholds += u64::from(placed.crosses);
+                    self.tally.windows_of_tiers += u64::from(placed.opens);
+                    self.tally.tiered_on_a_plan += u64::from(plan::is_held(settlement));
+                    placed.price
+                }
+                Err(wrong) => {
+                    self.fail(|| wrong);
+                    return None;
+                }
             }
-            Err(wrong) => (None, Some(wrong)),
         };
-        if let Some(wrong) = wrong {
-            self.fail(|| wrong);
+        let of_plan = plan::pays(settlement, price, handed.tokens);
+        let due = price.nanos - of_plan;
+        let counts = handed.tokens > 0 || !plan::is_held(settlement);
+        if handed.fits && counts && due > handed.covered {
+            self.fail(|| format!("{} costs {due}, {handed:?}", call.call));
         }
-        due
+        Some((price.nanos, of_plan))
     }
 
     /// A settled call must have been charged what it was promised to be, unless its node was given
@@ -210,17 +218,22 @@ impl World {
             return;
         }
         self.tally.settled += 1;
-        let Some(due) = self.due(posted) else {
+        let Some((price, promised_of_plan)) = self.price(posted) else {
             return;
         };
         let charge = u64::try_from(call.charge.get()).unwrap_or(0);
         let overrun = u64::try_from(call.overrun.get()).unwrap_or(0);
         self.tally.quarantined += u64::from(call.quarantined);
+        let of_plan = call.covered.unwrap_or_default().get().unsigned_abs();
+        let due = price.saturating_sub(of_plan);
         self.tally.beyond_hold += u64::from(due > handed.covered);
         self.tally.settled_after_fence +=
             u64::from(row.as_ref().is_some_and(|row| row.fenced.is_some()));
-        if charge + overrun != due {
-            self.fail(|| format!("{}: {charge} and {overrun} are not {due}", call.call));
+        if charge + overrun + of_plan != price {
+            self.fail(|| {
+                let parts = format!("{charge}, {overrun} and {of_plan}");
+                format!("{}: {parts} are not {price}", call.call)
+            });
         }
         // A call of a process that is dead, whose client never saw its end, was promised nothing.
         let is = |what: fn(&NodeRow) -> bool| row.as_ref().is_some_and(what);
@@ -229,6 +242,17 @@ impl World {
         let promised = handed.settlement.promised.map(Amount::get);
         if promised.is_some_and(|promised| charge > promised) {
             self.fail(|| format!("{} was promised for {promised:?}: {call:?}", call.call));
+        }
+        if of_plan < promised_of_plan && !excused {
+            self.fail(|| {
+                format!(
+                    "{} had {promised_of_plan} of its plan and got {of_plan}: {call:?}",
+                    call.call
+                )
+            });
+        }
+        if promised.is_some() && of_plan > promised_of_plan {
+            self.fail(|| format!("{} took more of its plan than it held: {call:?}", call.call));
         }
         if charge < due.min(handed.covered) {
             self.tally.undercharged_when_given_up += u64::from(excused);
@@ -262,11 +286,11 @@ impl std::fmt::Debug for Brief<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Body::Settle { handed, replay } = self.0 {
             let Handed {
-                settlement, due, ..
+                settlement, price, ..
             } = &**handed;
             return write!(
                 f,
-                "settle {} under {} held {:?} due {due} replay {replay}",
+                "settle {} under {} held {:?} price {price} replay {replay}",
                 settlement.call, settlement.node, settlement.held
             );
         }

@@ -25,6 +25,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 use super::flaw::Flaw;
+use super::plan::Price;
 use super::rng::Rng;
 use super::setup::Micros;
 
@@ -59,6 +60,8 @@ struct Plain {
 struct Part {
     /// What had been counted before it.
     from: u64,
+    /// What it is rated for, and what it counts: less where its plan pays a part.
+    rated: u64,
     counted: u64,
     tokens: u64,
     /// What it costs, unrounded.
@@ -72,8 +75,8 @@ pub(crate) struct Windows(BTreeMap<BudgetScope, Vec<Part>>);
 /// What was found out about a call that the books have taken.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Placed {
-    /// What it should cost, in nanos.
-    pub(crate) due: u64,
+    /// What it should cost.
+    pub(crate) price: Price,
     /// Whether it crossed a threshold.
     pub(crate) crosses: bool,
     /// Whether it is the first of its window.
@@ -240,6 +243,24 @@ pub(crate) fn hold(terms: &Terms, before: u64, more: u64, at: OffsetDateTime, fl
     Amount::of(most(before + more)).less(Amount::of(held)).get()
 }
 
+impl Part {
+    /// Whether it counts as much as the wallet pays of it, rounded up; a call whole or not at all.
+    fn counts_what_is_paid(&self, price: u64, call: &SettledCall) -> bool {
+        let of_plan = call
+            .covered
+            .map_or(0, |covered| Amount::of(covered).get());
+        match (of_plan, price - of_plan) {
+            // What costs nothing may have drawn a quota all the same, and counts nothing then.
+            (0, 0) if call.covered.is_some() => [0, self.rated].contains(&self.counted),
+            (0, _) => self.counted == self.rated,
+            (_, paid) => {
+                let part = u128::from(self.rated) * u128::from(paid);
+                u128::from(self.counted) == part.div_ceil(u128::from(price))
+            }
+        }
+    }
+}
+
 impl Windows {
     /// Notes a call of a schedule that the books have just taken, and says what it should cost, or
     /// what is wrong with where it stands.
@@ -272,15 +293,25 @@ impl Windows {
             position,
         );
         let rated = rated.map_err(|error| format!("{}: {error}", call.call))?;
-        parts.push(Part {
+        let price = Price {
+            exact: rated.exact.get(),
+            nanos: Amount::of(rated.amount).get(),
+        };
+        let counts_calls = tiers.terms.measure == Measure::Calls;
+        let part = Part {
             from,
+            rated: if counts_calls { 1 } else { tokens },
             counted,
             tokens,
-            exact: rated.exact.get(),
-        });
+            exact: price.exact,
+        };
+        if !part.counts_what_is_paid(price.nanos, call) {
+            return Err(format!("{} counts {counted} of {scope}: {call:?}", call.call));
+        }
+        parts.push(part);
         let lines = rated.tiers.map_or(0, |tiered| tiered.lines.len());
         Ok(Placed {
-            due: Amount::of(rated.amount).get(),
+            price,
             crosses: lines > 1,
             opens: parts.len() == 1,
         })
@@ -305,11 +336,13 @@ impl Windows {
     pub(crate) fn mischarged(&self, schedule: &Schedule) -> Option<String> {
         self.0.iter().find_map(|(scope, parts)| {
             let total = parts.last().map_or(0, |last| last.from + last.counted);
-            let wanted = if schedule.measure == Measure::Calls {
-                // Calls differ, so it matters which came first; each is one unit.
+            let counts_all = parts.iter().all(|part| part.counted == part.rated);
+            let wanted = if schedule.measure == Measure::Calls || !counts_all {
+                // Calls differ, so it matters which came first; and one that its plan pays for is
+                // rated for more than it counts.
                 let parts = parts.iter();
                 parts
-                    .map(|part| schedule.cost(part.from, part.counted, part.tokens))
+                    .map(|part| schedule.cost(part.from, part.rated, part.tokens))
                     .sum()
             } else {
                 schedule.cost(0, total, 0)

@@ -13,6 +13,7 @@ pub(crate) mod flaw;
 mod message;
 mod node;
 mod page;
+mod plan;
 mod rest;
 pub(crate) mod rng;
 mod service;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use billing_core::budget::{Amount, BudgetScope};
+use billing_core::budget::BudgetScope;
 use billing_core::charge::charge;
 use billing_core::id::SaleRuleId;
 use billing_core::money::Nanos;
 use billing_core::port::reports::CallDetail;
 use billing_core::price::PriceVersion;
+use billing_core::quota::cover::Split;
 use billing_core::sale::SaleRule;
 use billing_core::terms::Terms;
 use billing_core::tier_schedule::TierSchedule;
@@ -120,11 +121,9 @@ pub(super) async fn walk<C: ConnectionTrait>(
         let Page { rows, listed, last } = page(tx, pass.account, after).await?;
         let calls = call_row::details(tx, &rows).await?;
         pass.prices.load(tx, &calls).await?;
-        for (call, row) in calls.iter().zip(&rows) {
+        for call in &calls {
             let id = call.id.get();
-            let uses: Option<String> = get(row, "uses")?;
-            let uses = call_row::read_uses(uses.as_deref(), call.charge)?;
-            add(pass, &mut all, call, &uses);
+            add(pass, &mut all, call);
             rated_again(call, pass.prices, &mut pass.findings);
             if id <= pass.last.call {
                 sealed = (all, id);
@@ -138,12 +137,7 @@ pub(super) async fn walk<C: ConnectionTrait>(
     }
 }
 
-fn add(
-    pass: &mut Pass<'_>,
-    sums: &mut CallSums,
-    call: &CallDetail,
-    uses: &[(BudgetScope, Amount)],
-) {
+fn add(pass: &mut Pass<'_>, sums: &mut CallSums, call: &CallDetail) {
     sums.count = sums.count.saturating_add(1);
     let charge = i128::from(call.charge.get());
     let overrun = i128::from(call.overrun.get());
@@ -176,7 +170,7 @@ fn add(
         }
         Some(_) => {}
     }
-    for (scope, taken) in uses {
+    for (scope, taken) in &call.used {
         let taken = i128::from(taken.get());
         if *scope == BudgetScope::Wallet {
             let what = || format!("{} drawn from the wallet", call.id);
@@ -261,13 +255,35 @@ fn rated_again(call: &CallDetail, prices: &mut Prices, findings: &mut Findings) 
     if call.quarantined {
         return;
     }
-    let recorded = call.charge.plus(call.overrun).unwrap_or(Nanos::MAX);
-    match charge(&call.usage, &terms, &call.circumstances(), call.position()) {
-        Ok(charge) if charge.amount == recorded => {}
-        Ok(charge) => {
-            let what = || format!("{} rated again", call.id);
-            findings.same(what, recorded, charge.amount);
-        }
+    let rated = charge(&call.usage, &terms, &call.circumstances(), call.position());
+    let split = rated.and_then(|rated| Ok(call.split(rated.exact)?));
+    match split {
+        Ok(split) => shared_again(call, &split, findings),
         Err(error) => findings.must(false, || format!("{} cannot be rated: {error}", call.id)),
+    }
+}
+
+/// What is on record as paid by the wallet and by the plan must be what the quotas' parts make of the
+/// price.
+fn shared_again(call: &CallDetail, split: &Split, findings: &mut Findings) {
+    let recorded = call.charge.plus(call.overrun).unwrap_or(Nanos::MAX);
+    if recorded != split.due.money() {
+        let what = || format!("{} rated again", call.id);
+        findings.same(what, recorded, split.due.money());
+    }
+    let is_quota = |(scope, _): &(BudgetScope, _)| matches!(scope, BudgetScope::Quota { .. });
+    let covered = call
+        .used
+        .iter()
+        .any(is_quota)
+        .then(|| split.covered.money());
+    if call.covered != covered {
+        findings.must(false, || {
+            let [kept, derived] = [call.covered, covered].map(Option::unwrap_or_default);
+            format!(
+                "{} covered by its plan: {kept} on record, {derived} by its quotas",
+                call.id
+            )
+        });
     }
 }

@@ -91,8 +91,12 @@ pub(super) async fn leases<C: ConnectionTrait>(
     let what = || "wallet on lease".to_owned();
     pass.findings.same(what, kept, of_wallet);
     let mut uses = Fingerprint::default();
-    let text = "SELECT q.*, k.id AS key_id, k.limit_amount FROM quota_usage q \
+    let text = "SELECT q.*, k.id AS key_id, COALESCE(k.limit_amount, p.amount * \
+          (SELECT MAX(s.quantity) FROM subscription s WHERE s.account_id = q.account_id \
+           AND s.plan_version_id = p.plan_version_id)) AS limit_amount, p.id AS quota_id \
+        FROM quota_usage q \
         LEFT JOIN api_key k ON q.kind = 1 AND k.id = q.subject AND k.account_id = q.account_id \
+        LEFT JOIN plan_quota p ON q.kind = 3 AND p.id = q.subject AND p.unit = q.unit \
         WHERE q.account_id = ?";
     for row in db::all(tx, text, vec![pass.account.into()]).await? {
         let scope = load::scope(&row)?;
@@ -109,10 +113,20 @@ pub(super) async fn leases<C: ConnectionTrait>(
                 pass.findings.same(what, used, derived);
             }
         }
-        if let BudgetScope::KeyLimit { .. } = scope {
-            let key: Option<i64> = get(&row, "key_id")?;
-            pass.findings
-                .must(key.is_some(), || format!("{} has no key", describe(scope)));
+        let owner = match scope {
+            BudgetScope::KeyLimit { .. } => Some(("key_id", "key")),
+            BudgetScope::Quota { .. } => Some(("quota_id", "plan")),
+            BudgetScope::Wallet
+            | BudgetScope::MemberLimit { .. }
+            | BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. } => None,
+        };
+        if let Some((column, owner)) = owner {
+            let id: Option<i64> = get(&row, column)?;
+            pass.findings.must(id.is_some(), || {
+                format!("{} has no {owner}", describe(scope))
+            });
             let limit = get::<Option<i64>>(&row, "limit_amount")?.map(i128::from);
             let taken = used.saturating_add(on_lease);
             let is_within = limit.is_none_or(|limit| taken <= limit);

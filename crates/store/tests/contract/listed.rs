@@ -308,7 +308,11 @@ fn a_journal_of_an_earlier_version_is_kept() {
 }
 
 /// What calls have got since.
-const LATER_COLUMNS: [(&str, &str); 2] = [("cost", "INTEGER"), ("rating", "TEXT")];
+const LATER_COLUMNS: [(&str, &str); 3] = [
+    ("cost", "INTEGER"),
+    ("rating", "TEXT"),
+    ("covered", "INTEGER"),
+];
 
 /// Takes all steps before one.
 async fn migrate_to(url: &str, step: &str) {

@@ -47,6 +47,7 @@ pub(crate) fn ports(stores: &[Store], clock: ManualClock, keep: impl Any + Send 
         nodes: nodes.collect(),
         directory: one.clone(),
         catalogue: one.clone(),
+        plans: one.clone(),
         reports: one.clone(),
         proofs: one,
         clock,

@@ -4,5 +4,6 @@ testkit::books_contract!(books, crate::open::postgres);
 testkit::nodes_contract!(nodes, crate::open::postgres);
 testkit::directory_contract!(directory, crate::open::postgres);
 testkit::catalogue_contract!(catalogue, crate::open::postgres);
+testkit::plans_contract!(plans, crate::open::postgres);
 testkit::reports_contract!(reports, crate::open::postgres);
 testkit::proofs_contract!(proofs, crate::open::postgres);

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use billing_core::adjustment::{Adjustment, CallPart};
-use billing_core::budget::{Amount, BudgetScope};
+use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
 use billing_core::id::{AccountId, CallId, LotId};
 use billing_core::money::{Currency, Nanos};
 use billing_core::port::books::AccountProof;
 use billing_core::port::clock::Clock;
 use billing_core::port::proofs::Depth;
+use billing_core::quota::QuotaWindow;
 use billing_core::wallet::LotKind;
 use sea_orm::{ConnectionTrait, Database};
 use store::{Store, StoreConfig};
+use testkit::contract::plans::{quota, subscribe, terms};
 use testkit::{Ports, World};
 
 /// Whether what was settled is in its account's lists when it is tampered with.
@@ -49,6 +51,7 @@ impl Sample {
         let id = call.call;
         world.settle(call).await;
         correct(&world, id).await;
+        split(&world).await;
         if matches!(lists, Lists::Filled) {
             lister.list_settled(100).await.unwrap();
         }
@@ -115,6 +118,19 @@ async fn correct(world: &World, call: CallId) {
     adjusted.await.unwrap();
 }
 
+/// A call that a quota of tokens covers a part of.
+async fn split(world: &World) {
+    let quota = quota("*", BudgetUnit::Tokens, 50, QuotaWindow::Subscription);
+    let subscribed = subscribe(world, world.account, terms(vec![quota])).await;
+    let scope = subscribed.all_open(world.now())[0].scope;
+    world.lease(scope, 20).await.unwrap();
+    world.lease(BudgetScope::Wallet, 20).await.unwrap();
+    let mut call = world.call(20, 40);
+    call.held.push((scope, Amount::new(20)));
+    call.promised = Some(Amount::new(20));
+    world.settle(call).await;
+}
+
 async fn prove(ports: &Ports, account: AccountId, depth: Depth) -> Vec<AccountProof> {
     let now = ports.clock.now();
     ports.proofs.prove(&[account], depth, now).await.unwrap()
@@ -122,6 +138,24 @@ async fn prove(ports: &Ports, account: AccountId, depth: Depth) -> Vec<AccountPr
 
 /// What is changed, and a word that must stand in the findings.
 const WAYS: &[(&str, &str)] = &[
+    (
+        "UPDATE call SET covered = covered + 1 WHERE covered > 0",
+        "covered by its plan",
+    ),
+    (
+        "UPDATE call SET covered = NULL WHERE covered > 0",
+        "covered by its plan",
+    ),
+    (
+        "UPDATE call SET uses = REPLACE(uses, ',20]', ',19]') WHERE covered > 0",
+        "rated again",
+    ),
+    (
+        "UPDATE quota_usage SET used = used + 1 WHERE kind = 3",
+        "used by calls",
+    ),
+    ("UPDATE plan_quota SET amount = 19", "its limit is 19"),
+    ("DELETE FROM plan_quota", "has no plan"),
     ("UPDATE wallet SET posted = posted + 1", "wallet balance"),
     ("UPDATE wallet SET leased = leased - 1", "wallet on lease"),
     ("UPDATE wallet SET leased = 5000", "overspent"),
@@ -193,7 +227,7 @@ const WAYS: &[(&str, &str)] = &[
     ("DELETE FROM call", "does not book what its calls are due"),
     ("UPDATE rate SET price = '0.000000003'", "rated again"),
     ("UPDATE usage_rollup SET charge = charge + 1", "roll-up"),
-    ("UPDATE usage_rollup SET calls = 2", "roll-up"),
+    ("UPDATE usage_rollup SET calls = calls + 1", "roll-up"),
     ("DELETE FROM usage_rollup", "is missing"),
     ("UPDATE quota_usage SET used = 0", "used by calls"),
     ("UPDATE quota_usage SET leased = 0", "on lease"),

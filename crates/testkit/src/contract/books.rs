@@ -3,6 +3,7 @@
 mod adjustments;
 mod circumstances;
 mod leases;
+mod quotas;
 mod tiers;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::world::credit;
 pub use adjustments::*;
 pub use circumstances::*;
 pub use leases::*;
+pub use quotas::*;
 pub use tiers::*;
 
 /// Every rule of the books, as tests: `testkit::books_contract!(name, opener)`.
@@ -80,6 +82,13 @@ macro_rules! books_contract {
             a_later_charge_takes_what_is_free_and_no_more
             an_adjustment_is_made_once_for_its_key
             a_later_charge_recalls_what_is_on_lease
+            a_quota_gives_what_the_plan_says
+            a_quota_is_of_those_who_are_subscribed
+            a_call_is_split_between_its_quota_and_the_wallet
+            a_call_counts_in_the_window_it_was_authorized_in
+            calls_that_race_on_quotas_never_pass_them
+            a_disbelieved_call_takes_its_hold_of_each_quota
+            a_void_call_takes_nothing_of_a_quota
         );
     };
 }

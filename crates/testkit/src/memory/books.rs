@@ -32,6 +32,9 @@ impl Books for Memory {
     async fn lease(&self, ask: LeaseAsk) -> Result<LeaseGrant, BooksError> {
         let mut state = self.state();
         let limit = state.limit(ask.account, ask.scope)?;
+        if matches!(state.quota(ask.account, ask.scope), Ok((_, false))) {
+            return Err(BooksError::NoSuchBudget);
+        }
         let page = state.page(ask.account)?;
         let available = match ask.scope {
             BudgetScope::Wallet => page.wallet.available(),
@@ -248,8 +251,8 @@ impl State {
                 .filter(|(key, _)| key.account == account)
                 .map(|(key, _)| key.limit.map(|l| l.amount))
                 .ok_or(BooksError::NoSuchBudget),
+            BudgetScope::Quota { .. } => self.quota(account, scope).map(|(limit, _)| limit),
             BudgetScope::MemberLimit { .. }
-            | BudgetScope::Quota { .. }
             | BudgetScope::Tier { .. }
             | BudgetScope::TierCharge { .. }
             | BudgetScope::TierOverrun { .. } => Err(BooksError::NoSuchBudget),

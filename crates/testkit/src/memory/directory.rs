@@ -1,5 +1,7 @@
 //! The directory in memory.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::id::{AccountId, KeyId, PlanId, UserId};
@@ -31,7 +33,7 @@ impl Directory for Memory {
                 key: key.clone(),
                 currency: account.currency,
                 status: account.status,
-                plan: None,
+                subscribed: state.subscribed(key.account).cloned().map(Arc::new),
             })
         }))
     }
@@ -54,8 +56,11 @@ impl Directory for Memory {
         Ok(self.state().accounts.get(&id).cloned())
     }
 
-    async fn plan(&self, _: AccountId) -> Result<Option<PlanId>> {
-        Ok(None)
+    async fn plan(&self, account: AccountId) -> Result<Option<PlanId>> {
+        Ok(self
+            .state()
+            .subscribed(account)
+            .map(|subscribed| subscribed.plan))
     }
 
     async fn accounts(

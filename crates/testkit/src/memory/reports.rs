@@ -250,6 +250,8 @@ fn detail(recorded: &Recorded) -> CallDetail {
         held: held.map_or(Nanos::ZERO, |(_, amount)| amount.money()),
         charge: settled.charge,
         overrun: settled.overrun,
+        covered: settled.covered,
+        used: settled.used.clone(),
         quarantined: settled.quarantined,
         on_credit: settled.on_credit,
         draws: settled.draws.clone(),

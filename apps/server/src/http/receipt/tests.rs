@@ -68,6 +68,8 @@ fn call(usage: &Usage, charge: i64, overrun: i64) -> CallDetail {
         held: Nanos::new(1_000_000),
         charge: Nanos::new(charge),
         overrun: Nanos::new(overrun),
+        covered: None,
+        used: Vec::new(),
         quarantined: false,
         on_credit: Nanos::ZERO,
         draws: vec![LotDraw {

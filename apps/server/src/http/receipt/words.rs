@@ -4,7 +4,7 @@ use billing_core::call::UsageSource;
 use billing_core::money::Currency;
 use billing_core::port::reports::CallDetail;
 
-use super::{Due, Later};
+use super::{Due, Later, quotas};
 use crate::http::tiers::TieredDto;
 
 /// What was due, and why.
@@ -45,6 +45,9 @@ pub(super) fn explanation(
     if let Some(tiers) = tiers {
         text.push(' ');
         text.push_str(&tiers.explanation);
+    }
+    if let Some(covered) = quotas::words(call, currency) {
+        text.push_str(&covered);
     }
     if !call.overrun.is_zero() {
         let more = format!(

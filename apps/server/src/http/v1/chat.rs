@@ -171,19 +171,28 @@ async fn serve(
         place,
     };
     let call = gate.admit(caller, incoming).await?;
+    let account = call.caller.key.account;
+    let shown = call.plan.as_ref().map(|plan| plan.shown(&call.held().1));
     let (tell, delivery) = oneshot::channel();
     let carried = Arc::clone(&gate).carry(upstreams.into_inner(), call, tell);
     // Beside the connection's own task: to wake one from the other takes no turn of the runtime.
     gate.tracker.spawn_local(carried);
-    match delivery.await {
+    let delivery = delivery.await;
+    let mut response = HttpResponse::Ok();
+    if let (Some(shown), Ok(Delivery::Whole { .. } | Delivery::Stream(_))) = (shown, &delivery) {
+        // On the heap: hardly any call has one.
+        for line in Box::pin(gate.quota_headers(account, &shown)).await {
+            response.insert_header(line);
+        }
+    }
+    match delivery {
         Ok(Delivery::Whole { body, paid }) => {
-            let mut response = HttpResponse::Ok();
             if let Some(charge) = paid.charge {
                 response.insert_header((X_TOLLGATE_COST, charge.to_string()));
             }
             Ok(response.content_type("application/json").body(body))
         }
-        Ok(Delivery::Stream(pieces)) => Ok(event_stream(&mut HttpResponse::Ok(), pieces)),
+        Ok(Delivery::Stream(pieces)) => Ok(event_stream(&mut response, pieces)),
         Ok(Delivery::Failed(error)) => Err(error),
         Err(_) => Err(V1Error::StoreAway),
     }

@@ -13,8 +13,8 @@ use gateway_core::dialect::Fault;
 use gateway_core::request::RequestError;
 use serde::Serialize;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 use crate::metrics::{METRICS, Number};
 
@@ -93,7 +93,13 @@ pub(crate) struct FundsError {
     pub(crate) currency: Currency,
     /// When the budget starts anew.
     pub(crate) resets_at: Option<OffsetDateTime>,
+    /// How long it is until a quota of the plan begins anew and has enough; `None` where that does
+    /// not help, or no quota is short.
+    pub(crate) wait: Option<Duration>,
 }
+
+/// What SDKs wait at most before they try again by themselves.
+const LONGEST_OWN_WAIT: Duration = Duration::minutes(1);
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -133,6 +139,9 @@ impl V1Error {
             Self::Unpriced(_) => (503, SERVER, Some("model_unpriced")),
             Self::NoChannel(_) => (503, SERVER, Some("no_channel")),
             Self::Funds(funds) => match funds.refusal.cause {
+                RefusalCause::Insufficient if funds.wait.is_some() => {
+                    (429, "rate_limit_error", Some("plan_quota_used_up"))
+                }
                 RefusalCause::Insufficient => {
                     (402, "insufficient_quota", Some("insufficient_quota"))
                 }
@@ -248,7 +257,8 @@ impl V1Error {
     /// Whether a client should try the same again by itself; `None` leaves it to the status.
     fn should_retry(&self) -> Option<bool> {
         if let Self::Funds(funds) = self {
-            return Some(funds.refusal.cause != RefusalCause::Insufficient);
+            let soon = funds.wait.is_some_and(|wait| wait <= LONGEST_OWN_WAIT);
+            return Some(soon || funds.refusal.cause != RefusalCause::Insufficient);
         }
         let never = matches!(
             self,
@@ -431,6 +441,14 @@ impl ResponseError for V1Error {
         if let Some(retry) = self.should_retry() {
             let value = HeaderValue::from_static(if retry { "true" } else { "false" });
             headers.insert(HeaderName::from_static("x-should-retry"), value);
+        }
+        // How long it is until a quota begins anew is said however long that is.
+        if let Self::Funds(funds) = self
+            && let Some(wait) = funds.wait
+        {
+            let seconds = wait.whole_seconds().max(0).saturating_add(1);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            return response;
         }
         // Two headers that contradict each other would be worse than none.
         if matches!(self.status(), 429 | 503) && self.should_retry() != Some(false) {

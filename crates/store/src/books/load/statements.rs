@@ -23,7 +23,7 @@ pub(in crate::books) static RECORDED: BatchSql = BatchSql::new(
     &[("account_id", Int), ("id", Int)],
     "SELECT c.id, c.account_id, c.key_id, c.started_at, c.charge, c.overrun, c.quarantined, \
      c.on_credit, c.draws, c.uses, c.balance_after, c.cost, \
-     c.rating FROM {rows} v CROSS JOIN call c \
+     c.rating, c.covered FROM {rows} v CROSS JOIN call c \
      WHERE c.id = v.id AND c.account_id = v.account_id",
 );
 
@@ -61,6 +61,8 @@ pub(in crate::books) static LEASES: BatchSql = BatchSql::query(
      WHERE l.account_id = v.account_id AND l.node_id = v.node_id",
 );
 
+/// What a quota gives is looked up by any subscription that the account had to its version, so that
+/// what is settled after the end keeps the bound; only a live one has the budget.
 pub(in crate::books) static USES: BatchSql = BatchSql::query(
     &[
         ("account_id", Int),
@@ -82,13 +84,18 @@ pub(in crate::books) static USES: BatchSql = BatchSql::query(
     ],
     "SELECT v.account_id, v.kind, v.subject, v.unit, v.window_start, \
      COALESCE(q.used, 0) AS used, COALESCE(q.leased, 0) AS leased, \
-     COALESCE(k.limit_amount, m.limit_amount, p.amount) AS amount, \
-     CASE WHEN k.id IS NULL AND m.user_id IS NULL AND p.id IS NULL THEN 0 ELSE 1 END AS known \
+     COALESCE(k.limit_amount, m.limit_amount, p.amount * \
+       (SELECT MAX(s.quantity) FROM subscription s WHERE s.account_id = v.account_id \
+         AND s.plan_version_id = p.plan_version_id)) AS amount, \
+     CASE WHEN k.id IS NOT NULL OR m.user_id IS NOT NULL THEN 1 \
+       WHEN EXISTS (SELECT 1 FROM subscription s WHERE s.account_id = v.account_id \
+         AND s.plan_version_id = p.plan_version_id AND s.ended_at IS NULL) THEN 1 \
+       ELSE 0 END AS known \
      FROM {rows} v \
      LEFT JOIN quota_usage q ON q.account_id = v.account_id AND q.kind = v.kind \
        AND q.subject = v.subject AND q.unit = v.unit AND q.window_start = v.window_start \
      LEFT JOIN api_key k ON v.kind = 1 AND k.id = v.subject AND k.account_id = v.account_id \
      LEFT JOIN membership m ON v.kind = 2 AND m.account_id = v.account_id \
        AND m.user_id = v.subject \
-     LEFT JOIN plan_quota p ON v.kind = 3 AND p.id = v.subject",
+     LEFT JOIN plan_quota p ON v.kind = 3 AND p.id = v.subject AND p.unit = v.unit",
 );

@@ -1,0 +1,93 @@
+//! What an account is subscribed to, as far as its calls depend on it.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use super::{AfterQuota, PlanTerms};
+use crate::budget::{Amount, BudgetScope};
+use crate::id::{PlanId, PlanVersionId, SubscriptionId};
+use crate::period::{Cycle, Period};
+use crate::quota::{Quota, QuotaTerms, levels};
+use crate::zone::Zone;
+
+/// A live subscription with the version of the plan that it is to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribed {
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// The plan.
+    pub plan: PlanId,
+    /// The plan's code: `pro`.
+    pub code: String,
+    /// Its version.
+    pub version: PlanVersionId,
+    /// What that says.
+    pub terms: Arc<PlanTerms>,
+    /// Its quotas.
+    pub quotas: Arc<[Quota]>,
+    /// What happens to calls that no quota covers: as the account chose, else as the plan says.
+    pub after_quota: AfterQuota,
+    /// The account's zone, by whose calendar windows begin.
+    pub zone: Zone,
+    /// Its billing periods.
+    pub cycle: Cycle,
+    /// How many of the version: each quota is so many times that of the plan.
+    pub quantity: u32,
+    /// When it ends by itself; `None` where it goes on.
+    pub ends_at: Option<OffsetDateTime>,
+}
+
+/// A quota in the window that an instant lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenQuota<'a> {
+    /// Which budget that is.
+    pub scope: BudgetScope,
+    /// What the quota says.
+    pub terms: &'a QuotaTerms,
+    /// How much it gives in the window.
+    pub amount: Amount,
+    /// The window. A lifetime ends with the calendar.
+    pub window: Period,
+}
+
+impl Subscribed {
+    /// The quotas that cover a model, in the windows of an instant: level by level, the most
+    /// specific first. A level of which a quota has no window then does not cover it.
+    pub fn open(&self, model: &str, at: OffsetDateTime) -> Vec<Vec<OpenQuota<'_>>> {
+        let levels = levels(&self.quotas, model).into_iter();
+        let open = levels.filter_map(|level| {
+            let quotas = level.quotas.into_iter();
+            quotas.map(|quota| self.in_window(quota, at)).collect()
+        });
+        open.collect()
+    }
+
+    /// All quotas, in the windows of an instant.
+    pub fn all_open(&self, at: OffsetDateTime) -> Vec<OpenQuota<'_>> {
+        let open = |quota| self.in_window(quota, at);
+        self.quotas.iter().filter_map(open).collect()
+    }
+
+    fn in_window<'a>(&'a self, quota: &'a Quota, at: OffsetDateTime) -> Option<OpenQuota<'a>> {
+        if self.ends_at.is_some_and(|end| end <= at) {
+            return None;
+        }
+        let window = quota.terms.window.at(&self.zone, &self.cycle, at)?;
+        let amount = quota.terms.amount.get();
+        Some(OpenQuota {
+            scope: quota.scope(window),
+            terms: &quota.terms,
+            amount: Amount::new(amount.saturating_mul(u64::from(self.quantity))),
+            window,
+        })
+    }
+}
+
+impl OpenQuota<'_> {
+    /// When it begins anew; `None` where it never does.
+    pub fn resets_at(&self) -> Option<OffsetDateTime> {
+        let never = matches!(self.terms.window, crate::quota::QuotaWindow::Subscription);
+        (!never).then_some(self.window.end)
+    }
+}

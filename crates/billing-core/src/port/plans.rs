@@ -1,0 +1,170 @@
+//! Plans on record, and who is on them.
+
+use std::error::Error;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use thiserror::Error as ThisError;
+use time::OffsetDateTime;
+
+use crate::id::{AccountId, PlanId, PlanVersionId, QuotaId, SubscriptionId};
+use crate::money::Currency;
+use crate::plan::{AfterQuota, PlanTerms, PlanTermsError, PlanVersion, Subscribed};
+
+/// What can be subscribed to, and what accounts are.
+#[async_trait]
+pub trait Plans: Send + Sync + Debug {
+    /// Records a version of a plan and publishes it; the plan itself where there is none of the code
+    /// yet. Terms that the newest version has already change nothing and give that one.
+    ///
+    /// # Errors
+    /// [`PlansError::Terms`], [`PlansError::Unavailable`].
+    async fn publish(&self, made: NewVersion) -> Result<PlanVersion, PlansError>;
+
+    /// The newest version of a plan, by the plan's code.
+    ///
+    /// # Errors
+    /// [`PlansError::Unavailable`].
+    async fn newest(&self, code: &str) -> Result<Option<PlanVersion>, PlansError>;
+
+    /// Puts an account on a version of a plan, from an instant on. Noted as a change.
+    ///
+    /// # Errors
+    /// [`PlansError::NoSuchAccount`], [`PlansError::NotOnSale`], [`PlansError::Currency`],
+    /// [`PlansError::Already`], [`PlansError::Quantity`], [`PlansError::Unavailable`].
+    async fn subscribe(&self, made: NewSubscription) -> Result<Subscribed, PlansError>;
+
+    /// What an account is subscribed to.
+    ///
+    /// # Errors
+    /// [`PlansError::Unavailable`].
+    async fn subscribed(&self, account: AccountId) -> Result<Option<Subscribed>, PlansError>;
+
+    /// Ends the subscription of an account, where it has one; says whether it had. Noted as a change.
+    ///
+    /// # Errors
+    /// [`PlansError::Unavailable`].
+    async fn end(&self, account: AccountId, now: OffsetDateTime) -> Result<bool, PlansError>;
+}
+
+/// A version of a plan that is to be published.
+#[derive(Debug, Clone)]
+pub struct NewVersion {
+    /// The id of the plan, where there is none of the code yet.
+    pub plan: PlanId,
+    /// What the plan is called by machines: `pro`.
+    pub code: String,
+    /// What people call it.
+    pub name: String,
+    /// The version's id.
+    pub version: PlanVersionId,
+    /// An id for each of its quotas.
+    pub quotas: Vec<QuotaId>,
+    /// What it says.
+    pub terms: PlanTerms,
+    /// The instant.
+    pub now: OffsetDateTime,
+}
+
+/// An account that is to be on a version.
+#[derive(Debug, Clone)]
+pub struct NewSubscription {
+    /// Its id.
+    pub id: SubscriptionId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Of which version.
+    pub version: PlanVersionId,
+    /// How many of it: its quotas are so many times those of the plan.
+    pub quantity: u32,
+    /// What happens to calls that no quota covers; `None` for what the plan says.
+    pub after_quota: Option<AfterQuota>,
+    /// From when on.
+    pub now: OffsetDateTime,
+}
+
+/// Why nothing was recorded. Nothing has changed then.
+#[derive(Debug, ThisError)]
+pub enum PlansError {
+    /// The terms are no plan.
+    #[error(transparent)]
+    Terms(#[from] PlanTermsError),
+    /// A quota of which a part would roll over.
+    #[error("quota {0}: what rolls over is not granted yet; leave `rollover` out")]
+    Rollover(usize),
+    /// A code that is none.
+    #[error(
+        "\"{0}\" is no code of a plan: give lower-case letters, digits and hyphens, 40 at most"
+    )]
+    Code(String),
+    /// There is no such account.
+    #[error("no such account")]
+    NoSuchAccount,
+    /// The version was never published, or no longer can be subscribed to.
+    #[error("this version of the plan is not on sale")]
+    NotOnSale,
+    /// The plan is in another currency than the account's wallet.
+    #[error("the plan is in {plan} and the account's wallet in {wallet}")]
+    Currency {
+        /// The plan's.
+        plan: Currency,
+        /// The wallet's.
+        wallet: Currency,
+    },
+    /// The account is on a plan.
+    #[error("the account is on the plan {0} already; end that first")]
+    Already(String),
+    /// None, or more than can be reckoned with.
+    #[error("a quantity of {0}; give 1 to 100000")]
+    Quantity(u32),
+    /// A stored row is not what it should be.
+    #[error("a stored {table} cannot be read: {why}")]
+    Unreadable {
+        /// The table.
+        table: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// The store cannot be reached.
+    #[error("the store is not available")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl NewVersion {
+    /// Whether it can be published.
+    ///
+    /// # Errors
+    /// [`PlansError::Terms`], [`PlansError::Code`], [`PlansError::Rollover`].
+    pub fn check(&self) -> Result<(), PlansError> {
+        let is_code = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let length = self.code.len();
+        if !(1..=40).contains(&length) || !self.code.chars().all(is_code) {
+            return Err(PlansError::Code(self.code.chars().take(60).collect()));
+        }
+        self.terms.check()?;
+        let rolls = (1..)
+            .zip(&self.terms.quotas)
+            .find(|(_, q)| !q.rollover.is_zero());
+        rolls.map_or(Ok(()), |(number, _)| Err(PlansError::Rollover(number)))
+    }
+}
+
+impl NewSubscription {
+    /// Whether it can begin, of a version and in a wallet's currency.
+    ///
+    /// # Errors
+    /// [`PlansError::NotOnSale`], [`PlansError::Currency`], [`PlansError::Quantity`].
+    pub fn check(&self, version: &PlanVersion, wallet: Currency) -> Result<(), PlansError> {
+        if !version.is_on_sale(self.now) {
+            return Err(PlansError::NotOnSale);
+        }
+        let plan = version.terms.currency;
+        if plan != wallet {
+            return Err(PlansError::Currency { plan, wallet });
+        }
+        if !(1..=crate::subscription::MOST_QUANTITY).contains(&self.quantity) {
+            return Err(PlansError::Quantity(self.quantity));
+        }
+        Ok(())
+    }
+}

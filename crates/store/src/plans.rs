@@ -1,0 +1,303 @@
+//! Plans, their versions, and who is subscribed to them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use billing_core::budget::BudgetUnit;
+use billing_core::id::{AccountId, PlanId, PlanVersionId, QuotaId, SubscriptionId};
+use billing_core::period::{Cycle, Interval};
+use billing_core::plan::{AfterQuota, PlanTerms, PlanVersion, Subscribed};
+use billing_core::port::plans::{NewSubscription, NewVersion, Plans, PlansError};
+use billing_core::quota::{Quota, QuotaTerms};
+use billing_core::zone::Zone;
+use sea_orm::{ConnectionTrait, QueryResult};
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+
+use crate::books::load;
+use crate::db;
+use crate::error::StoreError;
+use crate::instant::{get, instant, micros, stored};
+use crate::open::Store;
+
+type Result<T> = std::result::Result<T, PlansError>;
+
+/// What cannot be read or asked, whatever was to come of it.
+type Stored<T> = std::result::Result<T, StoreError>;
+
+const VERSION: &str = "plan_version";
+const SUBSCRIPTION: &str = "subscription";
+
+#[async_trait]
+impl Plans for Store {
+    async fn publish(&self, made: NewVersion) -> Result<PlanVersion> {
+        made.check()?;
+        let tx = self.db.begin().await?;
+        let result = publish(&tx, &made).await;
+        db::finish(tx, result).await
+    }
+
+    async fn newest(&self, code: &str) -> Result<Option<PlanVersion>> {
+        Ok(newest(&self.db.reader, code).await?)
+    }
+
+    async fn subscribe(&self, made: NewSubscription) -> Result<Subscribed> {
+        let tx = self.db.begin().await?;
+        let result = subscribe(&tx, &made).await;
+        db::finish(tx, result).await
+    }
+
+    async fn subscribed(&self, account: AccountId) -> Result<Option<Subscribed>> {
+        Ok(subscribed(&self.db.reader, account).await?)
+    }
+
+    async fn end(&self, account: AccountId, now: OffsetDateTime) -> Result<bool> {
+        let tx = self.db.begin().await?;
+        let result = end(&tx, account, now).await;
+        Ok(db::finish(tx, result).await?)
+    }
+}
+
+async fn publish<C: ConnectionTrait>(tx: &C, made: &NewVersion) -> Result<PlanVersion> {
+    let insert = "INSERT INTO plan (id, code, name, created_at) VALUES (?, ?, ?, ?) \
+                  ON CONFLICT (code) DO UPDATE SET name = excluded.name";
+    let values = vec![
+        made.plan.get().into(),
+        made.code.as_str().into(),
+        made.name.as_str().into(),
+        micros(made.now).into(),
+    ];
+    // It locks the plan, so that two versions do not get one number.
+    db::run(tx, insert, values).await?;
+    let last = newest(tx, &made.code).await?;
+    if let Some(last) = last.as_ref().filter(|last| last.terms == made.terms) {
+        return Ok(last.clone());
+    }
+    let text = "SELECT id FROM plan WHERE code = ?";
+    let plan = db::one(tx, text, vec![made.code.as_str().into()]).await?;
+    let plan = plan.map(|row| get::<i64>(&row, "id")).transpose()?;
+    let terms = made.terms.quotas.iter().cloned();
+    let quotas = made.quotas.iter().zip(terms);
+    let version = PlanVersion {
+        id: made.version,
+        plan: plan.map_or(made.plan, PlanId::new),
+        number: last.map_or(1, |last| last.number.saturating_add(1)),
+        terms: made.terms.clone(),
+        quotas: quotas.map(|(id, terms)| Quota { id: *id, terms }).collect(),
+        published_at: Some(made.now),
+        archived_at: None,
+    };
+    insert_version(tx, &version).await?;
+    Ok(version)
+}
+
+async fn insert_version<C: ConnectionTrait>(tx: &C, version: &PlanVersion) -> Result<()> {
+    let terms = &version.terms;
+    let (unit, count) = match terms.billing.interval() {
+        Interval::Days(days) => ("day", days),
+        Interval::Months(months) => ("month", months),
+    };
+    let text = "INSERT INTO plan_version (id, plan_id, version, currency, price, period_unit, \
+                period_count, trial_days, call_limit, speed_boost, features, published_at, terms) \
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let call_limit = terms
+        .call_limit
+        .map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    let values = vec![
+        version.id.get().into(),
+        version.plan.get().into(),
+        i64::from(version.number).into(),
+        terms.currency.code().into(),
+        terms.price.get().into(),
+        unit.into(),
+        i64::from(count.get()).into(),
+        i64::from(terms.trial_days).into(),
+        call_limit.into(),
+        terms.speed_boost.into(),
+        json(&terms.features)?.into(),
+        version.published_at.map(micros).into(),
+        json(terms)?.into(),
+    ];
+    db::run(tx, text, values).await?;
+    for quota in &version.quotas {
+        let text = "INSERT INTO plan_quota (id, plan_version_id, models, unit, amount, \
+                    quota_window) VALUES (?, ?, ?, ?, ?, ?)";
+        let values = vec![
+            quota.id.get().into(),
+            version.id.get().into(),
+            quota.terms.models.to_string().into(),
+            i64::from(quota.terms.unit.code()).into(),
+            stored(quota.terms.amount).into(),
+            json(&quota.terms.window)?.into(),
+        ];
+        db::run(tx, text, values).await?;
+    }
+    Ok(())
+}
+
+async fn newest<C: ConnectionTrait>(tx: &C, code: &str) -> Stored<Option<PlanVersion>> {
+    let text = "SELECT v.* FROM plan_version v JOIN plan p ON p.id = v.plan_id \
+                WHERE p.code = ? AND v.published_at IS NOT NULL ORDER BY v.version DESC LIMIT 1";
+    let row = db::one(tx, text, vec![code.into()]).await?;
+    match row {
+        Some(row) => Ok(Some(version(tx, &row).await?)),
+        None => Ok(None),
+    }
+}
+
+async fn version<C: ConnectionTrait>(tx: &C, row: &QueryResult) -> Stored<PlanVersion> {
+    let id: i64 = get(row, "id")?;
+    let number: i64 = get(row, "version")?;
+    let at = |column| -> Stored<_> {
+        let at: Option<i64> = get(row, column)?;
+        at.map(|at| instant(VERSION, at)).transpose()
+    };
+    let terms: PlanTerms = read(VERSION, &get::<String>(row, "terms")?)?;
+    Ok(PlanVersion {
+        id: PlanVersionId::new(id),
+        plan: PlanId::new(get(row, "plan_id")?),
+        number: u32::try_from(number).unwrap_or(u32::MAX),
+        quotas: quotas(tx, id, &terms).await?,
+        terms,
+        published_at: at("published_at")?,
+        archived_at: at("archived_at")?,
+    })
+}
+
+/// The quotas of a version, in the order in which it names them.
+async fn quotas<C: ConnectionTrait>(tx: &C, version: i64, terms: &PlanTerms) -> Stored<Vec<Quota>> {
+    if terms.quotas.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = "SELECT * FROM plan_quota WHERE plan_version_id = ? ORDER BY id";
+    let rows = db::all(tx, text, vec![version.into()]).await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let unit: i64 = get(row, "unit")?;
+        let unit = i16::try_from(unit).ok().and_then(BudgetUnit::of_code);
+        let unreadable = |why: String| StoreError::unreadable("plan_quota", why);
+        let models: String = get(row, "models")?;
+        found.push(Quota {
+            id: QuotaId::new(get(row, "id")?),
+            terms: QuotaTerms {
+                models: models.parse().map_err(|e| unreadable(format!("{e}")))?,
+                unit: unit.ok_or_else(|| unreadable("its unit is none".to_owned()))?,
+                amount: crate::instant::amount(get(row, "amount")?),
+                window: read("plan_quota", &get::<String>(row, "quota_window")?)?,
+                rollover: billing_core::budget::Amount::ZERO,
+            },
+        });
+    }
+    Ok(found)
+}
+
+async fn subscribe<C: ConnectionTrait>(tx: &C, made: &NewSubscription) -> Result<Subscribed> {
+    // Of two at once for an account one comes after the other.
+    let wallet = load::locked_wallet(tx, made.account).await?;
+    let wallet = wallet.ok_or(PlansError::NoSuchAccount)?;
+    let text = "SELECT v.* FROM plan_version v WHERE v.id = ?";
+    let row = db::one(tx, text, vec![made.version.get().into()]).await?;
+    let row = row.ok_or(PlansError::NotOnSale)?;
+    let version = version(tx, &row).await?;
+    made.check(&version, wallet.currency)?;
+    if let Some(before) = subscribed(tx, made.account).await? {
+        return Err(PlansError::Already(before.code));
+    }
+    let zone = zone_of(tx, made.account).await?;
+    let interval = version.terms.billing.interval();
+    let cycle = Cycle::anniversary(zone, made.now, interval);
+    let beyond =
+        || StoreError::unreadable(SUBSCRIPTION, "its period is beyond the calendar".to_owned());
+    let (_, period) = cycle.period_at(made.now).ok_or_else(beyond)?;
+    let text = "INSERT INTO subscription (id, account_id, plan_version_id, state, anchor, \
+                period_start, period_end, auto_renew, managed_by, created_at, after_quota, quantity) \
+                VALUES (?, ?, ?, 'active', ?, ?, ?, ?, 'house', ?, ?, ?)";
+    let after = made.after_quota.map(|after| json(&after)).transpose()?;
+    let values = vec![
+        made.id.get().into(),
+        made.account.get().into(),
+        made.version.get().into(),
+        micros(made.now).into(),
+        micros(period.start).into(),
+        micros(period.end).into(),
+        version.terms.billing.renews().into(),
+        micros(made.now).into(),
+        after.into(),
+        i64::from(made.quantity).into(),
+    ];
+    db::run(tx, text, values).await?;
+    db::note_change(tx, "account", Some(made.account.get()), micros(made.now)).await?;
+    let made = subscribed(tx, made.account).await?;
+    let lost = || StoreError::unreadable(SUBSCRIPTION, "it is not there once made".to_owned());
+    Ok(made.ok_or_else(lost)?)
+}
+
+async fn end<C: ConnectionTrait>(tx: &C, account: AccountId, now: OffsetDateTime) -> Stored<bool> {
+    let text = "UPDATE subscription SET ended_at = ?, state = 'ended' \
+                WHERE account_id = ? AND ended_at IS NULL";
+    let values = vec![micros(now).into(), account.get().into()];
+    let ended = db::run(tx, text, values).await? > 0;
+    if ended {
+        db::note_change(tx, "account", Some(account.get()), micros(now)).await?;
+    }
+    Ok(ended)
+}
+
+/// What an account is subscribed to. One that is not costs one query.
+pub(crate) async fn subscribed<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+) -> Stored<Option<Subscribed>> {
+    let text = "SELECT s.id AS subscription_id, s.plan_version_id, s.anchor, s.period_end, \
+                s.auto_renew, s.after_quota, s.quantity, v.plan_id, v.terms, p.code, a.zone \
+                FROM subscription s JOIN plan_version v ON v.id = s.plan_version_id \
+                JOIN plan p ON p.id = v.plan_id JOIN account a ON a.id = s.account_id \
+                WHERE s.account_id = ? AND s.ended_at IS NULL ORDER BY s.id DESC LIMIT 1";
+    let Some(row) = db::one(tx, text, vec![account.get().into()]).await? else {
+        return Ok(None);
+    };
+    let version: i64 = get(&row, "plan_version_id")?;
+    let terms: PlanTerms = read(VERSION, &get::<String>(&row, "terms")?)?;
+    let quotas = quotas(tx, version, &terms).await?;
+    let zone = zone(&get::<String>(&row, "zone")?)?;
+    let start = instant(SUBSCRIPTION, get(&row, "anchor")?)?;
+    let interval = terms.billing.interval();
+    let own: Option<String> = get(&row, "after_quota")?;
+    let own: Option<AfterQuota> = own.map(|own| read(SUBSCRIPTION, &own)).transpose()?;
+    let ends_at = instant(SUBSCRIPTION, get(&row, "period_end")?)?;
+    let goes_on: bool = get(&row, "auto_renew")?;
+    let quantity: i64 = get(&row, "quantity")?;
+    Ok(Some(Subscribed {
+        subscription: SubscriptionId::new(get(&row, "subscription_id")?),
+        plan: PlanId::new(get(&row, "plan_id")?),
+        code: get(&row, "code")?,
+        version: PlanVersionId::new(version),
+        after_quota: own.unwrap_or(terms.after_quota),
+        terms: Arc::new(terms),
+        quotas: quotas.into(),
+        cycle: Cycle::anniversary(zone.clone(), start, interval),
+        zone,
+        quantity: u32::try_from(quantity).unwrap_or(1),
+        ends_at: (!goes_on).then_some(ends_at),
+    }))
+}
+
+async fn zone_of<C: ConnectionTrait>(tx: &C, account: AccountId) -> Stored<Zone> {
+    let text = "SELECT zone FROM account WHERE id = ?";
+    let row = db::one(tx, text, vec![account.get().into()]).await?;
+    let name: Option<String> = row.map(|row| get(&row, "zone")).transpose()?;
+    zone(name.as_deref().unwrap_or("UTC"))
+}
+
+fn zone(name: &str) -> Stored<Zone> {
+    name.parse()
+        .map_err(|e| StoreError::unreadable("account", format!("{e}")))
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Stored<String> {
+    serde_json::to_string(value).map_err(|e| StoreError::unreadable(VERSION, e.to_string()))
+}
+
+fn read<T: DeserializeOwned>(table: &'static str, text: &str) -> Stored<T> {
+    serde_json::from_str(text).map_err(|e| StoreError::unreadable(table, e.to_string()))
+}

@@ -1,0 +1,136 @@
+//! Plans and subscriptions in memory.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use billing_core::budget::{Amount, BudgetScope};
+use billing_core::id::AccountId;
+use billing_core::period::Cycle;
+use billing_core::plan::{PlanVersion, Subscribed};
+use billing_core::port::books::BooksError;
+use billing_core::port::directory::ChangeSubject;
+use billing_core::port::plans::{NewSubscription, NewVersion, Plans, PlansError};
+use billing_core::quota::Quota;
+use time::OffsetDateTime;
+
+use super::{Memory, State};
+
+/// A version, with its plan's code.
+pub(super) type Published = (String, PlanVersion);
+
+/// A subscription, and when it ended.
+pub(super) type Held = (AccountId, Subscribed, Option<OffsetDateTime>);
+
+#[async_trait]
+impl Plans for Memory {
+    async fn publish(&self, made: NewVersion) -> Result<PlanVersion, PlansError> {
+        made.check()?;
+        let mut state = self.state();
+        let last = state.newest(&made.code).cloned();
+        if let Some(last) = last.as_ref().filter(|last| last.terms == made.terms) {
+            return Ok(last.clone());
+        }
+        let terms = made.terms.quotas.iter().cloned();
+        let quotas = made.quotas.iter().zip(terms);
+        let version = PlanVersion {
+            id: made.version,
+            plan: last.as_ref().map_or(made.plan, |last| last.plan),
+            number: last.map_or(1, |last| last.number + 1),
+            quotas: quotas.map(|(id, terms)| Quota { id: *id, terms }).collect(),
+            terms: made.terms,
+            published_at: Some(made.now),
+            archived_at: None,
+        };
+        state.plans.push((made.code, version.clone()));
+        Ok(version)
+    }
+
+    async fn newest(&self, code: &str) -> Result<Option<PlanVersion>, PlansError> {
+        Ok(self.state().newest(code).cloned())
+    }
+
+    async fn subscribe(&self, made: NewSubscription) -> Result<Subscribed, PlansError> {
+        let mut state = self.state();
+        let account = state.accounts.get(&made.account).cloned();
+        let account = account.ok_or(PlansError::NoSuchAccount)?;
+        let found = state.plans.iter().find(|(_, v)| v.id == made.version);
+        let (code, version) = found.cloned().ok_or(PlansError::NotOnSale)?;
+        made.check(&version, account.currency)?;
+        if let Some(before) = state.subscribed(made.account) {
+            return Err(PlansError::Already(before.code.clone()));
+        }
+        let zone: billing_core::zone::Zone = account.zone.parse().unwrap();
+        let billing = version.terms.billing;
+        let cycle = Cycle::anniversary(zone.clone(), made.now, billing.interval());
+        let end = cycle.period_at(made.now).map(|(_, period)| period.end);
+        let subscribed = Subscribed {
+            subscription: made.id,
+            plan: version.plan,
+            code,
+            version: version.id,
+            after_quota: made.after_quota.unwrap_or(version.terms.after_quota),
+            terms: Arc::new(version.terms),
+            quotas: version.quotas.into(),
+            zone,
+            cycle,
+            quantity: made.quantity,
+            ends_at: end.filter(|_| !billing.renews()),
+        };
+        let held = (made.account, subscribed.clone(), None);
+        state.subscriptions.push(held);
+        state.changes.push(ChangeSubject::Account(made.account));
+        Ok(subscribed)
+    }
+
+    async fn subscribed(&self, account: AccountId) -> Result<Option<Subscribed>, PlansError> {
+        Ok(self.state().subscribed(account).cloned())
+    }
+
+    async fn end(&self, account: AccountId, now: OffsetDateTime) -> Result<bool, PlansError> {
+        let mut state = self.state();
+        let live = state.subscriptions.iter_mut();
+        let mut live = live.filter(|(of, _, ended)| *of == account && ended.is_none());
+        let Some((_, _, ended)) = live.next() else {
+            return Ok(false);
+        };
+        *ended = Some(now);
+        state.changes.push(ChangeSubject::Account(account));
+        Ok(true)
+    }
+}
+
+impl State {
+    fn newest(&self, code: &str) -> Option<&PlanVersion> {
+        let of_code = self.plans.iter().filter(|(of, _)| of == code);
+        of_code.map(|(_, version)| version).next_back()
+    }
+
+    pub(super) fn subscribed(&self, account: AccountId) -> Option<&Subscribed> {
+        let live = self.subscriptions.iter();
+        let mut live = live.filter(|(of, _, ended)| *of == account && ended.is_none());
+        live.next().map(|(_, subscribed, _)| subscribed)
+    }
+
+    /// What a quota gives an account that was ever on its version, and whether it is now.
+    pub(super) fn quota(
+        &self,
+        account: AccountId,
+        scope: BudgetScope,
+    ) -> Result<(Option<Amount>, bool), BooksError> {
+        let BudgetScope::Quota { quota, unit, .. } = scope else {
+            return Err(BooksError::NoSuchBudget);
+        };
+        let of_account = self.subscriptions.iter().filter(|(of, ..)| *of == account);
+        let mut found = Err(BooksError::NoSuchBudget);
+        for (_, subscribed, ended) in of_account {
+            let mut quotas = subscribed.quotas.iter();
+            let quota = quotas.find(|q| q.id == quota && q.terms.unit == unit);
+            if let Some(quota) = quota {
+                let amount = quota.terms.amount.get() * u64::from(subscribed.quantity);
+                let was_live = matches!(found, Ok((_, true)));
+                found = Ok((Some(Amount::new(amount)), was_live || ended.is_none()));
+            }
+        }
+        found
+    }
+}
