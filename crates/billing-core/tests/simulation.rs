@@ -15,7 +15,7 @@ const STEPS: u64 = 1_000;
 #[test]
 fn no_seed_breaks_a_promise_and_together_they_reach_everything() {
     let mut total = Tally::default();
-    for seed in 0..300 {
+    for seed in 0..400 {
         let outcome = run(seed, STEPS, Flaw::None, false);
         assert_eq!(
             outcome.wrong, None,

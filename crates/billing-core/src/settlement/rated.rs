@@ -33,8 +33,7 @@ pub(super) struct Counted {
 /// Rates a call. A usage beyond the model's bounds, or one that no rate covers, is not believed: the
 /// hold is due, nothing is counted, and a person looks at it.
 ///
-/// `used_before` says how far a counter has come. A call whose position is fixed is
-/// rated at that one, and counted like every other.
+/// `used_before` says how far a counter has come.
 pub(super) fn rated(
     settlement: &Settlement,
     used_before: impl Fn(BudgetScope) -> Option<Amount>,

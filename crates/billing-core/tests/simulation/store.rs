@@ -397,10 +397,12 @@ impl Store {
     }
 
     pub(crate) fn sweep(&mut self, now: Micros) -> u64 {
+        // An answer may be late by so much, and until it is heard the ask is repeated; a copy of the
+        // last repetition may be late by as much again.
         let keep = if self.flaw == Flaw::SweepsAtOnce {
             0
         } else {
-            LONGEST
+            2 * LONGEST
         };
         let pages = self.pages.values_mut();
         pages.map(|page| page.sweep(now - keep)).sum()

@@ -246,9 +246,7 @@ pub(crate) fn hold(terms: &Terms, before: u64, more: u64, at: OffsetDateTime, fl
 impl Part {
     /// Whether it counts as much as the wallet pays of it, rounded up; a call whole or not at all.
     fn counts_what_is_paid(&self, price: u64, call: &SettledCall) -> bool {
-        let of_plan = call
-            .covered
-            .map_or(0, |covered| Amount::of(covered).get());
+        let of_plan = call.covered.map_or(0, |covered| Amount::of(covered).get());
         match (of_plan, price - of_plan) {
             // What costs nothing may have drawn a quota all the same, and counts nothing then.
             (0, 0) if call.covered.is_some() => [0, self.rated].contains(&self.counted),
@@ -306,7 +304,10 @@ impl Windows {
             exact: price.exact,
         };
         if !part.counts_what_is_paid(price.nanos, call) {
-            return Err(format!("{} counts {counted} of {scope}: {call:?}", call.call));
+            return Err(format!(
+                "{} counts {counted} of {scope}: {call:?}",
+                call.call
+            ));
         }
         parts.push(part);
         let lines = rated.tiers.map_or(0, |tiered| tiered.lines.len());
