@@ -36,6 +36,7 @@ mod m20261123_000020_tiers;
 mod m20261123_000021_adjustments;
 mod m20261123_000022_windows;
 mod m20261123_000023_plans;
+mod m20261123_000024_subscriptions;
 mod step;
 
 /// Every step, in order.
@@ -69,6 +70,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000021_adjustments::STEP),
             Box::new(m20261123_000022_windows::STEP),
             Box::new(m20261123_000023_plans::STEP),
+            Box::new(m20261123_000024_subscriptions::STEP),
         ]
     }
 }

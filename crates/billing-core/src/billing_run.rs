@@ -49,6 +49,21 @@ pub struct Saving {
     pub effects: Vec<Effect>,
     /// A fee that was paid, for the period that it turned out to be for.
     pub paid: Option<Fee>,
+    /// When it is to be looked at next; `None` where nothing happens to it by itself.
+    pub due_at: Option<OffsetDateTime>,
+}
+
+/// When a subscription is to be looked at: when something is due to it, and at once while a fee of
+/// it was never tried.
+pub fn due_at(subscription: &Subscription, dunning: &Dunning) -> Option<OffsetDateTime> {
+    let due = subscription.due(dunning).map(|(at, _)| at);
+    let since = match subscription.state {
+        State::Incomplete { .. } => Some(subscription.started_at),
+        State::Grace(owed) | State::PastDue(owed) => Some(owed.since),
+        State::Trialing { .. } | State::Active | State::Paused { .. } | State::Ended { .. } => None,
+    };
+    let untried = since.filter(|_| tries(subscription) == 0);
+    untried.into_iter().chain(due).min()
 }
 
 /// What is to be done next about a subscription as it stands.
@@ -75,6 +90,7 @@ pub fn next(standing: &Standing, dunning: &Dunning, now: OffsetDateTime) -> Next
     match subscription.step((at, due), versions, standing.can_pay) {
         Ok(effects) => Next::Save(Box::new(Saving {
             revision: standing.subscription.revision,
+            due_at: due_at(&subscription, dunning),
             subscription,
             effects,
             paid: None,
@@ -94,7 +110,7 @@ pub fn collected(
     standing: &Standing,
     fee: &Fee,
     collected: Collected,
-    now: OffsetDateTime,
+    (dunning, now): (&Dunning, OffsetDateTime),
 ) -> Option<Saving> {
     let mut subscription = standing.subscription.clone();
     let (effects, is_paid) = match collected {
@@ -119,13 +135,14 @@ pub fn collected(
     });
     Some(Saving {
         revision: standing.subscription.revision,
+        due_at: due_at(&subscription, dunning),
         subscription,
         effects,
         paid,
     })
 }
 
-/// How often the open fee was tried.
+/// How often its open fee was tried.
 const fn tries(subscription: &Subscription) -> u8 {
     match subscription.state {
         State::Grace(owed) | State::PastDue(owed) => owed.tries,

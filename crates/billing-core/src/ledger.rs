@@ -110,6 +110,8 @@ kinds! {
     Settlement "settlement";
     /// What was charged before is corrected.
     Adjustment "adjustment";
+    /// A fee of a subscription was paid from the wallet.
+    Fee "fee";
     /// An invoice was finalized.
     Invoice "invoice";
     /// Credit of the customer pays for an invoice.

@@ -22,6 +22,7 @@ pub mod call_record;
 pub mod charge;
 pub mod charge_model;
 pub mod correction;
+pub mod fee_payment;
 pub mod id;
 pub mod invoice;
 pub mod lease;

@@ -107,7 +107,7 @@ impl Period {
 }
 
 /// What boundaries are reckoned from: a day of a month and a time of day in a zone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
     /// In whose calendar.
     pub zone: Zone,
@@ -182,7 +182,7 @@ impl Anchor {
 }
 
 /// The periods of a subscription: they begin with it, and end where its boundaries are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cycle {
     /// When the first period begins. It ends at the first boundary after that.
     pub start: OffsetDateTime,

@@ -98,6 +98,17 @@ pub enum EndReason {
     Unpaid,
 }
 
+/// For how long quotas are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// They are closed.
+    Closed,
+    /// Until then.
+    Until(OffsetDateTime),
+    /// Until something happens to the subscription.
+    Open,
+}
+
 /// What it is to become at the end of its period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
@@ -108,7 +119,7 @@ pub struct Pending {
 }
 
 /// An account on a version of a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
     /// Its id.
     pub id: SubscriptionId,
@@ -266,18 +277,28 @@ impl Subscription {
 
     /// Whether its quotas are open at an instant.
     pub fn is_entitled(&self, now: OffsetDateTime) -> bool {
-        let within = match self.state {
-            State::Trialing { ends_at } => now < ends_at,
+        match self.access() {
+            Access::Closed => false,
+            Access::Open => true,
+            Access::Until(end) => now < end,
+        }
+    }
+
+    /// For how long its quotas are open as it stands.
+    pub fn access(&self) -> Access {
+        let end = match self.state {
+            State::Trialing { ends_at } => Some(ends_at),
             // Whoever bills the next period may be a little late.
-            State::Active if self.auto_renew => now < self.billed_through.saturating_add(SLACK),
-            State::Active => now < self.billed_through,
-            State::Grace(_) => true,
+            State::Active if self.auto_renew => Some(self.billed_through.saturating_add(SLACK)),
+            State::Active => Some(self.billed_through),
+            State::Grace(_) => None,
             State::Incomplete { .. }
             | State::PastDue(_)
             | State::Paused { .. }
-            | State::Ended { .. } => false,
+            | State::Ended { .. } => return Access::Closed,
         };
-        within && self.cancel_at.is_none_or(|at| now < at)
+        let first = end.into_iter().chain(self.cancel_at).min();
+        first.map_or(Access::Open, Access::Until)
     }
 
     /// The period that was billed last; `None` before the first.
@@ -289,7 +310,10 @@ impl Subscription {
     }
 
     /// What a period of a version costs, in minor units.
-    fn fee(&self, version: &PlanVersion) -> Result<i64, MoneyError> {
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`].
+    pub fn fee(&self, version: &PlanVersion) -> Result<i64, MoneyError> {
         fee_of(version, self.quantity)
     }
 }

@@ -351,7 +351,8 @@ pub(crate) fn keys(
 async fn plan_of<C: ConnectionTrait>(reader: &C, account: AccountId) -> Result<Option<PlanId>> {
     let text = "SELECT v.plan_id FROM subscription s \
                 JOIN plan_version v ON v.id = s.plan_version_id \
-                WHERE s.account_id = ? AND s.ended_at IS NULL ORDER BY s.id DESC LIMIT 1";
+                WHERE s.account_id = ? AND s.state IN ('active', 'trialing', 'grace') \
+                ORDER BY s.id DESC LIMIT 1";
     let row = db::one(reader, text, vec![account.get().into()]).await?;
     Ok(row
         .map(|row| get(&row, "plan_id"))

@@ -10,6 +10,7 @@ use billing_core::port::nodes::NodesError;
 use billing_core::port::plans::PlansError;
 use billing_core::port::reports::ReportError;
 use billing_core::port::spool::SpoolError;
+use billing_core::port::subscriptions::RecordError;
 use sea_orm::sqlx::error::{DatabaseError, ErrorKind};
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 use thiserror::Error as ThisError;
@@ -254,6 +255,16 @@ impl From<StoreError> for PlansError {
             return Self::Unreadable { table, why };
         }
         Self::Unavailable(boxed(error))
+    }
+}
+
+impl From<StoreError> for RecordError {
+    fn from(error: StoreError) -> Self {
+        if error.is_poison() {
+            Self::Inconsistent(error.to_string())
+        } else {
+            Self::Unavailable(boxed(error))
+        }
     }
 }
 

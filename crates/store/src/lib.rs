@@ -1,11 +1,12 @@
 //! The ports of `billing-core` over SeaORM: the same on SQLite and on PostgreSQL.
 //!
-//! A [`Store`] is several ports at once: `Books`, `Nodes`, `Directory`, `Catalogue`, `Reports`.
+//! A [`Store`] is several ports at once: `Books`, `Nodes`, `Directory`, `Catalogue`, `Plans`,
+//! `Subscriptions`, `Collector`, `Reports`, `Proofs`.
 //! Decisions are made by rules of `billing-core`; this crate locks and loads what they look at,
 //! calls them, and writes what they answer, in one transaction. It decides nothing itself.
 //!
 //! # Where things are
-//! - One file a port: `books`, `nodes`, `directory`, `catalogue`, `reports`.
+//! - One file a port: `books`, `nodes`, `directory`, `catalogue`, `plans`, `subscriptions`, `reports`.
 //! - The hot path is constant SQL over arrays (`jsonb_each` on SQLite, `unnest` on PostgreSQL), and
 //!   row by row where SQLite settles; `rows` alone knows the difference. Control-plane rows are
 //!   SeaORM entities.
@@ -51,6 +52,7 @@ mod rows;
 mod schema;
 mod spool;
 mod store_time;
+mod subscriptions;
 mod verify;
 mod writer;
 

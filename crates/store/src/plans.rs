@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use billing_core::billing_run::due_at;
 use billing_core::budget::BudgetUnit;
 use billing_core::id::{AccountId, PlanId, PlanVersionId, QuotaId, SubscriptionId};
 use billing_core::period::{Cycle, Interval};
 use billing_core::plan::{AfterQuota, PlanTerms, PlanVersion, Subscribed};
 use billing_core::port::plans::{NewSubscription, NewVersion, Plans, PlansError};
+use billing_core::port::subscriptions::RecordError;
+use billing_core::proration::{ProrationUnit, Share};
 use billing_core::quota::{Quota, QuotaTerms};
+use billing_core::subscription::{Dunning, Start, Subscription};
 use billing_core::zone::Zone;
 use sea_orm::{ConnectionTrait, QueryResult};
 use serde::de::DeserializeOwned;
@@ -18,7 +22,8 @@ use crate::books::load;
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, instant, micros, stored};
-use crate::open::Store;
+use crate::open::{Store, TxnIds};
+use crate::subscriptions::{self, row, standing_code};
 
 type Result<T> = std::result::Result<T, PlansError>;
 
@@ -47,14 +52,22 @@ impl Plans for Store {
         db::finish(tx, result).await
     }
 
+    async fn begin(&self, made: NewSubscription) -> Result<Subscription> {
+        let tx = self.db.begin().await?;
+        let result = begin(&tx, &made, &self.ids).await;
+        let result = db::finish(tx, result).await;
+        self.committer.forget(made.account);
+        result
+    }
+
     async fn subscribed(&self, account: AccountId) -> Result<Option<Subscribed>> {
         Ok(subscribed(&self.db.reader, account).await?)
     }
 
     async fn end(&self, account: AccountId, now: OffsetDateTime) -> Result<bool> {
         let tx = self.db.begin().await?;
-        let result = end(&tx, account, now).await;
-        Ok(db::finish(tx, result).await?)
+        let result = end(&tx, account, &self.ids, now).await;
+        db::finish(tx, result).await
     }
 }
 
@@ -191,18 +204,58 @@ async fn quotas<C: ConnectionTrait>(tx: &C, version: i64, terms: &PlanTerms) -> 
     Ok(found)
 }
 
-async fn subscribe<C: ConnectionTrait>(tx: &C, made: &NewSubscription) -> Result<Subscribed> {
-    // Of two at once for an account one comes after the other.
+/// A version that an account can be put on. Of two at once for an account one comes after the other.
+async fn allowed<C: ConnectionTrait>(tx: &C, made: &NewSubscription) -> Result<PlanVersion> {
     let wallet = load::locked_wallet(tx, made.account).await?;
     let wallet = wallet.ok_or(PlansError::NoSuchAccount)?;
-    let text = "SELECT v.* FROM plan_version v WHERE v.id = ?";
-    let row = db::one(tx, text, vec![made.version.get().into()]).await?;
-    let row = row.ok_or(PlansError::NotOnSale)?;
-    let version = version(tx, &row).await?;
+    let found = find_version(tx, made.version).await?;
+    let version = found.ok_or(PlansError::NotOnSale)?;
     made.check(&version, wallet.currency)?;
-    if let Some(before) = subscribed(tx, made.account).await? {
-        return Err(PlansError::Already(before.code));
+    match standing_code(tx, made.account).await? {
+        Some(before) => Err(PlansError::Already(before)),
+        None => Ok(version),
     }
+}
+
+async fn begin<C: ConnectionTrait>(
+    tx: &C,
+    made: &NewSubscription,
+    ids: &TxnIds,
+) -> Result<Subscription> {
+    let version = allowed(tx, made).await?;
+    // Nobody has a plan's trial twice.
+    let text = "SELECT s.id FROM subscription s JOIN plan_version v ON v.id = s.plan_version_id \
+                WHERE s.account_id = ? AND v.plan_id = ? LIMIT 1";
+    let values = vec![made.account.get().into(), version.plan.get().into()];
+    let start = Start {
+        id: made.id,
+        account: made.account,
+        version: &version,
+        quantity: made.quantity,
+        zone: zone_of(tx, made.account).await?,
+        may_try: db::one(tx, text, values).await?.is_none(),
+    };
+    let (subscription, effects) = Subscription::start(start, made.now)?;
+    let due_at = due_at(&subscription, &Dunning::default());
+    row::insert(tx, &subscription, due_at, made.after_quota).await?;
+    let of = (&subscription, version.terms.currency);
+    let applied = subscriptions::apply(tx, of, &effects, ids, made.now).await;
+    applied.map_err(|error| not_recorded(error, SUBSCRIPTION))?;
+    Ok(subscription)
+}
+
+fn not_recorded(error: RecordError, table: &'static str) -> PlansError {
+    match error {
+        RecordError::Unavailable(error) => PlansError::Unavailable(error),
+        error @ (RecordError::Changed | RecordError::Inconsistent(_)) => PlansError::Unreadable {
+            table,
+            why: error.to_string(),
+        },
+    }
+}
+
+async fn subscribe<C: ConnectionTrait>(tx: &C, made: &NewSubscription) -> Result<Subscribed> {
+    let version = allowed(tx, made).await?;
     let zone = zone_of(tx, made.account).await?;
     let interval = version.terms.billing.interval();
     let cycle = Cycle::anniversary(zone, made.now, interval);
@@ -210,9 +263,12 @@ async fn subscribe<C: ConnectionTrait>(tx: &C, made: &NewSubscription) -> Result
         || StoreError::unreadable(SUBSCRIPTION, "its period is beyond the calendar".to_owned());
     let (_, period) = cycle.period_at(made.now).ok_or_else(beyond)?;
     let text = "INSERT INTO subscription (id, account_id, plan_version_id, state, anchor, \
-                period_start, period_end, auto_renew, managed_by, created_at, after_quota, quantity) \
-                VALUES (?, ?, ?, 'active', ?, ?, ?, ?, 'house', ?, ?, ?)";
+                period_start, period_end, auto_renew, managed_by, created_at, after_quota, \
+                quantity, access_until) \
+                VALUES (?, ?, ?, 'active', ?, ?, ?, ?, 'operator', ?, ?, ?, ?)";
     let after = made.after_quota.map(|after| json(&after)).transpose()?;
+    let goes_on = version.terms.billing.renews();
+    let access_until = (!goes_on).then_some(period.end);
     let values = vec![
         made.id.get().into(),
         made.account.get().into(),
@@ -220,27 +276,52 @@ async fn subscribe<C: ConnectionTrait>(tx: &C, made: &NewSubscription) -> Result
         micros(made.now).into(),
         micros(period.start).into(),
         micros(period.end).into(),
-        version.terms.billing.renews().into(),
+        goes_on.into(),
         micros(made.now).into(),
         after.into(),
         i64::from(made.quantity).into(),
+        access_until.map(micros).into(),
     ];
     db::run(tx, text, values).await?;
+    row::hold(tx, (made.account, made.version), made.quantity).await?;
     db::note_change(tx, "account", Some(made.account.get()), micros(made.now)).await?;
     let made = subscribed(tx, made.account).await?;
     let lost = || StoreError::unreadable(SUBSCRIPTION, "it is not there once made".to_owned());
     Ok(made.ok_or_else(lost)?)
 }
 
-async fn end<C: ConnectionTrait>(tx: &C, account: AccountId, now: OffsetDateTime) -> Stored<bool> {
-    let text = "UPDATE subscription SET ended_at = ?, state = 'ended' \
-                WHERE account_id = ? AND ended_at IS NULL";
-    let values = vec![micros(now).into(), account.get().into()];
-    let ended = db::run(tx, text, values).await? > 0;
-    if ended {
+async fn end<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+    ids: &TxnIds,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let Some(wallet) = load::locked_wallet(tx, account).await? else {
+        return Ok(false);
+    };
+    let text = "SELECT id, facts FROM subscription WHERE account_id = ? AND ended_at IS NULL \
+                ORDER BY id DESC LIMIT 1";
+    let Some(found) = db::one(tx, text, vec![account.get().into()]).await? else {
+        return Ok(false);
+    };
+    let Some(mut subscription) = row::facts(&found)? else {
+        let text = "UPDATE subscription SET ended_at = ?, state = 'ended' WHERE id = ?";
+        let values = vec![micros(now).into(), get::<i64>(&found, "id")?.into()];
+        db::run(tx, text, values).await?;
         db::note_change(tx, "account", Some(account.get()), micros(now)).await?;
+        return Ok(true);
+    };
+    let version = version_of(tx, subscription.version).await?;
+    let stood_at = subscription.revision;
+    let nothing = (ProrationUnit::Second, Share::new(0, 1));
+    let effects = subscription.cancel_now(&version, nothing, false, now)?;
+    if !row::update(tx, &subscription, None, stood_at).await? {
+        return Err(PlansError::Parked);
     }
-    Ok(ended)
+    let of = (&subscription, wallet.currency);
+    let applied = subscriptions::apply(tx, of, &effects, ids, now).await;
+    applied.map_err(|error| not_recorded(error, SUBSCRIPTION))?;
+    Ok(true)
 }
 
 /// What an account is subscribed to. One that is not costs one query.
@@ -248,38 +329,62 @@ pub(crate) async fn subscribed<C: ConnectionTrait>(
     tx: &C,
     account: AccountId,
 ) -> Stored<Option<Subscribed>> {
-    let text = "SELECT s.id AS subscription_id, s.plan_version_id, s.anchor, s.period_end, \
-                s.auto_renew, s.after_quota, s.quantity, v.plan_id, v.terms, p.code, a.zone \
+    let text = "SELECT s.id AS subscription_id, s.facts, s.plan_version_id, s.anchor, \
+                s.access_until, s.after_quota, s.quantity, p.code, a.zone \
                 FROM subscription s JOIN plan_version v ON v.id = s.plan_version_id \
                 JOIN plan p ON p.id = v.plan_id JOIN account a ON a.id = s.account_id \
-                WHERE s.account_id = ? AND s.ended_at IS NULL ORDER BY s.id DESC LIMIT 1";
+                WHERE s.account_id = ? AND s.state IN ('active', 'trialing', 'grace') \
+                ORDER BY s.id DESC LIMIT 1";
     let Some(row) = db::one(tx, text, vec![account.get().into()]).await? else {
         return Ok(None);
     };
-    let version: i64 = get(&row, "plan_version_id")?;
-    let terms: PlanTerms = read(VERSION, &get::<String>(&row, "terms")?)?;
-    let quotas = quotas(tx, version, &terms).await?;
-    let zone = zone(&get::<String>(&row, "zone")?)?;
-    let start = instant(SUBSCRIPTION, get(&row, "anchor")?)?;
-    let interval = terms.billing.interval();
+    let version = PlanVersionId::new(get(&row, "plan_version_id")?);
+    let version = version_of(tx, version).await?;
+    let code: String = get(&row, "code")?;
     let own: Option<String> = get(&row, "after_quota")?;
     let own: Option<AfterQuota> = own.map(|own| read(SUBSCRIPTION, &own)).transpose()?;
-    let ends_at = instant(SUBSCRIPTION, get(&row, "period_end")?)?;
-    let goes_on: bool = get(&row, "auto_renew")?;
+    let zone = zone(&get::<String>(&row, "zone")?)?;
+    if let Some(subscription) = row::facts(&row)? {
+        return Ok(subscription.subscribed((code, version), own, zone));
+    }
+    let start = instant(SUBSCRIPTION, get(&row, "anchor")?)?;
+    let interval = version.terms.billing.interval();
+    let ends_at: Option<i64> = get(&row, "access_until")?;
+    let ends_at = ends_at.map(|at| instant(SUBSCRIPTION, at)).transpose()?;
     let quantity: i64 = get(&row, "quantity")?;
     Ok(Some(Subscribed {
         subscription: SubscriptionId::new(get(&row, "subscription_id")?),
-        plan: PlanId::new(get(&row, "plan_id")?),
-        code: get(&row, "code")?,
-        version: PlanVersionId::new(version),
-        after_quota: own.unwrap_or(terms.after_quota),
-        terms: Arc::new(terms),
-        quotas: quotas.into(),
+        plan: version.plan,
+        code,
+        version: version.id,
+        after_quota: own.unwrap_or(version.terms.after_quota),
+        terms: Arc::new(version.terms),
+        quotas: version.quotas.into(),
         cycle: Cycle::anniversary(zone.clone(), start, interval),
         zone,
         quantity: u32::try_from(quantity).unwrap_or(1),
-        ends_at: (!goes_on).then_some(ends_at),
+        ends_at,
     }))
+}
+
+async fn find_version<C: ConnectionTrait>(
+    tx: &C,
+    id: PlanVersionId,
+) -> Stored<Option<PlanVersion>> {
+    let text = "SELECT * FROM plan_version WHERE id = ?";
+    match db::one(tx, text, vec![id.get().into()]).await? {
+        Some(row) => Ok(Some(version(tx, &row).await?)),
+        None => Ok(None),
+    }
+}
+
+/// A version that something on record is of.
+pub(crate) async fn version_of<C: ConnectionTrait>(
+    tx: &C,
+    id: PlanVersionId,
+) -> Stored<PlanVersion> {
+    let found = find_version(tx, id).await?;
+    found.ok_or_else(|| StoreError::unreadable(VERSION, format!("{id} is not there")))
 }
 
 async fn zone_of<C: ConnectionTrait>(tx: &C, account: AccountId) -> Stored<Zone> {
@@ -294,10 +399,12 @@ fn zone(name: &str) -> Stored<Zone> {
         .map_err(|e| StoreError::unreadable("account", format!("{e}")))
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Stored<String> {
+/// A value as a text.
+pub(crate) fn json<T: serde::Serialize>(value: &T) -> Stored<String> {
     serde_json::to_string(value).map_err(|e| StoreError::unreadable(VERSION, e.to_string()))
 }
 
-fn read<T: DeserializeOwned>(table: &'static str, text: &str) -> Stored<T> {
+/// A value from its text.
+pub(crate) fn read<T: DeserializeOwned>(table: &'static str, text: &str) -> Stored<T> {
     serde_json::from_str(text).map_err(|e| StoreError::unreadable(table, e.to_string()))
 }

@@ -8,6 +8,7 @@ pub mod plans;
 pub mod proofs;
 pub mod reports;
 pub mod spool;
+pub mod subscriptions;
 
 /// One test a rule: `testkit::rules!(module, opener, contract module, rules…)`.
 #[macro_export]

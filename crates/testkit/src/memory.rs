@@ -33,6 +33,7 @@ mod plans;
 mod proofs;
 mod reports;
 mod spool;
+mod subscriptions;
 
 pub use spool::MemorySpool;
 
@@ -57,6 +58,7 @@ struct State {
     changes: Vec<ChangeSubject>,
     plans: Vec<plans::Published>,
     subscriptions: Vec<plans::Held>,
+    billed: subscriptions::Billed,
     prices: PriceBook,
     price_ids: BTreeSet<i64>,
 }
@@ -116,6 +118,7 @@ impl Memory {
                 changes: Vec::new(),
                 plans: Vec::new(),
                 subscriptions: Vec::new(),
+                billed: subscriptions::Billed::default(),
                 prices: PriceBook::default(),
                 price_ids: BTreeSet::new(),
             }),
@@ -171,6 +174,7 @@ mod tests {
     crate::directory_contract!(directory_in_memory, super::open);
     crate::catalogue_contract!(catalogue_in_memory, super::open);
     crate::plans_contract!(plans_in_memory, super::open);
+    crate::subscriptions_contract!(subscriptions_in_memory, super::open);
     crate::reports_contract!(reports_in_memory, super::open);
     crate::proofs_contract!(proofs_in_memory, super::open);
 }

@@ -21,6 +21,7 @@ use billing_core::port::nodes::{NodeJoin, Nodes, NodesError, Replaces};
 use billing_core::port::plans::Plans;
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
+use billing_core::port::subscriptions::{Collector, Subscriptions};
 use billing_core::price::{Attributes, ModelName, PriceVersion, Rate, ServiceTier};
 use billing_core::price_book::ModelFacts;
 use billing_core::terms::Terms;
@@ -42,6 +43,10 @@ pub struct Ports {
     pub catalogue: Arc<dyn Catalogue>,
     /// What can be subscribed to.
     pub plans: Arc<dyn Plans>,
+    /// Who is billed for it.
+    pub subscriptions: Arc<dyn Subscriptions>,
+    /// What their fees are paid with.
+    pub collector: Arc<dyn Collector>,
     /// What can be looked up.
     pub reports: Arc<dyn Reports>,
     /// What is proved.
@@ -56,7 +61,16 @@ impl Ports {
     /// One store that is all of them; `keep` lives as long as the test.
     pub fn of<T>(store: Arc<T>, clock: ManualClock, keep: impl Any + Send + Sync) -> Self
     where
-        T: Books + Nodes + Directory + Catalogue + Plans + Reports + Proofs + 'static,
+        T: Books
+            + Nodes
+            + Directory
+            + Catalogue
+            + Plans
+            + Subscriptions
+            + Collector
+            + Reports
+            + Proofs
+            + 'static,
     {
         Self {
             books: vec![store.clone()],
@@ -64,6 +78,8 @@ impl Ports {
             directory: store.clone(),
             catalogue: store.clone(),
             plans: store.clone(),
+            subscriptions: store.clone(),
+            collector: store.clone(),
             reports: store.clone(),
             proofs: store,
             clock,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::{AfterQuota, PlanTerms};
+use super::{AfterQuota, PlanTerms, PlanVersion};
 use crate::budget::{Amount, BudgetScope};
 use crate::id::{PlanId, PlanVersionId, SubscriptionId};
 use crate::period::{Cycle, Period};
 use crate::quota::{Quota, QuotaTerms, levels};
+use crate::subscription::{Access, State, Subscription};
 use crate::zone::Zone;
 
 /// A live subscription with the version of the plan that it is to.
@@ -80,6 +81,43 @@ impl Subscribed {
             terms: &quota.terms,
             amount: Amount::new(amount.saturating_mul(u64::from(self.quantity))),
             window,
+        })
+    }
+}
+
+impl Subscription {
+    /// What its account's calls depend on; `None` while its quotas are closed. `own` is what the
+    /// account chose to happen after its quotas, and `zone` whose calendar windows begin by.
+    pub fn subscribed(
+        &self,
+        (code, version): (String, PlanVersion),
+        own: Option<AfterQuota>,
+        zone: Zone,
+    ) -> Option<Subscribed> {
+        let ends_at = match self.access() {
+            Access::Closed => return None,
+            Access::Until(end) => Some(end),
+            Access::Open => None,
+        };
+        // Its periods begin when the trial is over; until then the trial is its first.
+        let cycle = if matches!(self.state, State::Trialing { .. }) {
+            let zone = self.cycle.anchor.zone.clone();
+            Cycle::anniversary(zone, self.started_at, self.cycle.interval)
+        } else {
+            self.cycle.clone()
+        };
+        Some(Subscribed {
+            subscription: self.id,
+            plan: version.plan,
+            code,
+            version: version.id,
+            after_quota: own.unwrap_or(version.terms.after_quota),
+            terms: Arc::new(version.terms),
+            quotas: version.quotas.into(),
+            zone,
+            cycle,
+            quantity: self.quantity,
+            ends_at,
         })
     }
 }

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use crate::id::{AccountId, PlanId, PlanVersionId, QuotaId, SubscriptionId};
 use crate::money::Currency;
 use crate::plan::{AfterQuota, PlanTerms, PlanTermsError, PlanVersion, Subscribed};
+use crate::subscription::{Subscription, SubscriptionError};
 
 /// What can be subscribed to, and what accounts are.
 #[async_trait]
@@ -27,12 +28,21 @@ pub trait Plans: Send + Sync + Debug {
     /// [`PlansError::Unavailable`].
     async fn newest(&self, code: &str) -> Result<Option<PlanVersion>, PlansError>;
 
-    /// Puts an account on a version of a plan, from an instant on. Noted as a change.
+    /// Gives an account a version of a plan, from an instant on until it is ended: nothing is billed
+    /// for it. Noted as a change.
     ///
     /// # Errors
     /// [`PlansError::NoSuchAccount`], [`PlansError::NotOnSale`], [`PlansError::Currency`],
     /// [`PlansError::Already`], [`PlansError::Quantity`], [`PlansError::Unavailable`].
     async fn subscribe(&self, made: NewSubscription) -> Result<Subscribed, PlansError>;
+
+    /// Puts an account on a version of a plan from an instant on, as [`Subscription::start`] says:
+    /// with its trial, where it had none of the plan before, and billed period after period from
+    /// then on. Noted as a change.
+    ///
+    /// # Errors
+    /// As [`Plans::subscribe`], and [`PlansError::Start`].
+    async fn begin(&self, made: NewSubscription) -> Result<Subscription, PlansError>;
 
     /// What an account is subscribed to.
     ///
@@ -117,6 +127,12 @@ pub enum PlansError {
     /// None, or more than can be reckoned with.
     #[error("a quantity of {0}; give 1 to 100000")]
     Quantity(u32),
+    /// The subscription is set aside.
+    #[error("the subscription is set aside; look at it with `tollgate billing parked` first")]
+    Parked,
+    /// It cannot begin.
+    #[error(transparent)]
+    Start(#[from] SubscriptionError),
     /// A stored row is not what it should be.
     #[error("a stored {table} cannot be read: {why}")]
     Unreadable {

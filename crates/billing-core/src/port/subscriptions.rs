@@ -41,11 +41,15 @@ pub trait Subscriptions: Send + Sync + Debug {
         limit: u32,
     ) -> Result<Vec<SubscriptionId>, RecordError>;
 
-    /// A subscription as it stands; `None` where there is none.
+    /// A subscription as it stands; `None` where there is none that is billed.
     ///
     /// # Errors
-    /// [`RecordError::Unavailable`].
-    async fn load(&self, id: SubscriptionId) -> Result<Option<Standing>, RecordError>;
+    /// [`RecordError::Inconsistent`], [`RecordError::Unavailable`].
+    async fn load(
+        &self,
+        id: SubscriptionId,
+        now: OffsetDateTime,
+    ) -> Result<Option<Standing>, RecordError>;
 
     /// Records what has become of a subscription that stood at a revision, with what is to be done:
     /// fees are open from then on, grants are booked, messages are to be sent; each once for its key.
@@ -53,7 +57,7 @@ pub trait Subscriptions: Send + Sync + Debug {
     ///
     /// # Errors
     /// [`RecordError::Changed`] where it no longer stands there; nothing is recorded then.
-    /// [`RecordError::Unavailable`].
+    /// [`RecordError::Inconsistent`], [`RecordError::Unavailable`].
     async fn save(&self, saving: &Saving, now: OffsetDateTime) -> Result<(), RecordError>;
 
     /// Sets a subscription aside, with the reason, until a person has looked at it: nothing is due
@@ -61,7 +65,24 @@ pub trait Subscriptions: Send + Sync + Debug {
     ///
     /// # Errors
     /// [`RecordError::Unavailable`].
-    async fn park(&self, id: SubscriptionId, why: &str) -> Result<(), RecordError>;
+    async fn park(
+        &self,
+        id: SubscriptionId,
+        why: &str,
+        now: OffsetDateTime,
+    ) -> Result<(), RecordError>;
+
+    /// Subscriptions that are set aside, each with the reason.
+    ///
+    /// # Errors
+    /// [`RecordError::Unavailable`].
+    async fn parked(&self) -> Result<Vec<(SubscriptionId, String)>, RecordError>;
+
+    /// Takes up again what was set aside, at once; says whether it was.
+    ///
+    /// # Errors
+    /// [`RecordError::Unavailable`].
+    async fn unpark(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<bool, RecordError>;
 }
 
 /// What came of collecting a fee.
@@ -75,13 +96,13 @@ pub enum Collected {
     Unknown,
 }
 
-/// What fees are paid with.
+/// What fees are paid with: each account's wallet, for now.
 #[async_trait]
 pub trait Collector: Send + Sync + Debug {
     /// Collects a fee; once for its key and the number of the try, whatever is asked again.
     ///
     /// # Errors
-    /// [`RecordError::Unavailable`].
+    /// [`RecordError::Inconsistent`], [`RecordError::Unavailable`].
     async fn collect(
         &self,
         account: AccountId,
@@ -97,6 +118,9 @@ pub enum RecordError {
     /// It has changed since it was read.
     #[error("the subscription has changed since it was read")]
     Changed,
+    /// What is stored contradicts itself, or what was to be recorded.
+    #[error("the record contradicts itself: {0}")]
+    Inconsistent(String),
     /// The store cannot be reached or did not commit. Repeating is safe.
     #[error("the store is not available")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),

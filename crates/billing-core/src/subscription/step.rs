@@ -32,7 +32,7 @@ pub enum Effect {
 }
 
 /// Something that is charged for, or credited.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fee {
     /// Under which it is charged once.
     pub key: String,
@@ -72,6 +72,31 @@ pub enum Message {
     Paused,
     /// It has ended.
     Ended,
+}
+
+impl FeeKind {
+    /// The storage and wire name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Unused => "unused",
+            Self::Rest => "rest",
+        }
+    }
+}
+
+impl Message {
+    /// The storage and wire name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TrialBegan => "trial_began",
+            Self::Paid => "paid",
+            Self::PaymentFailed => "payment_failed",
+            Self::AccessClosed => "access_closed",
+            Self::Paused => "paused",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 /// A fee that was paid, as it was charged.

@@ -40,7 +40,7 @@ pub(crate) struct Books {
     pub(crate) free: Vec<(SubscriptionId, Period)>,
     /// Accounts whose payments are declined.
     pub(crate) broke: BTreeMap<AccountId, bool>,
-    pub(crate) parked: Vec<SubscriptionId>,
+    pub(crate) parked: Vec<(SubscriptionId, String)>,
     pub(crate) events: BTreeMap<&'static str, u64>,
     seed: u64,
     /// How many operations are left until it is cut off; none for never.
@@ -216,7 +216,11 @@ impl Subscriptions for House {
         })
     }
 
-    async fn load(&self, id: SubscriptionId) -> Result<Option<Standing>, RecordError> {
+    async fn load(
+        &self,
+        id: SubscriptionId,
+        _: OffsetDateTime,
+    ) -> Result<Option<Standing>, RecordError> {
         self.books().operate(|books| {
             let Some(subscription) = books.subscriptions.get(&id).cloned() else {
                 return Ok(None);
@@ -254,9 +258,25 @@ impl Subscriptions for House {
         })
     }
 
-    async fn park(&self, id: SubscriptionId, _: &str) -> Result<(), RecordError> {
-        self.books().parked.push(id);
+    async fn park(
+        &self,
+        id: SubscriptionId,
+        why: &str,
+        _: OffsetDateTime,
+    ) -> Result<(), RecordError> {
+        self.books().parked.push((id, why.to_owned()));
         Ok(())
+    }
+
+    async fn parked(&self) -> Result<Vec<(SubscriptionId, String)>, RecordError> {
+        Ok(self.books().parked.clone())
+    }
+
+    async fn unpark(&self, id: SubscriptionId, _: OffsetDateTime) -> Result<bool, RecordError> {
+        let parked = &mut self.books().parked;
+        let before = parked.len();
+        parked.retain(|(other, _)| *other != id);
+        Ok(parked.len() < before)
     }
 }
 

@@ -39,35 +39,37 @@ async fn one(
     now: OffsetDateTime,
 ) -> Result<(), RecordError> {
     for _ in 0..SANE {
-        let Some(standing) = house.load(id).await? else {
+        let Some(standing) = house.load(id, now).await? else {
             return Ok(());
         };
         match next(&standing, dunning, now) {
             Next::Nothing => return Ok(()),
-            Next::Park(why) => return house.park(id, &why).await,
+            Next::Park(why) => return house.park(id, &why, now).await,
             Next::Save(saving) => match house.save(&saving, now).await {
                 Ok(()) | Err(RecordError::Changed) => {}
                 Err(error) => return Err(error),
             },
             Next::Collect { fee, attempt } => {
-                if collect(house, &standing, (&fee, attempt), now).await? == Collected::Unknown {
+                if collect(house, &standing, (&fee, attempt), (dunning, now)).await?
+                    == Collected::Unknown
+                {
                     return Ok(());
                 }
             }
         }
     }
-    house.park(id, "more is due to it than can be").await
+    house.park(id, "more is due to it than can be", now).await
 }
 
 async fn collect(
     house: &House,
     standing: &Standing,
     (fee, attempt): (&Fee, u8),
-    now: OffsetDateTime,
+    (dunning, now): (&Dunning, OffsetDateTime),
 ) -> Result<Collected, RecordError> {
     let account = standing.subscription.account;
     let answer = house.collect(account, fee, attempt, now).await?;
-    let Some(saving) = collected(standing, fee, answer, now) else {
+    let Some(saving) = collected(standing, fee, answer, (dunning, now)) else {
         return Ok(answer);
     };
     match house.save(&saving, now).await {
@@ -82,12 +84,13 @@ pub(crate) async fn pay(
     id: SubscriptionId,
     now: OffsetDateTime,
 ) -> Result<Option<Collected>, RecordError> {
-    let Some(standing) = house.load(id).await? else {
+    let Some(standing) = house.load(id, now).await? else {
         return Ok(None);
     };
     let Some((fee, attempt)) = payable(&standing) else {
         return Ok(None);
     };
-    let answer = collect(house, &standing, (&fee, attempt), now).await?;
+    let dunning = Dunning::default();
+    let answer = collect(house, &standing, (&fee, attempt), (&dunning, now)).await?;
     Ok(Some(answer))
 }

@@ -157,6 +157,7 @@ impl Txn {
             }
             Some(
                 LedgerKind::Settlement
+                | LedgerKind::Fee
                 | LedgerKind::InvoiceCredit
                 | LedgerKind::InvoicePayment
                 | LedgerKind::InvoiceVoid

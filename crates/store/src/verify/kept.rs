@@ -92,8 +92,8 @@ pub(super) async fn leases<C: ConnectionTrait>(
     pass.findings.same(what, kept, of_wallet);
     let mut uses = Fingerprint::default();
     let text = "SELECT q.*, k.id AS key_id, COALESCE(k.limit_amount, p.amount * \
-          (SELECT MAX(s.quantity) FROM subscription s WHERE s.account_id = q.account_id \
-           AND s.plan_version_id = p.plan_version_id)) AS limit_amount, p.id AS quota_id \
+          (SELECT h.quantity FROM plan_held h WHERE h.account_id = q.account_id \
+           AND h.plan_version_id = p.plan_version_id)) AS limit_amount, p.id AS quota_id \
         FROM quota_usage q \
         LEFT JOIN api_key k ON q.kind = 1 AND k.id = q.subject AND k.account_id = q.account_id \
         LEFT JOIN plan_quota p ON q.kind = 3 AND p.id = q.subject AND p.unit = q.unit \

@@ -48,6 +48,8 @@ pub(crate) fn ports(stores: &[Store], clock: ManualClock, keep: impl Any + Send 
         directory: one.clone(),
         catalogue: one.clone(),
         plans: one.clone(),
+        subscriptions: one.clone(),
+        collector: one.clone(),
         reports: one.clone(),
         proofs: one,
         clock,

@@ -5,5 +5,6 @@ testkit::nodes_contract!(nodes, crate::open::sqlite);
 testkit::directory_contract!(directory, crate::open::sqlite);
 testkit::catalogue_contract!(catalogue, crate::open::sqlite);
 testkit::plans_contract!(plans, crate::open::sqlite);
+testkit::subscriptions_contract!(subscriptions, crate::open::sqlite);
 testkit::reports_contract!(reports, crate::open::sqlite);
 testkit::proofs_contract!(proofs, crate::open::sqlite);

@@ -54,7 +54,8 @@ pub fn terms(quotas: Vec<QuotaTerms>) -> PlanTerms {
     }
 }
 
-fn version(world: &World, code: &str, terms: PlanTerms) -> NewVersion {
+/// A version of a plan that can be published.
+pub fn version(world: &World, code: &str, terms: PlanTerms) -> NewVersion {
     NewVersion {
         plan: PlanId::new(world.number()),
         code: code.to_owned(),
@@ -70,7 +71,8 @@ fn version(world: &World, code: &str, terms: PlanTerms) -> NewVersion {
     }
 }
 
-fn subscription(world: &World, account: AccountId, version: PlanVersionId) -> NewSubscription {
+/// An account that is to be on a version.
+pub fn subscription(world: &World, account: AccountId, version: PlanVersionId) -> NewSubscription {
     NewSubscription {
         id: SubscriptionId::new(world.number()),
         account,

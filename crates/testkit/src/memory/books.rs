@@ -323,7 +323,7 @@ impl Page {
         })
     }
 
-    fn add_credit(
+    pub(super) fn add_credit(
         &mut self,
         account: AccountId,
         credit: Credit,
@@ -383,7 +383,10 @@ impl Page {
         let later = later
             .map(|e| -i128::from(e.amount.get()))
             .filter(|a| *a > 0);
-        let charged = charged + later.sum::<i128>();
+        let entries = self.journal.iter().flat_map(|b| b.txn.entries());
+        let fees = entries.filter(|e| e.code == LedgerCode::DeferredSubscription);
+        let fees = fees.map(|e| -i128::from(e.amount.get()));
+        let charged = charged + later.sum::<i128>() + fees.sum::<i128>();
         let credited = sum(self.lots.iter().map(|l| l.granted).collect());
         let posted = i128::from(self.wallet.posted.get());
         let mut broken = Vec::new();

@@ -11,6 +11,7 @@ use billing_core::port::books::BooksError;
 use billing_core::port::directory::ChangeSubject;
 use billing_core::port::plans::{NewSubscription, NewVersion, Plans, PlansError};
 use billing_core::quota::Quota;
+use billing_core::subscription::Subscription;
 use time::OffsetDateTime;
 
 use super::{Memory, State};
@@ -56,8 +57,8 @@ impl Plans for Memory {
         let found = state.plans.iter().find(|(_, v)| v.id == made.version);
         let (code, version) = found.cloned().ok_or(PlansError::NotOnSale)?;
         made.check(&version, account.currency)?;
-        if let Some(before) = state.subscribed(made.account) {
-            return Err(PlansError::Already(before.code.clone()));
+        if let Some(before) = state.standing_code(made.account) {
+            return Err(PlansError::Already(before));
         }
         let zone: billing_core::zone::Zone = account.zone.parse().unwrap();
         let billing = version.terms.billing;
@@ -82,12 +83,19 @@ impl Plans for Memory {
         Ok(subscribed)
     }
 
+    async fn begin(&self, made: NewSubscription) -> Result<Subscription, PlansError> {
+        self.begin_billed(&made)
+    }
+
     async fn subscribed(&self, account: AccountId) -> Result<Option<Subscribed>, PlansError> {
         Ok(self.state().subscribed(account).cloned())
     }
 
     async fn end(&self, account: AccountId, now: OffsetDateTime) -> Result<bool, PlansError> {
         let mut state = self.state();
+        if state.end_billed(account, now)? {
+            return Ok(true);
+        }
         let live = state.subscriptions.iter_mut();
         let mut live = live.filter(|(of, _, ended)| *of == account && ended.is_none());
         let Some((_, _, ended)) = live.next() else {

@@ -61,8 +61,8 @@ pub(in crate::books) static LEASES: BatchSql = BatchSql::query(
      WHERE l.account_id = v.account_id AND l.node_id = v.node_id",
 );
 
-/// What a quota gives is looked up by any subscription that the account had to its version, so that
-/// what is settled after the end keeps the bound; only a live one has the budget.
+/// What a quota gives is as many times the plan's as the account has of the version, or ever had, so
+/// that what is settled after the end keeps the bound; only an open subscription has the budget.
 pub(in crate::books) static USES: BatchSql = BatchSql::query(
     &[
         ("account_id", Int),
@@ -85,11 +85,8 @@ pub(in crate::books) static USES: BatchSql = BatchSql::query(
     "SELECT v.account_id, v.kind, v.subject, v.unit, v.window_start, \
      COALESCE(q.used, 0) AS used, COALESCE(q.leased, 0) AS leased, \
      COALESCE(k.limit_amount, m.limit_amount, p.amount * \
-       (SELECT MAX(s.quantity) FROM subscription s WHERE s.account_id = v.account_id \
-         AND s.plan_version_id = p.plan_version_id)) AS amount, \
-     CASE WHEN k.id IS NOT NULL OR m.user_id IS NOT NULL THEN 1 \
-       WHEN EXISTS (SELECT 1 FROM subscription s WHERE s.account_id = v.account_id \
-         AND s.plan_version_id = p.plan_version_id AND s.ended_at IS NULL) THEN 1 \
+       COALESCE(s.quantity, h.quantity)) AS amount, \
+     CASE WHEN k.id IS NOT NULL OR m.user_id IS NOT NULL OR s.quantity IS NOT NULL THEN 1 \
        ELSE 0 END AS known \
      FROM {rows} v \
      LEFT JOIN quota_usage q ON q.account_id = v.account_id AND q.kind = v.kind \
@@ -97,5 +94,10 @@ pub(in crate::books) static USES: BatchSql = BatchSql::query(
      LEFT JOIN api_key k ON v.kind = 1 AND k.id = v.subject AND k.account_id = v.account_id \
      LEFT JOIN membership m ON v.kind = 2 AND m.account_id = v.account_id \
        AND m.user_id = v.subject \
-     LEFT JOIN plan_quota p ON v.kind = 3 AND p.id = v.subject AND p.unit = v.unit",
+     LEFT JOIN plan_quota p ON v.kind = 3 AND p.id = v.subject AND p.unit = v.unit \
+     LEFT JOIN plan_held h ON h.account_id = v.account_id \
+       AND h.plan_version_id = p.plan_version_id \
+     LEFT JOIN subscription s ON s.account_id = v.account_id \
+       AND s.plan_version_id = p.plan_version_id \
+       AND s.state IN ('active', 'trialing', 'grace')",
 );

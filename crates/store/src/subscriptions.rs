@@ -1,0 +1,290 @@
+//! Subscriptions that are billed: what is due to them, how they stand, what becomes of them.
+//!
+//! A subscription is recorded for the revision that it was read at, in one transaction with the fees,
+//! grants and messages that follow; whoever is second with a revision records nothing. So any number
+//! of nodes may do what is due, and any may stop at any point.
+
+mod payment;
+pub(crate) mod row;
+
+use async_trait::async_trait;
+use billing_core::billing_run::Saving;
+use billing_core::fee_payment;
+use billing_core::id::{AccountId, LotId, SubscriptionId};
+use billing_core::money::{Currency, Money};
+use billing_core::port::books::BooksError;
+use billing_core::port::subscriptions::{RecordError, Standing, Subscriptions};
+use billing_core::subscription::{Effect, Fee, State, Subscription};
+use billing_core::wallet::{Credit, LotKind};
+use sea_orm::{ConnectionTrait, QueryResult};
+use time::OffsetDateTime;
+
+use crate::books::{credit, load};
+use crate::db;
+use crate::error::StoreError;
+use crate::instant::{get, micros};
+use crate::open::{Store, TxnIds};
+use crate::plans;
+
+type Result<T> = std::result::Result<T, RecordError>;
+
+const FEE: &str = "subscription_fee";
+
+#[async_trait]
+impl Subscriptions for Store {
+    async fn due(
+        &self,
+        by: OffsetDateTime,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>> {
+        let text = "SELECT id FROM subscription WHERE due_at <= ? AND id > ? ORDER BY id LIMIT ?";
+        let values = vec![
+            micros(by).into(),
+            after.map_or(i64::MIN, SubscriptionId::get).into(),
+            i64::from(limit).into(),
+        ];
+        let rows = db::all(&self.db.reader, text, values).await?;
+        let id = |row: &QueryResult| Ok(SubscriptionId::new(get(row, "id")?));
+        rows.iter().map(id).collect()
+    }
+
+    async fn load(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<Option<Standing>> {
+        // A fee and the subscription that owes it are of one moment.
+        let tx = self.db.snapshot().await?;
+        let result = standing(&tx, id, now).await;
+        Ok(db::finish(tx, result).await?)
+    }
+
+    async fn save(&self, saving: &Saving, now: OffsetDateTime) -> Result<()> {
+        let tx = self.db.begin().await?;
+        let result = save(&tx, saving, &self.ids, now).await;
+        let result = db::finish(tx, result).await;
+        self.committer.forget(saving.subscription.account);
+        result
+    }
+
+    async fn park(&self, id: SubscriptionId, why: &str, now: OffsetDateTime) -> Result<()> {
+        let text = "UPDATE subscription SET due_at = NULL, parked_at = ?, parked_why = ? \
+                    WHERE id = ?";
+        let values = vec![micros(now).into(), why.into(), id.get().into()];
+        let tx = self.db.begin().await?;
+        let result = db::run(&tx, text, values).await;
+        db::finish(tx, result).await?;
+        Ok(())
+    }
+
+    async fn parked(&self) -> Result<Vec<(SubscriptionId, String)>> {
+        let text =
+            "SELECT id, parked_why FROM subscription WHERE parked_at IS NOT NULL ORDER BY id";
+        let rows = db::all(&self.db.reader, text, Vec::new()).await?;
+        let parked = |row: &QueryResult| {
+            let why: Option<String> = get(row, "parked_why")?;
+            Ok((
+                SubscriptionId::new(get(row, "id")?),
+                why.unwrap_or_default(),
+            ))
+        };
+        rows.iter().map(parked).collect()
+    }
+
+    async fn unpark(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<bool> {
+        let text = "UPDATE subscription SET due_at = ?, parked_at = NULL, parked_why = NULL \
+                    WHERE id = ? AND parked_at IS NOT NULL";
+        let values = vec![micros(now).into(), id.get().into()];
+        let tx = self.db.begin().await?;
+        let result = db::run(&tx, text, values).await;
+        Ok(db::finish(tx, result).await? > 0)
+    }
+}
+
+async fn standing<C: ConnectionTrait>(
+    tx: &C,
+    id: SubscriptionId,
+    now: OffsetDateTime,
+) -> std::result::Result<Option<Standing>, StoreError> {
+    let text = "SELECT facts FROM subscription WHERE id = ?";
+    let Some(found) = db::one(tx, text, vec![id.get().into()]).await? else {
+        return Ok(None);
+    };
+    let Some(subscription) = row::facts(&found)? else {
+        return Ok(None);
+    };
+    let version = plans::version_of(tx, subscription.version).await?;
+    let next = match subscription.pending {
+        Some(pending) => Some(plans::version_of(tx, pending.version).await?),
+        None => None,
+    };
+    let fee = subscription.fee(&version).unwrap_or(i64::MAX);
+    let fee = Money::of_minor(fee, version.terms.currency);
+    let lots = payment::lots(tx, subscription.account).await?;
+    let bought = fee_payment::bought(&lots, now).money();
+    Ok(Some(Standing {
+        open_fee: open_fee(tx, &subscription).await?,
+        can_pay: fee.is_ok_and(|fee| fee.nanos() <= bought),
+        subscription,
+        version,
+        next,
+    }))
+}
+
+/// The fee of the period that was billed last, where it is owed.
+async fn open_fee<C: ConnectionTrait>(
+    tx: &C,
+    subscription: &Subscription,
+) -> std::result::Result<Option<Fee>, StoreError> {
+    let owes = matches!(
+        subscription.state,
+        State::Incomplete { .. } | State::Grace(_) | State::PastDue(_)
+    );
+    let Some((_, period)) = subscription.billed_period().filter(|_| owes) else {
+        return Ok(None);
+    };
+    let text = "SELECT fee FROM subscription_fee WHERE subscription_id = ? AND period_start = ? \
+                AND kind = 'plan' AND paid_at IS NULL ORDER BY charged_at DESC";
+    let values = vec![subscription.id.get().into(), micros(period.start).into()];
+    for found in db::all(tx, text, values).await? {
+        let fee: Fee = plans::read(FEE, &get::<String>(&found, "fee")?)?;
+        if fee.period == period {
+            return Ok(Some(fee));
+        }
+    }
+    Ok(None)
+}
+
+async fn save<C: ConnectionTrait>(
+    tx: &C,
+    saving: &Saving,
+    ids: &TxnIds,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let subscription = &saving.subscription;
+    let account = subscription.account;
+    // The wallet is always locked first, here and where fees are paid.
+    let wallet = load::locked_wallet(tx, account).await?;
+    let wallet =
+        wallet.ok_or_else(|| RecordError::Inconsistent(format!("{account} is no more")))?;
+    if !row::update(tx, subscription, saving.due_at, saving.revision).await? {
+        return Err(RecordError::Changed);
+    }
+    if let Some(fee) = &saving.paid {
+        paid(tx, fee, now).await?;
+    }
+    let of = (subscription, wallet.currency);
+    apply(tx, of, &saving.effects, ids, now).await
+}
+
+/// Records what follows from a change, each once for its key, and tells the nodes.
+pub(crate) async fn apply<C: ConnectionTrait>(
+    tx: &C,
+    (subscription, currency): (&Subscription, Currency),
+    effects: &[Effect],
+    ids: &TxnIds,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let account = subscription.account;
+    for (place, effect) in (0_i64..).zip(effects) {
+        match effect {
+            Effect::Charge(fee) => charge(tx, subscription, fee, now).await?,
+            // What is tried again is on record already.
+            Effect::Retry(_) => {}
+            Effect::Grant {
+                key,
+                amount,
+                expires_at,
+            } => {
+                let granted = Credit {
+                    lot: LotId::new(ids.next(now).get()),
+                    kind: LotKind::Promo,
+                    amount: amount.money(),
+                    currency,
+                    priority: 0,
+                    expires_at: Some(*expires_at),
+                    key: key.clone(),
+                    note: "included in the plan".to_owned(),
+                };
+                let added = credit::add_credit(tx, account, &granted, ids.next(now), now).await;
+                added.map_err(not_granted)?;
+            }
+            Effect::Tell(message) => {
+                let text = "INSERT INTO subscription_message (subscription_id, revision, place, \
+                            account_id, kind, made_at) VALUES (?, ?, ?, ?, ?, ?)";
+                let values = vec![
+                    subscription.id.get().into(),
+                    row::revision(subscription.revision).into(),
+                    place.into(),
+                    account.get().into(),
+                    message.name().into(),
+                    micros(now).into(),
+                ];
+                db::run(tx, text, values).await?;
+            }
+        }
+    }
+    db::note_change(tx, "account", Some(account.get()), micros(now)).await?;
+    Ok(())
+}
+
+fn not_granted(error: BooksError) -> RecordError {
+    if let BooksError::Unavailable(error) = error {
+        return RecordError::Unavailable(error);
+    }
+    RecordError::Inconsistent(error.to_string())
+}
+
+async fn charge<C: ConnectionTrait>(
+    tx: &C,
+    subscription: &Subscription,
+    fee: &Fee,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let text = "INSERT INTO subscription_fee (fee_key, subscription_id, account_id, kind, \
+                period_start, period_end, amount, fee, charged_at) \
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (fee_key) DO NOTHING";
+    let values = vec![
+        fee.key.as_str().into(),
+        subscription.id.get().into(),
+        subscription.account.get().into(),
+        fee.kind.name().into(),
+        micros(fee.period.start).into(),
+        micros(fee.period.end).into(),
+        fee.amount.into(),
+        plans::json(fee)?.into(),
+        micros(now).into(),
+    ];
+    if db::run(tx, text, values).await? == 0 {
+        let twice = format!("{} is charged twice", fee.key);
+        return Err(RecordError::Inconsistent(twice));
+    }
+    Ok(())
+}
+
+/// Notes that a fee is paid, for the period that it turned out to be for.
+async fn paid<C: ConnectionTrait>(tx: &C, fee: &Fee, now: OffsetDateTime) -> Result<()> {
+    let text = "UPDATE subscription_fee SET paid_at = ?, period_start = ?, period_end = ?, fee = ? \
+                WHERE fee_key = ? AND paid_at IS NULL";
+    let values = vec![
+        micros(now).into(),
+        micros(fee.period.start).into(),
+        micros(fee.period.end).into(),
+        plans::json(fee)?.into(),
+        fee.key.as_str().into(),
+    ];
+    if db::run(tx, text, values).await? == 0 {
+        let what = format!("{} is paid and was not owed", fee.key);
+        return Err(RecordError::Inconsistent(what));
+    }
+    Ok(())
+}
+
+/// Whether any subscription of an account is on record that has not ended: the code of its plan.
+pub(crate) async fn standing_code<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+) -> std::result::Result<Option<String>, StoreError> {
+    let text = "SELECT p.code FROM subscription s JOIN plan_version v ON v.id = s.plan_version_id \
+                JOIN plan p ON p.id = v.plan_id WHERE s.account_id = ? AND s.ended_at IS NULL \
+                ORDER BY s.id DESC LIMIT 1";
+    let found = db::one(tx, text, vec![account.get().into()]).await?;
+    found.map(|row| get(&row, "code")).transpose()
+}

@@ -1,0 +1,158 @@
+//! Fees that are paid from wallets: once for a fee, and one answer for a try.
+
+use async_trait::async_trait;
+use billing_core::fee_payment::{FEE_WAITS, FeePayment, PaidFee, pay_from_wallet, payment_key};
+use billing_core::id::AccountId;
+use billing_core::port::subscriptions::{Collected, Collector, RecordError};
+use billing_core::settlement::Booking;
+use billing_core::subscription::Fee;
+use billing_core::wallet::Lot;
+use sea_orm::ConnectionTrait;
+use time::OffsetDateTime;
+
+use crate::books::keyed::{self, Recorded};
+use crate::books::{lease, load};
+use crate::db;
+use crate::error::StoreError;
+use crate::instant::{get, instant, micros, stored};
+use crate::open::Store;
+
+#[async_trait]
+impl Collector for Store {
+    async fn collect(
+        &self,
+        account: AccountId,
+        fee: &Fee,
+        attempt: u8,
+        now: OffsetDateTime,
+    ) -> Result<Collected, RecordError> {
+        let booking = Booking {
+            txn: self.ids.next(now),
+            now,
+        };
+        let tx = self.db.begin().await?;
+        let result = collect(&tx, account, (fee, attempt), booking).await;
+        let result = db::finish(tx, result).await;
+        self.committer.forget(account);
+        result
+    }
+}
+
+async fn collect<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+    (fee, attempt): (&Fee, u8),
+    booking: Booking,
+) -> Result<Collected, RecordError> {
+    let wallet = load::locked_wallet(tx, account).await?;
+    let wallet =
+        wallet.ok_or_else(|| RecordError::Inconsistent(format!("{account} is no more")))?;
+    let fingerprint = format!("fee {} {}", fee.amount, wallet.currency);
+    match keyed::recorded(tx, account, &payment_key(fee), &fingerprint).await? {
+        Recorded::Nothing => {}
+        Recorded::Same(..) => return Ok(Collected::Paid),
+        Recorded::Other => {
+            let what = format!("{} was paid as another amount", fee.key);
+            return Err(RecordError::Inconsistent(what));
+        }
+    }
+    let waits_since = match tried(tx, fee, attempt).await? {
+        Some((outcome, _)) if outcome == "declined" => return Ok(Collected::Declined),
+        Some((_, since)) => Some(since),
+        None => None,
+    };
+    let before = lots(tx, account).await?;
+    let paid = pay_from_wallet(account, wallet, before.clone(), fee, booking);
+    let paid = paid.map_err(|error| RecordError::Inconsistent(error.to_string()))?;
+    let gave_up = waits_since.is_some_and(|since| booking.now >= since.saturating_add(FEE_WAITS));
+    let (outcome, collected) = match &paid {
+        FeePayment::Paid(paid) => {
+            write(tx, paid, &before, &fingerprint).await?;
+            ("paid", Collected::Paid)
+        }
+        FeePayment::OnLease(missing) if !gave_up => {
+            lease::claim_for_house(tx, account, *missing, booking.now).await?;
+            ("waits", Collected::Unknown)
+        }
+        FeePayment::OnLease(_) | FeePayment::Short => ("declined", Collected::Declined),
+    };
+    if collected != Collected::Unknown {
+        lease::drop_claim_of_house(tx, account).await?;
+    }
+    note(tx, (fee, attempt), outcome, booking.now).await?;
+    Ok(collected)
+}
+
+/// What came of a try so far, and since when.
+async fn tried<C: ConnectionTrait>(
+    tx: &C,
+    fee: &Fee,
+    attempt: u8,
+) -> Result<Option<(String, OffsetDateTime)>, StoreError> {
+    let text = "SELECT outcome, began_at FROM fee_try WHERE fee_key = ? AND number = ?";
+    let values = vec![fee.key.as_str().into(), i64::from(attempt).into()];
+    let found = db::one(tx, text, values).await?;
+    found
+        .map(|row| {
+            Ok((
+                get(&row, "outcome")?,
+                instant("fee_try", get(&row, "began_at")?)?,
+            ))
+        })
+        .transpose()
+}
+
+async fn note<C: ConnectionTrait>(
+    tx: &C,
+    (fee, attempt): (&Fee, u8),
+    outcome: &str,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let text = "INSERT INTO fee_try (fee_key, number, outcome, began_at) VALUES (?, ?, ?, ?) \
+                ON CONFLICT (fee_key, number) DO UPDATE SET outcome = excluded.outcome";
+    let values = vec![
+        fee.key.as_str().into(),
+        i64::from(attempt).into(),
+        outcome.into(),
+        micros(now).into(),
+    ];
+    db::run(tx, text, values).await?;
+    Ok(())
+}
+
+/// The lots of an account that hold anything.
+pub(super) async fn lots<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+) -> Result<Vec<Lot>, StoreError> {
+    let text = "SELECT * FROM lot WHERE account_id = ? AND remaining > 0";
+    let rows = db::all(tx, text, vec![account.get().into()]).await?;
+    rows.iter().map(load::lot).collect()
+}
+
+async fn write<C: ConnectionTrait>(
+    tx: &C,
+    paid: &PaidFee,
+    before: &[Lot],
+    fingerprint: &str,
+) -> Result<(), StoreError> {
+    let account = paid.txn.account().get();
+    let drawn = |lot: &&Lot| {
+        let was = before.iter().find(|was| was.id == lot.id);
+        was.is_none_or(|was| was.remaining != lot.remaining)
+    };
+    for lot in paid.lots.iter().filter(drawn) {
+        let text = "UPDATE lot SET remaining = ? WHERE account_id = ? AND id = ?";
+        let values = vec![
+            stored(lot.remaining).into(),
+            account.into(),
+            lot.id.get().into(),
+        ];
+        db::run(tx, text, values).await?;
+    }
+    let texts = (fingerprint, "fee of a subscription");
+    keyed::book(tx, &paid.txn, texts, paid.wallet.posted).await?;
+    let at = micros(paid.txn.booked_at());
+    db::note_change(tx, "account", Some(account), at).await?;
+    Ok(())
+}

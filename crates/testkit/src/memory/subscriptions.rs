@@ -1,0 +1,365 @@
+//! Subscriptions that are billed, and their fees, in memory.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use billing_core::billing_run::{Saving, due_at};
+use billing_core::budget::BudgetScope;
+use billing_core::fee_payment::{FEE_WAITS, FeePayment, bought, pay_from_wallet, payment_key};
+use billing_core::id::{AccountId, LotId, PlanVersionId, SubscriptionId};
+use billing_core::lease::{Claim, HOUSE, HOUSE_CLAIM_FOR};
+use billing_core::money::Money;
+use billing_core::plan::{AfterQuota, PlanVersion};
+use billing_core::port::directory::ChangeSubject;
+use billing_core::port::plans::{NewSubscription, PlansError};
+use billing_core::port::subscriptions::{
+    Collected, Collector, RecordError, Standing, Subscriptions,
+};
+use billing_core::proration::{ProrationUnit, Share};
+use billing_core::settlement::Booking;
+use billing_core::subscription::{
+    Dunning, Effect, Fee, FeeKind, Start, State as Stands, Subscription,
+};
+use billing_core::wallet::{Credit, LotKind};
+use time::OffsetDateTime;
+
+use super::plans::Published;
+use super::{Booked, Memory, State};
+
+/// Subscriptions that are billed.
+#[derive(Debug, Default)]
+pub(super) struct Billed {
+    all: BTreeMap<SubscriptionId, Kept>,
+    /// Fees by key: whose, and when each was paid.
+    fees: BTreeMap<String, (SubscriptionId, Fee, Option<OffsetDateTime>)>,
+    /// What came of each try, and since when it goes on.
+    tries: BTreeMap<(String, u8), (Collected, OffsetDateTime)>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    subscription: Subscription,
+    after_quota: Option<AfterQuota>,
+    due_at: Option<OffsetDateTime>,
+    parked: Option<String>,
+}
+
+impl Memory {
+    pub(super) fn begin_billed(&self, made: &NewSubscription) -> Result<Subscription, PlansError> {
+        let mut state = self.state();
+        let account = state.accounts.get(&made.account).cloned();
+        let account = account.ok_or(PlansError::NoSuchAccount)?;
+        let (_, version) = state.version(made.version).ok_or(PlansError::NotOnSale)?;
+        made.check(&version, account.currency)?;
+        if let Some(code) = state.standing_code(made.account) {
+            return Err(PlansError::Already(code));
+        }
+        let had = state.subscriptions.iter();
+        let had = had
+            .filter(|(of, subscribed, _)| *of == made.account && subscribed.plan == version.plan);
+        let billed = state.billed.all.values();
+        let mut billed = billed.filter(|kept| kept.subscription.account == made.account);
+        let tried = billed.any(|kept| {
+            let of = state.version(kept.subscription.version);
+            of.is_some_and(|(_, of)| of.plan == version.plan)
+        });
+        let start = Start {
+            id: made.id,
+            account: made.account,
+            version: &version,
+            quantity: made.quantity,
+            zone: account.zone.parse().unwrap(),
+            may_try: had.count() == 0 && !tried,
+        };
+        let (subscription, effects) = Subscription::start(start, made.now)?;
+        let kept = Kept {
+            due_at: due_at(&subscription, &Dunning::default()),
+            subscription: subscription.clone(),
+            after_quota: made.after_quota,
+            parked: None,
+        };
+        state.billed.all.insert(made.id, kept);
+        state.sync(made.id, made.now);
+        state.apply(&subscription, &effects, made.now).unwrap();
+        Ok(subscription)
+    }
+}
+
+impl State {
+    pub(super) fn version(&self, id: PlanVersionId) -> Option<Published> {
+        self.plans.iter().find(|(_, v)| v.id == id).cloned()
+    }
+
+    /// The code of the plan that an account is on and that has not ended.
+    pub(super) fn standing_code(&self, account: AccountId) -> Option<String> {
+        let billed = self.billed.all.values().find(|kept| {
+            let is_over = matches!(kept.subscription.state, Stands::Ended { .. });
+            kept.subscription.account == account && !is_over
+        });
+        let of_billed = billed.and_then(|kept| self.version(kept.subscription.version));
+        of_billed.map(|(code, _)| code).or_else(|| {
+            self.subscribed(account)
+                .map(|subscribed| subscribed.code.clone())
+        })
+    }
+
+    /// Ends what an account is billed for; says whether it was.
+    pub(super) fn end_billed(
+        &mut self,
+        account: AccountId,
+        now: OffsetDateTime,
+    ) -> Result<bool, PlansError> {
+        let live = self.billed.all.values().find(|kept| {
+            let is_over = matches!(kept.subscription.state, Stands::Ended { .. });
+            kept.subscription.account == account && !is_over
+        });
+        let Some(kept) = live else {
+            return Ok(false);
+        };
+        if kept.parked.is_some() {
+            return Err(PlansError::Parked);
+        }
+        let mut subscription = kept.subscription.clone();
+        let (_, version) = self.version(subscription.version).unwrap();
+        let nothing = (ProrationUnit::Second, Share::new(0, 1));
+        let effects = subscription.cancel_now(&version, nothing, false, now)?;
+        let kept = self.billed.all.get_mut(&subscription.id).unwrap();
+        (kept.subscription, kept.due_at) = (subscription.clone(), None);
+        self.sync(subscription.id, now);
+        self.apply(&subscription, &effects, now).unwrap();
+        Ok(true)
+    }
+
+    /// Shows calls what has become of a subscription.
+    fn sync(&mut self, id: SubscriptionId, now: OffsetDateTime) {
+        let kept = &self.billed.all[&id];
+        let account = kept.subscription.account;
+        let published = self.version(kept.subscription.version).unwrap();
+        let zone = self.accounts[&account].zone.parse().unwrap();
+        let open = kept
+            .subscription
+            .subscribed(published, kept.after_quota, zone);
+        for (_, shown, closed) in &mut self.subscriptions {
+            if shown.subscription == id && closed.is_none() {
+                *closed = Some(now);
+            }
+        }
+        self.subscriptions
+            .extend(open.map(|open| (account, open, None)));
+    }
+
+    fn apply(
+        &mut self,
+        subscription: &Subscription,
+        effects: &[Effect],
+        now: OffsetDateTime,
+    ) -> Result<(), RecordError> {
+        let account = subscription.account;
+        for effect in effects {
+            match effect {
+                Effect::Charge(fee) => {
+                    let fees = &mut self.billed.fees;
+                    if fees.contains_key(&fee.key) {
+                        let twice = format!("{} is charged twice", fee.key);
+                        return Err(RecordError::Inconsistent(twice));
+                    }
+                    fees.insert(fee.key.clone(), (subscription.id, fee.clone(), None));
+                }
+                Effect::Grant {
+                    key,
+                    amount,
+                    expires_at,
+                } => {
+                    let lot = LotId::new(self.txn_id(now).get());
+                    let txn = self.txn_id(now);
+                    let page = self.books.get_mut(&account).unwrap();
+                    let credit = Credit {
+                        lot,
+                        kind: LotKind::Promo,
+                        amount: amount.money(),
+                        currency: page.wallet.currency,
+                        priority: 0,
+                        expires_at: Some(*expires_at),
+                        key: key.clone(),
+                        note: "included in the plan".to_owned(),
+                    };
+                    page.add_credit(account, credit, txn, now).unwrap();
+                }
+                Effect::Retry(_) | Effect::Tell(_) => {}
+            }
+        }
+        self.changes.push(ChangeSubject::Account(account));
+        Ok(())
+    }
+
+    fn open_fee(&self, subscription: &Subscription) -> Option<Fee> {
+        let owes = matches!(
+            subscription.state,
+            Stands::Incomplete { .. } | Stands::Grace(_) | Stands::PastDue(_)
+        );
+        let (_, period) = subscription.billed_period().filter(|_| owes)?;
+        let mut fees = self.billed.fees.values();
+        let fee = fees.find(|(of, fee, paid)| {
+            let is_owed = paid.is_none() && fee.kind == FeeKind::Plan;
+            *of == subscription.id && is_owed && fee.period == period
+        });
+        fee.map(|(_, fee, _)| fee.clone())
+    }
+}
+
+#[async_trait]
+impl Subscriptions for Memory {
+    async fn due(
+        &self,
+        by: OffsetDateTime,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>, RecordError> {
+        let state = self.state();
+        let is_due = |kept: &Kept| kept.parked.is_none() && kept.due_at.is_some_and(|at| at <= by);
+        let due = state.billed.all.iter().filter(|(_, kept)| is_due(kept));
+        let due = due.map(|(id, _)| *id).filter(|id| Some(*id) > after);
+        Ok(due.take(usize::try_from(limit).unwrap()).collect())
+    }
+
+    async fn load(
+        &self,
+        id: SubscriptionId,
+        now: OffsetDateTime,
+    ) -> Result<Option<Standing>, RecordError> {
+        let state = self.state();
+        let Some(kept) = state.billed.all.get(&id) else {
+            return Ok(None);
+        };
+        let subscription = kept.subscription.clone();
+        let version = |id| -> PlanVersion { state.version(id).unwrap().1 };
+        let (now_on, next) = (version(subscription.version), subscription.pending);
+        let fee = subscription.fee(&now_on).unwrap();
+        let fee = Money::of_minor(fee, now_on.terms.currency).unwrap();
+        let lots = &state.books[&subscription.account].lots;
+        Ok(Some(Standing {
+            open_fee: state.open_fee(&subscription),
+            can_pay: fee.nanos() <= bought(lots, now).money(),
+            next: next.map(|next| version(next.version)),
+            version: now_on,
+            subscription,
+        }))
+    }
+
+    async fn save(&self, saving: &Saving, now: OffsetDateTime) -> Result<(), RecordError> {
+        let mut state = self.state();
+        let subscription = &saving.subscription;
+        let kept = state.billed.all.get_mut(&subscription.id);
+        let kept = kept
+            .filter(|kept| kept.parked.is_none() && kept.subscription.revision == saving.revision);
+        let Some(kept) = kept else {
+            return Err(RecordError::Changed);
+        };
+        let before = (kept.subscription.clone(), kept.due_at);
+        (kept.subscription, kept.due_at) = (subscription.clone(), saving.due_at);
+        if let Err(error) = state.apply(subscription, &saving.effects, now) {
+            let kept = state.billed.all.get_mut(&subscription.id).unwrap();
+            (kept.subscription, kept.due_at) = before;
+            return Err(error);
+        }
+        if let Some(fee) = &saving.paid {
+            let (_, on_record, paid) = state.billed.fees.get_mut(&fee.key).unwrap();
+            (*on_record, *paid) = (fee.clone(), Some(now));
+        }
+        state.sync(subscription.id, now);
+        Ok(())
+    }
+
+    async fn park(
+        &self,
+        id: SubscriptionId,
+        why: &str,
+        _: OffsetDateTime,
+    ) -> Result<(), RecordError> {
+        if let Some(kept) = self.state().billed.all.get_mut(&id) {
+            kept.parked = Some(why.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn parked(&self) -> Result<Vec<(SubscriptionId, String)>, RecordError> {
+        let state = self.state();
+        let all = state.billed.all.iter();
+        let parked = all.filter_map(|(id, kept)| Some((*id, kept.parked.clone()?)));
+        Ok(parked.collect())
+    }
+
+    async fn unpark(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<bool, RecordError> {
+        let mut state = self.state();
+        let kept = state.billed.all.get_mut(&id);
+        let Some(kept) = kept.filter(|kept| kept.parked.is_some()) else {
+            return Ok(false);
+        };
+        (kept.parked, kept.due_at) = (None, Some(now));
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl Collector for Memory {
+    async fn collect(
+        &self,
+        account: AccountId,
+        fee: &Fee,
+        attempt: u8,
+        now: OffsetDateTime,
+    ) -> Result<Collected, RecordError> {
+        let mut state = self.state();
+        let txn = state.txn_id(now);
+        let key = payment_key(fee);
+        let fingerprint = format!("fee {}", fee.amount);
+        if let Some((before, ..)) = state.books[&account].keys.get(&key) {
+            if *before != fingerprint {
+                let what = format!("{} was paid as another amount", fee.key);
+                return Err(RecordError::Inconsistent(what));
+            }
+            return Ok(Collected::Paid);
+        }
+        let tried = state.billed.tries.get(&(fee.key.clone(), attempt)).copied();
+        if let Some((Collected::Declined, _)) = tried {
+            return Ok(Collected::Declined);
+        }
+        let since = tried.map_or(now, |(_, since)| since);
+        let page = state.books.get_mut(&account).unwrap();
+        let booking = Booking { txn, now };
+        let paid = pay_from_wallet(account, page.wallet, page.lots.clone(), fee, booking);
+        let collected = match paid.unwrap() {
+            FeePayment::Paid(paid) => {
+                let balance = paid.wallet.posted;
+                (page.wallet, page.lots) = (paid.wallet, paid.lots);
+                let note = "fee of a subscription".to_owned();
+                page.keys.insert(key, (fingerprint, txn, balance));
+                page.journal.push(Booked {
+                    txn: paid.txn,
+                    note,
+                });
+                Collected::Paid
+            }
+            FeePayment::OnLease(wanted) if now < since + FEE_WAITS => {
+                let claim = Claim {
+                    node: HOUSE,
+                    since: now,
+                    wanted,
+                    expires_at: now + HOUSE_CLAIM_FOR,
+                };
+                page.claims.insert((HOUSE, BudgetScope::Wallet), claim);
+                Collected::Unknown
+            }
+            FeePayment::OnLease(_) | FeePayment::Short => Collected::Declined,
+        };
+        if collected != Collected::Unknown {
+            page.claims.remove(&(HOUSE, BudgetScope::Wallet));
+        }
+        let tries = &mut state.billed.tries;
+        tries.insert((fee.key.clone(), attempt), (collected, since));
+        if collected == Collected::Paid {
+            state.changes.push(ChangeSubject::Account(account));
+        }
+        Ok(collected)
+    }
+}
