@@ -202,3 +202,52 @@ fn a_command_says_what_it_did_and_what_to_do_next() {
     let help = text(&run(&["--help"]).stdout);
     assert!(help.contains("tollgate demo"), "{help}");
 }
+
+/// A plan that is billed: what is owed, what a run would do, what it did.
+#[test]
+fn a_plan_is_billed_to_the_wallet() {
+    let folder = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| tollgate(folder.path(), arguments);
+    let json = |done: Output| -> Value { serde_json::from_slice(&done.stdout).unwrap() };
+    let imported = run(&["prices", "import", SIMULATED]);
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
+    let plan = "code: pro\nname: Pro\nterms:\n  currency: USD\n  price: 9000000000\n  \
+                billing: { every: P1M }\n";
+    std::fs::write(folder.path().join("pro.yaml"), plan).unwrap();
+    let published = run(&["plans", "publish", "pro.yaml"]);
+    assert!(published.status.success(), "{}", text(&published.stderr));
+    let account = text(&run(&["accounts", "create", "--name", "Acme"]).stdout);
+    let account = account.trim();
+    let who = ["--account", account, "--plan", "pro", "--billed"];
+    let began = run(&[&["plans", "subscribe"][..], &who[..]].concat());
+    let said = text(&began.stdout);
+    assert!(began.status.success(), "{}", text(&began.stderr));
+    assert!(said.contains("less than 9.00 USD"), "{said}");
+    assert!(said.contains("is on pro, incomplete: sub_"), "{said}");
+    let id = said.trim().rsplit(' ').next().unwrap();
+
+    let short = run(&["billing", "pay", id]);
+    assert_eq!(short.status.code(), Some(1), "{short:?}");
+    let paid_in = ["--account", account, "--amount", "10.00", "--key", "first"];
+    let paid_in = run(&[&["accounts", "top-up"][..], &paid_in[..]].concat());
+    assert!(paid_in.status.success(), "{}", text(&paid_in.stderr));
+    let paid = run(&["billing", "pay", id]);
+    assert!(paid.status.success(), "{}", text(&paid.stderr));
+    assert!(text(&paid.stdout).contains("is active"), "{paid:?}");
+    let twice = run(&["billing", "pay", id]);
+    assert_eq!(twice.status.code(), Some(2));
+    assert!(text(&twice.stderr).contains("owes nothing"));
+
+    for arguments in [&["--dry-run", "--json"][..], &["--json"]] {
+        let ran = json(run(&[&["billing", "run"][..], arguments].concat()));
+        assert_eq!(ran["steps"], serde_json::json!([]), "{ran}");
+        assert_eq!(ran["done"], arguments.len() == 1, "{ran}");
+    }
+    let proved = json(run(&["ledger", "verify", "--json"]));
+    assert_eq!(
+        (&proved["holds"], &proved["transactions"]),
+        (&true.into(), &2.into())
+    );
+    let ended = run(&["plans", "end", "--account", account]);
+    assert!(text(&ended.stdout).contains("on no plan any more"));
+}

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod accounts;
+mod billing;
 mod demo;
 mod doctor;
 mod keys;
@@ -66,6 +67,9 @@ enum Command {
     /// Publish plans, and put accounts on them.
     #[command(subcommand)]
     Plans(plans::PlansCommand),
+    /// Do what is due to subscriptions, or show it.
+    #[command(subcommand)]
+    Billing(billing::BillingCommand),
     /// Prove the books.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -162,6 +166,9 @@ pub(crate) enum CliError {
     /// The plans.
     #[error("{0}")]
     Plans(#[from] billing_core::port::plans::PlansError),
+    /// The subscriptions.
+    #[error("{0}")]
+    Subscriptions(#[from] billing_core::port::subscriptions::RecordError),
     /// The catalogue.
     #[error("the catalogue failed: {0}")]
     Catalogue(#[from] billing_core::port::catalogue::CatalogueError),
@@ -213,6 +220,7 @@ impl CliError {
             | Self::SpoolOpen(_)
             | Self::Directory(_)
             | Self::Plans(_)
+            | Self::Subscriptions(_)
             | Self::Catalogue(_)
             | Self::Report(_)
             | Self::Import { .. }
@@ -268,6 +276,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Accounts(command) => accounts::run(command).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Plans(command) => plans::run(command).await,
+        Command::Billing(command) => billing::run(command).await,
         Command::Ledger(command) => ledger::run(command).await,
         Command::Spool(command) => spool::run(command).await,
         Command::Openapi => {

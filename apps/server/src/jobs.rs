@@ -4,10 +4,12 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use billing_core::subscription::Dunning;
 use billing_core::tier_schedule::GRACE;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::billing::BillingRun;
 use crate::checker;
 use crate::config::{Checker, Retention};
 use crate::node::ears::{self, Ears};
@@ -21,6 +23,8 @@ const TICK: Duration = Duration::from_millis(20);
 const LISTING: Duration = Duration::from_millis(500);
 /// How often windows of tier schedules that are over are looked for.
 const CLOSING: Duration = Duration::from_mins(10);
+/// How often it is looked what is due to subscriptions.
+const BILLING: Duration = Duration::from_mins(1);
 /// How often what nobody needs any more is deleted.
 const PURGE: Duration = Duration::from_mins(1);
 /// How much longer than a step of retention the rest after it is, so that calls hardly notice.
@@ -57,6 +61,8 @@ pub(crate) fn start(
     tracker.spawn(every(CLOSING, stop.clone(), move || {
         close_windows(closed.clone())
     }));
+    let billed = house.clone();
+    tracker.spawn(every(BILLING, stop.clone(), move || bill(billed.clone())));
     if let Some(days) = retention.calls_days {
         let kept = house.clone();
         let ends = stop.clone();
@@ -148,6 +154,26 @@ async fn close_windows(house: House) {
         let account = failed.account.map(|account| account.to_string());
         tracing::warn!(account, reach = failed.reach, window_start = failed.window_start,
             error = %failed.why, "a window of price tiers was not closed");
+    }
+}
+
+/// Every node does so; each thing is done once.
+async fn bill(house: House) {
+    let ports = &house.ports;
+    let run = BillingRun {
+        subscriptions: &*ports.subscriptions,
+        collector: &*ports.collector,
+        clock: &*ports.clock,
+        dunning: &Dunning::default(),
+        is_dry: false,
+    };
+    let ran = run.all().await;
+    for done in ran.done {
+        tracing::info!(account = %done.account, subscription = %done.subscription,
+            what = ?done.what, state = done.state, "a subscription was billed");
+    }
+    for (subscription, error) in ran.failed {
+        tracing::warn!(%subscription, %error, "nothing could be done to a subscription");
     }
 }
 

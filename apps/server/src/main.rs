@@ -1,5 +1,6 @@
 //! Tollgate: billing for AI model traffic, in the request path.
 
+mod billing;
 mod catalogue;
 mod checker;
 mod cli;

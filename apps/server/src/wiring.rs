@@ -19,6 +19,7 @@ use billing_core::port::nodes::Nodes;
 use billing_core::port::plans::Plans;
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
+use billing_core::port::subscriptions::{Collector, Subscriptions};
 use billing_core::price::Prospect;
 use gateway_core::route::Router;
 use providers::OpenError;
@@ -92,6 +93,8 @@ pub(crate) struct Ports {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) plans: Arc<dyn Plans>,
+    pub(crate) subscriptions: Arc<dyn Subscriptions>,
+    pub(crate) collector: Arc<dyn Collector>,
     pub(crate) reports: Arc<dyn Reports>,
     pub(crate) proofs: Arc<dyn Proofs>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -115,6 +118,8 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
         directory: shared.clone(),
         catalogue: shared.clone(),
         plans: shared.clone(),
+        subscriptions: shared.clone(),
+        collector: shared.clone(),
         reports: shared.clone(),
         proofs: shared,
         ids: Arc::new(Ids::new(guest_number()?, Arc::clone(&clock))),

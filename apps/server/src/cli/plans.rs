@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use billing_core::id::{PlanId, PlanVersionId, QuotaId, SubscriptionId};
 use billing_core::plan::PlanTerms;
 use billing_core::port::plans::{NewSubscription, NewVersion};
+use billing_core::subscription::Dunning;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
+use super::billing::{over, words};
 use super::keys::account_id;
 use super::{CliError, Place, say};
 use crate::catalogue::rules;
+use crate::wiring::Ports;
 
 /// What can be done with plans.
 #[derive(Debug, Subcommand)]
@@ -46,6 +49,9 @@ pub(crate) struct SubscribeArgs {
     /// How many of it: its quotas are so many times those of the plan
     #[arg(long, default_value_t = 1)]
     quantity: u32,
+    /// Bill its price to the wallet, period after period; else it is given
+    #[arg(long)]
+    billed: bool,
 }
 
 /// Arguments of `plans end`.
@@ -124,11 +130,34 @@ async fn subscribe(args: SubscribeArgs) -> Result<(), CliError> {
         after_quota: None,
         now: ports.clock.now(),
     };
+    if args.billed {
+        return bill(&ports, &args.plan, made).await;
+    }
     let subscribed = ports.plans.subscribe(made).await?;
     say(&format!(
         "{account} is on {} version {}: {}",
         subscribed.code, version.number, subscribed.subscription
     ));
+    Ok(())
+}
+
+/// Begins a subscription, and does what is due to it at once.
+async fn bill(ports: &Ports, code: &str, made: NewSubscription) -> Result<(), CliError> {
+    let began = ports.plans.begin(made).await?;
+    let dunning = Dunning::default();
+    let mut done = Vec::new();
+    let ran = over(ports, &dunning, false).one(began.id, &mut done).await;
+    for done in &done {
+        say(&words(done));
+    }
+    ran?;
+    let standing = ports
+        .subscriptions
+        .load(began.id, ports.clock.now())
+        .await?;
+    let state = standing.map_or(began.state, |standing| standing.subscription.state);
+    let (account, id) = (began.account, began.id);
+    say(&format!("{account} is on {code}, {}: {id}", state.name()));
     Ok(())
 }
 

@@ -1,0 +1,153 @@
+use std::sync::Arc;
+
+use billing_core::id::{PlanId, PlanVersionId, SubscriptionId};
+use billing_core::money::Nanos;
+use billing_core::plan::{Billing, PlanTerms};
+use billing_core::port::plans::{NewSubscription, NewVersion};
+use serde_json::json;
+use testkit::world::NOON;
+use testkit::{ManualClock, Memory, Ports, World};
+
+use super::*;
+
+const DOLLAR: i64 = 1_000_000_000;
+
+async fn world() -> World {
+    let clock = ManualClock::at(NOON);
+    let memory = Arc::new(Memory::new(Arc::new(clock.clone())));
+    World::new(Ports::of(memory, clock, ())).await
+}
+
+/// Puts the account on a plan of a dollar a period.
+async fn begin(world: &World, interval: &str) -> SubscriptionId {
+    let terms = json!({
+        "currency": "USD", "price": DOLLAR, "billing": {"every": interval},
+        "included_credit": DOLLAR / 2,
+    });
+    let terms: PlanTerms = serde_json::from_value(terms).unwrap();
+    assert!(matches!(terms.billing, Billing::Every(_)));
+    let version = NewVersion {
+        plan: PlanId::new(world.number()),
+        code: "plan".to_owned(),
+        name: "Plan".to_owned(),
+        version: PlanVersionId::new(world.number()),
+        quotas: Vec::new(),
+        terms,
+        now: world.now(),
+    };
+    let published = world.ports.plans.publish(version).await.unwrap();
+    let made = NewSubscription {
+        id: SubscriptionId::new(world.number()),
+        account: world.account,
+        version: published.id,
+        quantity: 1,
+        after_quota: None,
+        now: world.now(),
+    };
+    world.ports.plans.begin(made).await.unwrap().id
+}
+
+fn run<'a>(world: &'a World, dunning: &'a Dunning, is_dry: bool) -> BillingRun<'a> {
+    BillingRun {
+        subscriptions: &*world.ports.subscriptions,
+        collector: &*world.ports.collector,
+        clock: &world.ports.clock,
+        dunning,
+        is_dry,
+    }
+}
+
+fn dollars(dollars: i64) -> Money {
+    let nanos = Nanos::new(dollars * DOLLAR);
+    Money::new(nanos, Currency::USD)
+}
+
+/// What was done, without its periods.
+fn whats(ran: &Ran) -> Vec<(&str, &str)> {
+    let what = |done: &Done| match &done.what {
+        What::Charged(..) => "charged",
+        What::Collects(..) => "collects",
+        What::Paid(money, _) => {
+            assert_eq!(*money, dollars(1));
+            "paid"
+        }
+        What::Declined(..) => "declined",
+        What::Waits(..) => "waits",
+        What::Granted(_) => "granted",
+        What::Became => "became",
+        What::Parked(_) => "parked",
+    };
+    assert!(ran.failed.is_empty(), "{:?}", ran.failed);
+    ran.done
+        .iter()
+        .map(|done| (what(done), done.state))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+    let world = world().await;
+    world.top_up(3 * DOLLAR).await;
+    begin(&world, "P1M").await;
+    let dunning = Dunning::default();
+    for _ in 0..2 {
+        let ran = run(&world, &dunning, true).all().await;
+        assert_eq!(whats(&ran), [("collects", "incomplete")]);
+    }
+    assert_eq!(world.balance().await.0, 3 * DOLLAR);
+    let ran = run(&world, &dunning, false).all().await;
+    let paid = [
+        ("paid", "incomplete"),
+        ("became", "active"),
+        ("granted", "active"),
+    ];
+    assert_eq!(whats(&ran), paid);
+    assert_eq!(world.balance().await.0, 2 * DOLLAR + DOLLAR / 2);
+    assert_eq!(whats(&run(&world, &dunning, false).all().await), []);
+    world.ports.clock.advance(time::Duration::days(31));
+    let dry = run(&world, &dunning, true).all().await;
+    assert_eq!(whats(&dry), [("became", "grace"), ("charged", "grace")]);
+    let ran = run(&world, &dunning, false).all().await;
+    assert_eq!(ran.done.len(), 5, "{ran:?}");
+    assert_eq!(world.balance().await.0, 2 * DOLLAR);
+    world.assert_sound().await;
+}
+
+/// A house that was away for half a year does not bill 183 days at once.
+#[tokio::test]
+async fn more_than_can_be_due_at_once_is_set_aside() {
+    let world = world().await;
+    world.top_up(900 * DOLLAR).await;
+    let id = begin(&world, "P1D").await;
+    let dunning = Dunning::default();
+    run(&world, &dunning, false).all().await;
+    world.ports.clock.advance(time::Duration::days(183));
+    let ran = run(&world, &dunning, false).all().await;
+    assert_eq!(ran.parked(), 1);
+    let billed = world.balance().await.0;
+    assert!(billed > 800 * DOLLAR, "{billed}");
+    assert_eq!(whats(&run(&world, &dunning, false).all().await), []);
+    assert_eq!(world.balance().await.0, billed);
+    let parked = world.ports.subscriptions.parked().await.unwrap();
+    assert_eq!(parked[0].0, id);
+    world.assert_sound().await;
+}
+
+/// What a first try could not take can be paid by hand, and once.
+#[tokio::test]
+async fn what_is_owed_can_be_paid_by_hand() {
+    let world = world().await;
+    let id = begin(&world, "P1M").await;
+    let dunning = Dunning::default();
+    let ran = run(&world, &dunning, false).all().await;
+    assert_eq!(whats(&ran), [("declined", "incomplete")]);
+    world.top_up(2 * DOLLAR).await;
+    assert_eq!(whats(&run(&world, &dunning, false).all().await), []);
+    let mut done = Vec::new();
+    let owed = run(&world, &dunning, false).pay(id, &mut done).await;
+    assert!(owed.unwrap());
+    let again = run(&world, &dunning, false).pay(id, &mut done).await;
+    assert!(!again.unwrap());
+    assert_eq!(world.balance().await.0, DOLLAR + DOLLAR / 2);
+    world.assert_sound().await;
+}

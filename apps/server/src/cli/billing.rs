@@ -1,0 +1,234 @@
+//! `tollgate billing`: what is due to subscriptions is done, or shown.
+
+use billing_core::id::SubscriptionId;
+use billing_core::money::Money;
+use billing_core::period::Period;
+use billing_core::subscription::Dunning;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{CliError, Place, say};
+use crate::billing::{BillingRun, Done, Ran, What};
+use crate::wiring::Ports;
+
+/// What can be done about billing.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BillingCommand {
+    /// Do what is due to subscriptions now, as nodes that serve do each minute
+    Run(RunArgs),
+    /// Try now to pay what a subscription owes
+    Pay(PayArgs),
+    /// List subscriptions that were set aside and are not billed
+    Parked(ParkedArgs),
+    /// Take up again a subscription that was set aside
+    Unpark(UnparkArgs),
+}
+
+/// Arguments of `billing run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Say what would be done first to each subscription, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `billing pay`.
+#[derive(Debug, Args)]
+pub(crate) struct PayArgs {
+    #[command(flatten)]
+    place: Place,
+    /// The subscription, as sub_…
+    subscription: String,
+}
+
+/// Arguments of `billing parked`.
+#[derive(Debug, Args)]
+pub(crate) struct ParkedArgs {
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Arguments of `billing unpark`.
+#[derive(Debug, Args)]
+pub(crate) struct UnparkArgs {
+    #[command(flatten)]
+    place: Place,
+    /// The subscription, as sub_…
+    subscription: String,
+}
+
+pub(crate) async fn run(command: BillingCommand) -> Result<(), CliError> {
+    match command {
+        BillingCommand::Run(args) => run_now(args).await,
+        BillingCommand::Pay(args) => pay(args).await,
+        BillingCommand::Parked(args) => parked(args).await,
+        BillingCommand::Unpark(args) => unpark(args).await,
+    }
+}
+
+/// A run over these ports.
+pub(super) fn over<'a>(ports: &'a Ports, dunning: &'a Dunning, is_dry: bool) -> BillingRun<'a> {
+    BillingRun {
+        subscriptions: &*ports.subscriptions,
+        collector: &*ports.collector,
+        clock: &*ports.clock,
+        dunning,
+        is_dry,
+    }
+}
+
+async fn run_now(args: RunArgs) -> Result<(), CliError> {
+    let ports = args.place.ports().await?;
+    let dunning = Dunning::default();
+    let ran = over(&ports, &dunning, args.dry_run).all().await;
+    if args.json {
+        let done: Vec<_> = ran.done.iter().map(shown).collect();
+        let failed = ran
+            .failed
+            .iter()
+            .map(|(id, why)| json!({"subscription": id.to_string(), "error": why.to_string()}));
+        let failed: Vec<_> = failed.collect();
+        say(&json!({"done": !args.dry_run, "steps": done, "failed": failed}).to_string());
+    } else {
+        in_words(&ran, args.dry_run);
+    }
+    match (ran.failed.len(), ran.parked()) {
+        (0, 0) => Ok(()),
+        (failed, parked) => Err(CliError::Found(format!(
+            "{parked} subscriptions were set aside and {failed} could not be looked at; what was \
+             done to others stays so"
+        ))),
+    }
+}
+
+fn in_words(ran: &Ran, is_dry: bool) {
+    for done in &ran.done {
+        say(&words(done));
+    }
+    for (id, why) in &ran.failed {
+        say(&format!("{id}: {why}"));
+    }
+    say(match (ran.done.is_empty(), is_dry) {
+        (true, _) => "nothing is due",
+        (false, true) => "dry run: nothing was done",
+        (false, false) => "done",
+    });
+}
+
+/// What has happened to a subscription, or would, in a line.
+pub(super) fn words(done: &Done) -> String {
+    let what = match &done.what {
+        What::Charged(money, period) => format!("charged {money} for {}", span(*period)),
+        What::Collects(money, period) => format!("collects {money} for {}", span(*period)),
+        What::Paid(money, period) => format!("paid {money} for {}", span(*period)),
+        What::Declined(money, period) => {
+            format!(
+                "the wallet has less than {money} of bought credit, due for {}",
+                span(*period)
+            )
+        }
+        What::Waits(money, period) => format!(
+            "calls that are running hold what would pay {money} for {}; it is tried again",
+            span(*period)
+        ),
+        What::Granted(money) => format!("given {money}, included in the plan"),
+        What::Became => format!("is {}", done.state),
+        What::Parked(why) => format!("set aside: {why}"),
+    };
+    format!("{} {}: {what}", done.account, done.subscription)
+}
+
+fn span(period: Period) -> String {
+    format!("{} to {}", at(period.start), at(period.end))
+}
+
+fn at(instant: OffsetDateTime) -> String {
+    let second = instant.replace_nanosecond(0).unwrap_or(instant);
+    second.format(&Rfc3339).unwrap_or_default()
+}
+
+fn shown(done: &Done) -> serde_json::Value {
+    let mut shown = json!({
+        "account": done.account.to_string(),
+        "subscription": done.subscription.to_string(),
+        "state": done.state,
+    });
+    let (step, money, period): (_, Option<&Money>, Option<&Period>) = match &done.what {
+        What::Charged(money, period) => ("charged", Some(money), Some(period)),
+        What::Collects(money, period) => ("collects", Some(money), Some(period)),
+        What::Paid(money, period) => ("paid", Some(money), Some(period)),
+        What::Declined(money, period) => ("declined", Some(money), Some(period)),
+        What::Waits(money, period) => ("waits", Some(money), Some(period)),
+        What::Granted(money) => ("granted", Some(money), None),
+        What::Became => ("became", None, None),
+        What::Parked(why) => {
+            shown["why"] = json!(why);
+            ("parked", None, None)
+        }
+    };
+    shown["step"] = json!(step);
+    if let Some(money) = money {
+        shown["amount"] = json!(money.nanos().to_string());
+        shown["currency"] = json!(money.currency().code());
+    }
+    if let Some(period) = period {
+        shown["period"] = json!({"start": at(period.start), "end": at(period.end)});
+    }
+    shown
+}
+
+fn subscription_id(text: &str) -> Result<SubscriptionId, CliError> {
+    let id: Result<SubscriptionId, _> = text.parse();
+    id.map_err(|error| CliError::Argument(format!("{text}: {error}")))
+}
+
+async fn pay(args: PayArgs) -> Result<(), CliError> {
+    let id = subscription_id(&args.subscription)?;
+    let ports = args.place.ports().await?;
+    let dunning = Dunning::default();
+    let mut done = Vec::new();
+    let owed = over(&ports, &dunning, false).pay(id, &mut done).await;
+    for done in &done {
+        say(&words(done));
+    }
+    let is_paid = done.iter().any(|done| matches!(done.what, What::Paid(..)));
+    match (owed?, is_paid) {
+        (true, true) => Ok(()),
+        (true, false) => Err(CliError::Found(format!("{id} is not paid"))),
+        (false, _) => Err(CliError::Argument(format!("{id} owes nothing"))),
+    }
+}
+
+async fn parked(args: ParkedArgs) -> Result<(), CliError> {
+    let ports = args.place.ports().await?;
+    let parked = ports.subscriptions.parked().await?;
+    for (id, why) in &parked {
+        say(&format!("{id}: {why}"));
+    }
+    match parked.len() {
+        0 => {
+            say("no subscription is set aside");
+            Ok(())
+        }
+        count => Err(CliError::Found(format!(
+            "{count} subscriptions are set aside"
+        ))),
+    }
+}
+
+async fn unpark(args: UnparkArgs) -> Result<(), CliError> {
+    let id = subscription_id(&args.subscription)?;
+    let ports = args.place.ports().await?;
+    if ports.subscriptions.unpark(id, ports.clock.now()).await? {
+        say(&format!("{id} is billed again"));
+        return Ok(());
+    }
+    Err(CliError::Argument(format!("{id} is not set aside")))
+}
