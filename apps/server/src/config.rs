@@ -1,5 +1,6 @@
 //! Configuration: defaults, then `tollgate.toml`, then `TOLLGATE__SECTION__KEY`, then flags.
 
+mod channel;
 pub(crate) mod lease;
 mod spool;
 
@@ -7,13 +8,12 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
-use billing_core::attribute::{Attributes, is_value};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use channel::{Channel, Protocol};
 use lease::Lease;
 use spool::Spool;
 
@@ -145,85 +145,6 @@ pub(crate) struct Limits {
     pub(crate) drain_s: u32,
 }
 
-/// One upstream.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Channel {
-    /// What records call it; the host of its address unless given.
-    #[serde(default)]
-    pub(crate) name: Option<String>,
-    /// `openai` (any compatible server) or `simulated`.
-    #[serde(default)]
-    pub(crate) protocol: Protocol,
-    /// Such as `https://api.openai.com/v1`.
-    #[serde(default)]
-    pub(crate) base_url: Option<String>,
-    /// `env:NAME` or `file:/path`; the credential itself is never written here.
-    #[serde(default)]
-    pub(crate) credential: Option<CredentialSource>,
-    /// A file of certificates (PEM) whose authorities sign the upstream's, instead of those that
-    /// this machine trusts.
-    #[serde(default)]
-    pub(crate) ca_file: Option<PathBuf>,
-    /// The models it serves, as names or prefixes with `*`.
-    #[serde(default = "every_model")]
-    pub(crate) models: Vec<String>,
-    /// A prefix of the model's name that the upstream does not know.
-    #[serde(default)]
-    pub(crate) strip_prefix: Option<String>,
-    /// Higher is tried first.
-    #[serde(default)]
-    pub(crate) priority: i32,
-    /// The share of calls among channels of one priority.
-    #[serde(default = "one")]
-    pub(crate) weight: u32,
-    /// What holds of all calls through it that prices depend on, unless a reply says otherwise:
-    /// `{ region = "eu" }`.
-    #[serde(default)]
-    pub(crate) attributes: Attributes,
-}
-
-/// What an upstream speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Protocol {
-    /// The OpenAI protocol.
-    #[default]
-    Openai,
-    /// Simulated models, in this process.
-    Simulated,
-}
-
-/// Where a credential is read from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) enum CredentialSource {
-    /// An environment variable.
-    Env(String),
-    /// A file; white space at its ends does not count.
-    File(PathBuf),
-}
-
-impl TryFrom<String> for CredentialSource {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.split_once(':') {
-            Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            _ => Err("a credential is named as env:NAME or file:/path, never written here".into()),
-        }
-    }
-}
-
-impl From<CredentialSource> for String {
-    fn from(source: CredentialSource) -> Self {
-        match source {
-            CredentialSource::Env(name) => format!("env:{name}"),
-            CredentialSource::File(path) => format!("file:{}", path.display()),
-        }
-    }
-}
-
 /// What is wrong with the configuration.
 #[derive(Debug, Error)]
 pub(crate) enum ConfigError {
@@ -319,14 +240,6 @@ impl Default for Checker {
     }
 }
 
-fn every_model() -> Vec<String> {
-    vec!["*".into()]
-}
-
-const fn one() -> u32 {
-    1
-}
-
 impl Config {
     /// Reads the configuration. A file that is named must exist; `tollgate.toml` may be missing.
     pub(crate) fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
@@ -364,78 +277,9 @@ impl Config {
             return Err(ConfigError::Contradiction(fault));
         }
         for (number, channel) in self.channel.iter().enumerate() {
-            let wrong = |why: &str| ConfigError::Channel {
-                channel: channel.label(number),
-                why: why.to_owned(),
-            };
-            let url = channel.base_url.as_deref().unwrap_or("");
-            let is_http = url.starts_with("http://") || url.starts_with("https://");
-            if channel.protocol == Protocol::Openai && !is_http {
-                return Err(wrong("base_url must be an http:// or https:// address"));
-            }
-            if let Some((name, _)) = channel.attributes.iter().find(|(_, text)| !is_value(text)) {
-                let why = format!(
-                    "attributes.{name} must be 1 to 60 bytes of text, without commas, as a \
-                     condition of a price names it"
-                );
-                return Err(wrong(&why));
-            }
-            if channel.weight == 0 {
-                return Err(wrong("weight must be at least 1"));
-            }
+            channel.check(number)?;
         }
         Ok(())
-    }
-}
-
-impl Channel {
-    /// What records call it.
-    pub(crate) fn label(&self, number: usize) -> String {
-        let host = || {
-            let url = self.base_url.as_deref()?;
-            let rest = url.split("://").nth(1)?;
-            Some(rest.split(['/', '@']).next().unwrap_or(rest).to_owned())
-        };
-        self.name
-            .clone()
-            .or_else(host)
-            .unwrap_or_else(|| format!("channel-{}", number + 1))
-    }
-
-    /// The certificates of `ca_file`, read now.
-    pub(crate) fn authorities(&self, number: usize) -> Result<Option<Vec<u8>>, ConfigError> {
-        let read = |path: &PathBuf| {
-            std::fs::read(path).map_err(|error| ConfigError::Channel {
-                channel: self.label(number),
-                why: format!("cannot read ca_file {}: {error}", path.display()),
-            })
-        };
-        self.ca_file.as_ref().map(read).transpose()
-    }
-
-    /// The credential, read now.
-    pub(crate) fn credential(&self, number: usize) -> Result<Option<SecretString>, ConfigError> {
-        let Some(source) = &self.credential else {
-            return Ok(None);
-        };
-        let wrong = |why: String| ConfigError::Channel {
-            channel: self.label(number),
-            why,
-        };
-        let secret = match source {
-            CredentialSource::Env(name) => {
-                #[expect(clippy::disallowed_methods, reason = "this is the configuration")]
-                let value = std::env::var(name);
-                value.map_err(|_| wrong(format!("the environment has no {name}")))?
-            }
-            CredentialSource::File(path) => std::fs::read_to_string(path)
-                .map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?,
-        };
-        let secret = SecretString::from(secret.trim().to_owned());
-        if secret.expose_secret().is_empty() {
-            return Err(wrong("the credential is empty".into()));
-        }
-        Ok(Some(secret))
     }
 }
 
@@ -444,6 +288,7 @@ mod tests {
     use super::*;
     use billing_core::attribute::Attribute;
     use billing_core::lease_book::StaleRule;
+    use gateway_core::lanes::Lane;
 
     fn read(toml: &str) -> Result<Config, ConfigError> {
         let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
@@ -461,6 +306,32 @@ mod tests {
         let channel = &config.channel[0];
         assert_eq!(channel.label(0), "api.openai.com");
         assert_eq!(channel.models, ["*"]);
+    }
+
+    #[test]
+    fn lanes_leave_a_place_for_each() {
+        let channel = |lanes: &str| {
+            let channel = "[[channel]]\nprotocol = \"simulated\"\nlanes = ";
+            read(&format!("{channel}{lanes}\n"))
+        };
+        let most = |lanes: &str| {
+            let limits = channel(lanes).unwrap().channel[0].lane_limits(0).unwrap();
+            Lane::ALL.map(|lane| limits.unwrap().most(lane))
+        };
+        assert_eq!(most("{ concurrent = 40 }"), [30, 36]);
+        assert_eq!(most("{ concurrent = 40, boosted = 8 }"), [30, 32]);
+        assert_eq!(
+            most("{ concurrent = 40, boosted = 0, standard = 0 }"),
+            [40, 40]
+        );
+        for (wrong, why) in [
+            ("{ concurrent = 0 }", "serves nobody"),
+            ("{ concurrent = 4, boosted = 4 }", "neither alone"),
+            ("{ boosted = 4 }", "concurrent"),
+        ] {
+            let error = channel(wrong).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

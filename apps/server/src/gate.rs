@@ -12,6 +12,7 @@ pub(crate) mod callers;
 pub(crate) mod deliver;
 pub(crate) mod hand_in;
 pub(crate) mod idempotency;
+pub(crate) mod lanes;
 pub(crate) mod leases;
 pub(crate) mod places;
 pub(crate) mod prices;

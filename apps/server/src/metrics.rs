@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use gateway_core::lanes::Lane;
 use gateway_core::outcome::Outcome;
 
 pub(crate) mod listener;
@@ -115,6 +116,7 @@ numbers! {
         not_found,
         upstream,
         overloaded,
+        no_place,
         spool_full,
         clock_off,
         stopping,
@@ -130,6 +132,10 @@ pub(crate) struct Metrics {
     pub(crate) refusals: Refusals,
     /// From the end of a call until its charge was durable.
     pub(crate) settle: Latency,
+    /// How long boosted calls waited for a place at a channel, of those that had to.
+    pub(crate) waited_boosted: Latency,
+    /// And standard ones.
+    pub(crate) waited_standard: Latency,
     /// Settlements that wait to be durable.
     pub(crate) settling: Number,
     /// Accounts that were proved.
@@ -144,11 +150,23 @@ pub(crate) struct Metrics {
     pub(crate) unproved_accounts: Number,
 }
 
+impl Metrics {
+    /// How long calls of a lane waited for a place.
+    pub(crate) const fn waited(&self, lane: Lane) -> &Latency {
+        match lane {
+            Lane::Boosted => &self.waited_boosted,
+            Lane::Standard => &self.waited_standard,
+        }
+    }
+}
+
 /// The numbers of this process.
 pub(crate) static METRICS: Metrics = Metrics {
     calls: Outcomes::new(),
     refusals: Refusals::new(),
     settle: Latency::new(),
+    waited_boosted: Latency::new(),
+    waited_standard: Latency::new(),
     settling: Number::new(0),
     proofs: Number::new(0),
     proofs_failed: Number::new(0),

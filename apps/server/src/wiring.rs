@@ -21,7 +21,7 @@ use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
 use billing_core::port::subscriptions::{Collector, Subscriptions};
 use billing_core::price::Prospect;
-use gateway_core::route::Router;
+use gateway_core::lanes::Lane;
 use providers::OpenError;
 use store::StoreConfig;
 use thiserror::Error;
@@ -42,7 +42,7 @@ use crate::node::{NodeSettings, ThisNode};
 mod channels;
 mod own_spool;
 
-use channels::{Channels, routes_of};
+use channels::Channels;
 
 pub(crate) use channels::serve_simulated;
 pub(crate) use own_spool::{OwnSpool, look_at_spool, open_spool};
@@ -233,8 +233,7 @@ pub(crate) async fn open_house(
     let news_from = ports.directory.newest_change().await?;
     prices.reload().await?;
     let channels = Channels::of(config)?;
-    let router = Router::new(routes_of(config));
-    let routes = Arc::new(Routes::new(router, channels.prospects()));
+    let routes = Arc::new(channels.routes(config)?);
     let gate = Gate {
         prices: Arc::clone(&prices),
         leases: Arc::clone(&leases),
@@ -309,7 +308,7 @@ impl ServedModels for Routes {
     }
 
     fn prospect(&self, model: &str) -> Option<Arc<Prospect>> {
-        Self::prospect(self, model)
+        Self::prospect(self, model, Lane::Standard)
     }
 }
 

@@ -32,6 +32,7 @@ pub mod ceiling;
 pub mod count;
 pub mod dialect;
 pub mod endpoint;
+pub mod lanes;
 pub mod metering;
 pub mod outcome;
 pub mod provider;

@@ -104,6 +104,8 @@ fn simulated() -> Channel {
         strip_prefix: None,
         priority: 0,
         weight: 1,
+        lanes: None,
+        boosted_only: false,
         attributes: Attributes::NONE,
     }
 }

@@ -17,6 +17,7 @@ use billing_core::terms::Terms;
 use bytes::Bytes;
 use gateway_core::ceiling::{ModelBounds, ceiling};
 use gateway_core::endpoint::Endpoint;
+use gateway_core::lanes::Lane;
 use gateway_core::request::{self, RequestHead};
 use gateway_core::route::base_model;
 use time::{Duration, OffsetDateTime};
@@ -53,6 +54,8 @@ pub(crate) struct OpenCall {
     pub(crate) terms: Terms,
     /// What is known of its attributes before an upstream answers.
     prospect: Arc<Prospect>,
+    /// Whether it goes before others at a channel.
+    pub(crate) lane: Lane,
     pub(crate) bounds: ModelBounds,
     pub(crate) ceiling: Usage,
     /// The limit that was put on the answer so that the call fits the funds.
@@ -154,7 +157,10 @@ impl Gate {
             return Err(V1Error::ModelNotAllowed(head.model));
         }
         let (facts, terms) = self.terms(&caller, &head, incoming.started_at)?;
-        let Some(prospect) = self.routes.prospect(model) else {
+        let subscribed = caller.subscribed.as_ref();
+        let is_boosted = subscribed.is_some_and(|of| of.is_boosted(incoming.started_at));
+        let lane = Lane::of(is_boosted);
+        let Some(prospect) = self.routes.prospect(model, lane) else {
             return Err(V1Error::NoChannel(head.model));
         };
         let (bounds, ceiling) = bounded(
@@ -164,13 +170,13 @@ impl Gate {
             &facts,
             self.limits.default_output_tokens,
         );
-        let subscribed = caller.subscribed.as_ref();
         let plan = subscribed.and_then(|of| OfPlan::of(of, model, incoming.started_at));
         Ok(Box::new(OpenCall {
             incoming,
             caller,
             terms,
             prospect,
+            lane,
             bounds,
             ceiling,
             max_output: None,

@@ -10,9 +10,11 @@ use gateway_core::provider::{ReplyBody, UpstreamCall, UpstreamReply, collect};
 use gateway_core::retry::{Attempt, Verdict, judge, report};
 
 use super::admit::OpenCall;
+use super::lanes::{NoSlot, Slot};
 use super::routes::Stop;
 use super::{Gate, Upstream, Upstreams};
 use crate::clock::millis_since;
+use crate::metrics::METRICS;
 
 /// The most that is read of an upstream's error.
 const FAULT_BYTES: usize = 64 * 1024;
@@ -47,13 +49,22 @@ impl std::fmt::Debug for StreamBody {
     }
 }
 
+/// A call's way through one channel, with its place there until the answer is read.
+#[derive(Debug)]
+pub(crate) struct Way<'u> {
+    /// The channel.
+    pub(crate) upstream: &'u Upstream,
+    /// The place.
+    pub(crate) slot: Slot,
+}
+
 /// What came of all attempts.
 #[derive(Debug)]
 pub(crate) struct Tried<'u> {
     /// The tries, in order, for the record.
     pub(crate) attempts: Vec<AttemptRecord>,
-    /// The answer and the upstream that it is from, or how the call ended without one.
-    pub(crate) result: Result<(Answer, &'u Upstream), Unanswered>,
+    /// The answer and the way that it comes, or how the call ended without one.
+    pub(crate) result: Result<(Answer, Way<'u>), Unanswered>,
 }
 
 /// A call that no channel answered.
@@ -63,6 +74,23 @@ pub(crate) struct Unanswered {
     pub(crate) outcome: Outcome,
     /// What the upstream said, where it refused the request itself.
     pub(crate) fault: Option<Fault>,
+    /// Whether it found no place at the channels that it was not tried at.
+    pub(crate) no_place: bool,
+}
+
+/// The attempts so far.
+struct Tries {
+    attempts: Vec<AttemptRecord>,
+    last: Unanswered,
+}
+
+impl Tries {
+    fn over(self, result: Result<(Answer, Way<'_>), Unanswered>) -> Tried<'_> {
+        Tried {
+            attempts: self.attempts,
+            result,
+        }
+    }
 }
 
 enum One {
@@ -83,64 +111,97 @@ impl Gate {
         call: &OpenCall,
     ) -> Tried<'u> {
         let pick = call.incoming.id.get().unsigned_abs();
-        let stops = self.routes.order(&call.head.model, pick);
-        let mut attempts = Vec::with_capacity(1);
-        let failed = Outcome::UpstreamFailed { status: None };
-        let mut last = Unanswered {
-            outcome: failed,
-            fault: None,
+        let stops = self.routes.order(&call.head.model, call.lane, pick);
+        let mut tries = Tries {
+            attempts: Vec::with_capacity(1),
+            last: Unanswered {
+                outcome: Outcome::UpstreamFailed { status: None },
+                fault: None,
+                no_place: false,
+            },
         };
+        let mut full = Vec::new();
         for stop in stops {
-            let Some(upstream) = upstreams.channels.get(stop.index) else {
+            let Some(slot) = stop.places.lanes.try_enter(call.lane) else {
+                full.push(stop);
                 continue;
             };
-            let start = Instant::now();
-            let one = tokio::select! {
-                one = self.try_one(upstreams, call, &stop) => one,
-                // The process stops, and nothing of an answer is there: nothing is charged.
-                () = upstreams.cut.cancelled() => One::Spoiled,
-            };
-            let (attempt, fault, retry_after) = match one {
-                One::Answered(answer) => {
-                    self.routes
-                        .report(stop.index, report(&Attempt::Answered(200), None));
-                    attempts.push(record(&stop, Some(200), "ok", start));
-                    return Tried {
-                        attempts,
-                        result: Ok((answer, upstream)),
-                    };
-                }
-                One::Spoiled => (Attempt::Spoiled, None, None),
-                One::Refused {
-                    attempt,
-                    fault,
-                    retry_after,
-                } => (attempt, fault, retry_after),
-            };
-            let wait = retry_after.and_then(|wait| u64::try_from(wait.as_millis()).ok());
-            self.routes.report(stop.index, report(&attempt, wait));
-            let (status, word) = words(&attempt);
-            attempts.push(record(&stop, status, word, start));
-            match judge(&attempt) {
-                Verdict::Reject(outcome) => {
-                    return Tried {
-                        attempts,
-                        result: Err(Unanswered { outcome, fault }),
-                    };
-                }
-                Verdict::TryNext(outcome) => {
-                    last = Unanswered {
-                        outcome,
-                        fault: None,
-                    }
-                }
-                Verdict::Deliver => {}
+            let at = (&stop, slot);
+            if let Some(result) = self.try_stop(upstreams, call, at, &mut tries).await {
+                return tries.over(result);
             }
         }
+        // Where there was no place at once one is waited for, at the best channel first.
+        for stop in full {
+            let start = Instant::now();
+            let lanes = &stop.places.lanes;
+            let slot = tokio::select! {
+                slot = lanes.enter(call.lane, stop.places.patience) => slot,
+                () = upstreams.cut.cancelled() => Err(NoSlot::Late),
+            };
+            METRICS.waited(call.lane).note(start.elapsed());
+            let Ok(slot) = slot else {
+                tries.attempts.push(record(&stop, None, "no_place", start));
+                tries.last.no_place = true;
+                continue;
+            };
+            tries.attempts.push(record(&stop, None, "waited", start));
+            let at = (&stop, slot);
+            if let Some(result) = self.try_stop(upstreams, call, at, &mut tries).await {
+                return tries.over(result);
+            }
+        }
+        let Tries { attempts, last } = tries;
         Tried {
             attempts,
             result: Err(last),
         }
+    }
+
+    /// Tries one channel; `None` where another may do better.
+    async fn try_stop<'u>(
+        &self,
+        upstreams: &'u Upstreams,
+        call: &OpenCall,
+        (stop, slot): (&Stop, Slot),
+        tries: &mut Tries,
+    ) -> Option<Result<(Answer, Way<'u>), Unanswered>> {
+        let upstream = upstreams.channels.get(stop.index)?;
+        let start = Instant::now();
+        let one = tokio::select! {
+            one = self.try_one(upstreams, call, stop) => one,
+            // The process stops, and nothing of an answer is there: nothing is charged.
+            () = upstreams.cut.cancelled() => One::Spoiled,
+        };
+        let (attempt, fault, retry_after) = match one {
+            One::Answered(answer) => {
+                self.routes
+                    .report(stop.index, report(&Attempt::Answered(200), None));
+                tries.attempts.push(record(stop, Some(200), "ok", start));
+                return Some(Ok((answer, Way { upstream, slot })));
+            }
+            One::Spoiled => (Attempt::Spoiled, None, None),
+            One::Refused {
+                attempt,
+                fault,
+                retry_after,
+            } => (attempt, fault, retry_after),
+        };
+        let wait = retry_after.and_then(|wait| u64::try_from(wait.as_millis()).ok());
+        self.routes.report(stop.index, report(&attempt, wait));
+        let (status, word) = words(&attempt);
+        tries.attempts.push(record(stop, status, word, start));
+        let ended = |outcome, fault| Unanswered {
+            outcome,
+            fault,
+            no_place: false,
+        };
+        match judge(&attempt) {
+            Verdict::Reject(outcome) => return Some(Err(ended(outcome, fault))),
+            Verdict::TryNext(outcome) => tries.last = ended(outcome, None),
+            Verdict::Deliver => {}
+        }
+        None
     }
 
     async fn try_one(&self, upstreams: &Upstreams, call: &OpenCall, stop: &Stop) -> One {

@@ -14,7 +14,7 @@ use gateway_core::outcome::Outcome;
 use tokio::sync::{mpsc, oneshot};
 
 use super::admit::OpenCall;
-use super::attempt::{Answer, Unanswered};
+use super::attempt::{Answer, Unanswered, Way};
 use super::hand_in::Paid;
 use super::settle::{Ending, cost_members};
 use super::stream::{CLIENT_PATIENCE, Flow, note};
@@ -59,7 +59,9 @@ impl Gate {
         // Each on the heap: the task would otherwise have room for all of them side by side.
         match tried.result {
             Err(unanswered) => Box::pin(self.fail(&mut call, ending, unanswered, client)).await,
-            Ok((Answer::Whole { body, reply }, upstream)) => {
+            Ok((Answer::Whole { body, reply }, Way { upstream, slot })) => {
+                // All of it is here.
+                drop(slot);
                 let whole = Whole {
                     upstream,
                     body,
@@ -74,13 +76,14 @@ impl Gate {
                     first,
                     body,
                 },
-                upstream,
+                Way { upstream, slot },
             )) => {
                 let (send, receive) = mpsc::channel(PIECES);
                 answer(client, Delivery::Stream(receive));
                 let flow = Flow::new(upstream, frames, body, send);
                 let stream = self.deliver_stream(&mut call, ending, flow, first, &upstreams.cut);
                 Box::pin(stream).await;
+                drop(slot);
             }
         }
     }
@@ -91,6 +94,7 @@ impl Gate {
             (Outcome::UpstreamRejected { status }, Some(fault)) => {
                 V1Error::Rejected { status, fault }
             }
+            (_, _) if why.no_place => V1Error::NoPlace,
             (Outcome::UpstreamTimeout, _) => V1Error::UpstreamTimeout,
             (_, _) => V1Error::UpstreamFailed,
         };

@@ -92,4 +92,16 @@ fn node(house: &House, page: &mut Page) {
     let open: Vec<(String, u64)> = house.gate.routes.standings();
     let help = "Whether calls go through a channel: 1 yes, 0 not now.";
     page.family(("channel_open", Gauge, help), "channel", open);
+    let lanes = house.gate.routes.traffic();
+    let each = |at: fn([usize; 2]) -> usize| {
+        let lanes = lanes.iter();
+        lanes.map(move |(channel, lane, traffic)| (channel.clone(), *lane, count(at(*traffic))))
+    };
+    let help = "Calls under way at a channel that takes so many at once.";
+    page.lanes(("channel_calls", Gauge, help), each(|[calls, _]| calls));
+    let help = "Calls that wait for a place at it.";
+    page.lanes(
+        ("channel_waiting", Gauge, help),
+        each(|[_, waiting]| waiting),
+    );
 }

@@ -3,6 +3,8 @@
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
+use gateway_core::lanes::Lane;
+
 use super::{LATENCY_MS, METRICS, read};
 
 /// What a number is.
@@ -40,6 +42,21 @@ impl Page {
             let value = escaped(&value.to_string());
             self.line(format_args!(
                 "tollgate_{name}{{{label}=\"{value}\"}} {number}"
+            ));
+        }
+    }
+
+    /// A family of numbers of the lanes of channels.
+    pub(crate) fn lanes(
+        &mut self,
+        (name, kind, help): (&str, Kind, &str),
+        numbers: impl IntoIterator<Item = (String, Lane, u64)>,
+    ) {
+        self.head(name, kind.name(), help);
+        for (channel, lane, number) in numbers {
+            let (channel, lane) = (escaped(&channel), lane.name());
+            self.line(format_args!(
+                "tollgate_{name}{{channel=\"{channel}\",lane=\"{lane}\"}} {number}"
             ));
         }
     }
@@ -140,6 +157,10 @@ pub(crate) fn own(page: &mut Page) {
     );
     let help = "From the end of a call until its charge is durable.";
     page.latency("settle_seconds", help, &m.settle);
+    let help = "How long boosted calls that found no place at a channel waited for one.";
+    page.latency("boosted_wait_seconds", help, &m.waited_boosted);
+    let help = "How long standard calls that found no place at a channel waited for one.";
+    page.latency("standard_wait_seconds", help, &m.waited_standard);
     let help = "Calls that are over and whose charge is not durable yet.";
     page.one(("settling", Gauge, help), read(&m.settling));
     let help = "Accounts that this node has proved.";

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use billing_core::price::{Attributes, Prospect};
-use gateway_core::route::Channel as Route;
+use gateway_core::route::{Channel as Route, Router};
 use providers::{HttpProviderConfig, OpenError, ProviderConfig, Timeouts};
 use tokio_util::sync::CancellationToken;
 
 use super::WiringError;
 use crate::config::{Channel, Config, Protocol};
-use crate::gate::{Upstream, Upstreams};
+use crate::gate::lanes::ChannelLanes;
+use crate::gate::routes::ChannelPlaces;
+use crate::gate::{Routes, Upstream, Upstreams};
 
 /// How each channel is reached, and what is said of all calls through it.
 #[derive(Debug, Clone)]
@@ -27,11 +29,17 @@ impl Channels {
     }
 
     /// What is known beforehand of calls through each.
-    pub(super) fn prospects(&self) -> impl Iterator<Item = Prospect> {
+    fn prospects(&self) -> impl Iterator<Item = Prospect> {
         self.0.iter().map(|(config, attributes)| {
             let dialect = providers::dialect(config.protocol());
             Prospect::through(attributes, dialect.states())
         })
+    }
+
+    /// Which of them is tried for what, and how many calls each takes.
+    pub(super) fn routes(&self, config: &Config) -> Result<Routes, WiringError> {
+        let router = Router::new(routes_of(config));
+        Ok(Routes::new(router, self.prospects(), places_of(config)?))
     }
 
     /// Connections to all of them, for one worker thread, whose calls end at the `cut` of all.
@@ -58,7 +66,7 @@ pub(crate) async fn serve_simulated(listener: tokio::net::TcpListener) -> std::i
 }
 
 /// Which channel is tried for what.
-pub(super) fn routes_of(config: &Config) -> Vec<Route> {
+fn routes_of(config: &Config) -> Vec<Route> {
     let route = |(number, channel): (usize, &Channel)| Route {
         name: channel.label(number),
         models: channel.models.clone(),
@@ -68,6 +76,20 @@ pub(super) fn routes_of(config: &Config) -> Vec<Route> {
         weight: channel.weight,
     };
     config.channel.iter().enumerate().map(route).collect()
+}
+
+/// How many calls each takes.
+fn places_of(config: &Config) -> Result<Vec<ChannelPlaces>, WiringError> {
+    let places = |(number, channel): (usize, &Channel)| {
+        let limits = channel.lane_limits(number)?;
+        let patience = channel.lanes.map_or(0, |lanes| lanes.wait_ms);
+        Ok(ChannelPlaces {
+            lanes: limits.map_or_else(ChannelLanes::default, ChannelLanes::new),
+            patience: Duration::from_millis(patience),
+            boosted_only: channel.boosted_only,
+        })
+    };
+    config.channel.iter().enumerate().map(places).collect()
 }
 
 fn provider_of(

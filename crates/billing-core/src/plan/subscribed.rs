@@ -70,8 +70,17 @@ impl Subscribed {
         self.quotas.iter().filter_map(open).collect()
     }
 
+    /// Whether calls that begin at an instant go by the fast lane.
+    pub fn is_boosted(&self, at: OffsetDateTime) -> bool {
+        self.terms.speed_boost && !self.has_ended(at)
+    }
+
+    fn has_ended(&self, at: OffsetDateTime) -> bool {
+        self.ends_at.is_some_and(|end| end <= at)
+    }
+
     fn in_window<'a>(&'a self, quota: &'a Quota, at: OffsetDateTime) -> Option<OpenQuota<'a>> {
-        if self.ends_at.is_some_and(|end| end <= at) {
+        if self.has_ended(at) {
             return None;
         }
         let window = quota.terms.window.at(&self.zone, &self.cycle, at)?;

@@ -76,6 +76,8 @@ pub(crate) enum V1Error {
     StoreAway,
     /// As many calls as may be are under way.
     Crowded,
+    /// The channels of the model take no more calls at once, and none was over in time.
+    NoPlace,
     /// The books cannot be reached, and the spool has no room for what the call will cost.
     SpoolFull,
     /// This process was told to stop.
@@ -119,6 +121,8 @@ struct Inner<'a> {
 
 const INVALID: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
+const NO_PLACE: &str = "The upstreams of the model are taken by other calls, and none of these was \
+                        over in time. Nothing was charged; try again shortly.";
 const PARKED: &str = "The books of this account are being checked, so no call can be paid for. \
                       Whoever runs this Tollgate has been told.";
 
@@ -160,6 +164,7 @@ impl V1Error {
             Self::FundsMidStream => (402, "insufficient_quota", Some("insufficient_quota")),
             Self::StoreAway => (503, SERVER, Some("books_unavailable")),
             Self::Crowded => (503, SERVER, Some("overloaded")),
+            Self::NoPlace => (429, "rate_limit_error", Some("no_place")),
             Self::SpoolFull => (503, SERVER, Some("spool_full")),
             Self::Stopping => (503, SERVER, Some("stopping")),
             Self::ClockOff => (503, SERVER, Some("clock_off")),
@@ -194,6 +199,7 @@ impl V1Error {
             | Self::CutMidStream => &refusals.upstream,
             Self::StoreAway => &refusals.books_unavailable,
             Self::Crowded => &refusals.overloaded,
+            Self::NoPlace => &refusals.no_place,
             Self::SpoolFull => &refusals.spool_full,
             Self::ClockOff => &refusals.clock_off,
             Self::Stopping => &refusals.stopping,
@@ -223,6 +229,7 @@ impl V1Error {
             | Self::FundsMidStream
             | Self::StoreAway
             | Self::Crowded
+            | Self::NoPlace
             | Self::SpoolFull
             | Self::Stopping
             | Self::ClockOff => None,
@@ -402,6 +409,7 @@ impl fmt::Display for V1Error {
             Self::Crowded => f.write_str(
                 "This server carries as many calls as it may. Nothing was charged; try again shortly.",
             ),
+            Self::NoPlace => f.write_str(NO_PLACE),
             Self::SpoolFull => f.write_str(
                 "The books cannot be reached, and this server has no room left to keep what a call \
                  costs until they can. Try again shortly.",
