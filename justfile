@@ -78,6 +78,10 @@ year *ARGS:
 bench-gateway *ARGS: release
     scripts/bench/gateway.sh {{ ARGS }}
 
+# Measure lanes: boosted calls beside a crowd of standard ones; --seconds N
+bench-lanes *ARGS: release
+    cargo run --release --locked -p acceptance --bin bench_lanes -- {{ ARGS }}
+
 # Price random usages of every model sold by tokens beside LiteLLM and genai-prices; --seed N, --record
 oracle-prices *ARGS:
     scripts/oracle.sh {{ ARGS }}

@@ -6,6 +6,7 @@ use std::error::Error;
 pub mod arguments;
 pub mod audit;
 pub mod bench_gateway;
+pub mod bench_lanes;
 pub mod bench_quote;
 pub mod call;
 pub mod cluster;

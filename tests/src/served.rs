@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::audit;
@@ -84,6 +84,31 @@ impl Served {
             control,
             payer,
         })
+    }
+
+    /// Puts an account on a plan that costs nothing and has a speed boost.
+    ///
+    /// # Errors
+    /// A command fails.
+    pub fn boost(&self, payer: &Payer) -> Result<(), Failure> {
+        let terms = json!({
+            "currency": "USD", "price": 0, "billing": { "every": "P1M" }, "quotas": [],
+            "after_quota": "wallet", "speed_boost": true,
+        });
+        let plan = json!({ "code": "fast", "name": "Fast", "terms": terms });
+        let file = self.gate.folder().join("fast.json");
+        std::fs::write(&file, plan.to_string())?;
+        let file = file.display().to_string();
+        let publish = ["plans", "publish", &file];
+        let account = ["--account", &payer.account, "--plan", "fast"];
+        let subscribe = [&["plans", "subscribe"][..], &account].concat();
+        for command in [&publish[..], &subscribe] {
+            let done = self.gate.run(command)?;
+            if !done.status.success() {
+                return Err(format!("{command:?}: {done:?}").into());
+            }
+        }
+        Ok(())
     }
 
     /// Another account with funds.
@@ -183,8 +208,14 @@ impl Payer {
     }
 }
 
+/// With the channel of the simulated models, unless a channel of its own is named.
 fn configured(config: &str) -> String {
-    format!("{config}{CHANNEL}")
+    let channel = if config.contains("[[channel]]") {
+        ""
+    } else {
+        CHANNEL
+    };
+    format!("{config}{channel}")
 }
 
 /// What a chat completion of the simulated models holds: half of its body's bytes and a template in

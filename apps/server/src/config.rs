@@ -318,7 +318,7 @@ mod tests {
             let limits = channel(lanes).unwrap().channel[0].lane_limits(0).unwrap();
             Lane::ALL.map(|lane| limits.unwrap().most(lane))
         };
-        assert_eq!(most("{ concurrent = 40 }"), [30, 36]);
+        assert_eq!(most("{ concurrent = 40 }"), [30, 38]);
         assert_eq!(most("{ concurrent = 40, boosted = 8 }"), [30, 32]);
         assert_eq!(
             most("{ concurrent = 40, boosted = 0, standard = 0 }"),

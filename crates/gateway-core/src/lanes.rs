@@ -105,7 +105,7 @@ impl LaneLimits {
         })
     }
 
-    /// So many places, a tenth of them kept for boosted calls and a quarter for standard ones, rounded
+    /// So many places, a sixteenth of them kept for boosted calls and a quarter for standard ones, rounded
     /// down, but one for each where there are two or more.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl LaneLimits {
         let least = usize::from(concurrent > 1);
         Self::new(
             concurrent,
-            (part(10).max(least), part(4).max(least)),
+            (part(16).max(least), part(4).max(least)),
             waiting,
         )
     }
@@ -348,7 +348,7 @@ mod tests {
         };
         assert_eq!(kept(1), [1, 1]);
         assert_eq!(kept(2), [1, 1]);
-        assert_eq!(kept(40), [30, 36]);
+        assert_eq!(kept(40), [30, 38]);
         assert_eq!(LaneLimits::of(0, 1), Err(LaneLimitsError::NoPlace));
         for (boosted, standard) in [(4, 0), (0, 4), (3, 2), (usize::MAX, 1)] {
             let limits = LaneLimits::new(4, (boosted, standard), 1);

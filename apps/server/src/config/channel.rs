@@ -59,7 +59,7 @@ pub(crate) struct Channel {
 pub(crate) struct LaneSettings {
     /// Places for calls of both lanes.
     pub(crate) concurrent: usize,
-    /// Places that only boosted calls may have; a tenth unless given.
+    /// Places that only boosted calls may have; a sixteenth unless given.
     #[serde(default)]
     pub(crate) boosted: Option<usize>,
     /// Places that only standard calls may have; a quarter unless given.
