@@ -37,6 +37,7 @@ mod m20261123_000021_adjustments;
 mod m20261123_000022_windows;
 mod m20261123_000023_plans;
 mod m20261123_000024_subscriptions;
+mod m20261123_000025_missing;
 mod step;
 
 /// Every step, in order.
@@ -71,6 +72,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000022_windows::STEP),
             Box::new(m20261123_000023_plans::STEP),
             Box::new(m20261123_000024_subscriptions::STEP),
+            Box::new(m20261123_000025_missing::STEP),
         ]
     }
 }

@@ -8,12 +8,13 @@ use time::OffsetDateTime;
 use crate::budget::Amount;
 use crate::charge::{amount, charge};
 use crate::id::{AccountId, PriceVersionId, SaleRuleId, TierScheduleId};
-use crate::money::Nanos;
+use crate::money::{Currency, Nanos};
+use crate::period::Period;
 use crate::port::reports::CallDetail;
 use crate::price_book::PriceBook;
 use crate::reach::Buyer;
 use crate::terms::{InTiers, Terms};
-use crate::tier_schedule::{Close, TierTerms};
+use crate::tier_schedule::{Close, TierSchedule, TierTerms};
 
 /// Sums over calls, in nanos of one currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,6 +75,7 @@ struct One {
 pub struct Replay<'a> {
     book: &'a PriceBook,
     from: OffsetDateTime,
+    currency: Currency,
     sold: BTreeMap<(PriceVersionId, SaleRuleId), Option<Terms>>,
     /// As they were on record, and as they would have been.
     windows: [BTreeMap<(AccountId, TierScheduleId, i64), Window>; 2],
@@ -88,6 +90,7 @@ struct Window {
     used: Amount,
     charged: Amount,
     overrun: Amount,
+    adjusted: Nanos,
 }
 
 impl Window {
@@ -97,6 +100,7 @@ impl Window {
             used: Amount::ZERO,
             charged: Amount::ZERO,
             overrun: Amount::ZERO,
+            adjusted: Nanos::ZERO,
         }
     }
 
@@ -106,17 +110,26 @@ impl Window {
         self.overrun = self.overrun.plus(overrun);
     }
 
-    /// What closing it comes to.
-    fn true_up(&self) -> i128 {
+    /// What closing it comes to: as `schedule` has it, of whose minimum as much is due as it is in
+    /// force of the window, or as if what it says had been in force all the time.
+    fn true_up(&self, schedule: Option<(&TierSchedule, Period, i64)>) -> i128 {
         let close = Close {
             overrun: self.overrun,
-            adjusted: Nanos::ZERO,
+            adjusted: self.adjusted,
             used: self.used,
             charged: self.charged,
             trued_up: Nanos::ZERO,
         };
-        let closed = Some(&self.terms).filter(|terms| terms.is_closed());
-        let closed = closed.and_then(|terms| terms.close(&close).ok());
+        if !self.terms.is_closed() {
+            return 0;
+        }
+        let closed = match schedule {
+            None => self.terms.close(&close).ok(),
+            Some((schedule, in_force, start)) => {
+                let closed = schedule.close(in_force, start, &close);
+                closed.ok().flatten()
+            }
+        };
         closed.map_or(0, |closed| i128::from(closed.true_up.get()))
     }
 }
@@ -137,12 +150,13 @@ pub struct ReplayReport {
 }
 
 impl<'a> Replay<'a> {
-    /// A replay under the prices that a book has at an instant. Tiers begin to count with the first
-    /// call, so a replay should begin where windows do.
-    pub const fn new(book: &'a PriceBook, from: OffsetDateTime) -> Self {
+    /// A replay, for wallets in one currency, under the prices that a book has at an instant. Tiers
+    /// begin to count with the first call, so a replay should begin where windows do.
+    pub const fn new(book: &'a PriceBook, from: OffsetDateTime, currency: Currency) -> Self {
         Self {
             book,
             from,
+            currency,
             sold: BTreeMap::new(),
             windows: [BTreeMap::new(), BTreeMap::new()],
             by_model: BTreeMap::new(),
@@ -156,16 +170,21 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// The next call of a buyer.
-    pub fn call(&mut self, buyer: &Buyer, call: &CallDetail) {
-        // Of a usage that is not believed nobody knows what it cost.
+    /// The next call of a buyer, with what it was adjusted by since.
+    pub fn call(&mut self, buyer: &Buyer, call: &CallDetail, adjusted: Nanos) {
+        let known = self.book.version(&call.model, call.price_version);
+        let is_ours = known.is_none_or(|version| version.currency() == self.currency);
+        // Of a usage that is not believed nobody knows what it cost; what was paid in another currency
+        // is in no sum of this one.
         let cost = match call.cost {
+            _ if !is_ours => Nanos::ZERO,
             Some(cost) => cost,
             None if call.quarantined => Nanos::ZERO,
             None => self.cost_of(call),
         };
-        let before = [call.charge, cost];
-        self.note_window(call);
+        let paid = call.charge.plus(adjusted).unwrap_or(call.charge);
+        let before = [paid, cost];
+        self.note_window(call, adjusted);
         let after = self.again(buyer, call);
         let one = One { before, after };
         self.total.add(&one);
@@ -175,7 +194,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Counts a call in the window that it is on record in, where closing that comes to something.
-    fn note_window(&mut self, call: &CallDetail) {
+    fn note_window(&mut self, call: &CallDetail, adjusted: Nanos) {
         let Some(record) = call.rating.tiers.filter(|_| !call.quarantined) else {
             return;
         };
@@ -200,6 +219,7 @@ impl<'a> Replay<'a> {
         let window = was.entry(key).or_insert_with(|| Window::of(&tiers.terms));
         let overrun = Amount::of(call.overrun);
         window.add(counted, Amount::of(call.charge).plus(overrun), overrun);
+        window.adjusted = window.adjusted.plus(adjusted).unwrap_or(window.adjusted);
     }
 
     /// What a call cost the house, whose record does not say so: by the price it was rated with.
@@ -216,11 +236,16 @@ impl<'a> Replay<'a> {
             return Some([call.charge, call.cost.unwrap_or_default()]);
         }
         let terms = self.terms(buyer, &call.model, call.started_at)?;
+        if terms.price.currency() != self.currency {
+            // Such a call would be refused.
+            return None;
+        }
         let position = terms.tiers.as_ref().map(|tiers| self.used(buyer, tiers));
         let circumstances = call.circumstances();
         let position = position.unwrap_or_default();
         let charged = charge(&call.usage, &terms, &circumstances, position).ok()?;
-        let cost = amount(&call.usage, terms.cost(), &circumstances);
+        let cost = Some(terms.cost()).filter(|cost| cost.currency() == self.currency);
+        let cost = cost.and_then(|cost| amount(&call.usage, cost, &circumstances).ok());
         // What quotas gave then, they would give again.
         let split = call.split(charged.exact).ok()?;
         let overrun = Amount::of(call.overrun);
@@ -264,8 +289,12 @@ impl<'a> Replay<'a> {
     pub fn report(mut self) -> ReplayReport {
         let mut true_ups = [0_i128; 2];
         for ((windows, all), at) in self.windows.iter().zip(&mut true_ups).zip([BEFORE, AFTER]) {
-            for ((account, ..), window) in windows {
-                let more = window.true_up();
+            for ((account, schedule, start), window) in windows {
+                // Of a draft it is asked what it would have come to, had it been in force.
+                let tiers = self.book.tiers();
+                let schedule = tiers.get(schedule.get()).filter(|_| at == BEFORE);
+                let schedule = schedule.map(|of| (&**of, tiers.in_force(of), *start));
+                let more = window.true_up(schedule);
                 *all = all.saturating_add(more);
                 let of_account = self.by_account.entry(*account).or_default();
                 for sums in [of_account, &mut self.total] {

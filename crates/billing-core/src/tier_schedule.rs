@@ -20,6 +20,7 @@ use time::OffsetDateTime;
 pub use check::TierTermsError;
 pub use close::{Close, Closed, GRACE};
 pub use rating::{TierLine, TierStep, Tiered};
+pub use worst::CALLS_MEANWHILE;
 
 use std::sync::Arc;
 

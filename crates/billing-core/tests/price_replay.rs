@@ -138,9 +138,9 @@ fn in_window(call: CallDetail, position: u64) -> CallDetail {
 }
 
 fn replayed(book: &PriceBook, from: OffsetDateTime, calls: &[CallDetail]) -> ReplayReport {
-    let mut replay = Replay::new(book, from);
+    let mut replay = Replay::new(book, from, Currency::USD);
     for call in calls {
-        replay.call(&BUYER, call);
+        replay.call(&BUYER, call, Nanos::ZERO);
     }
     replay.report()
 }
@@ -205,4 +205,34 @@ fn what_the_house_bore_it_would_bear_again() {
     // All of it costs 60. Of the 120 only 100 were paid, so 40 go back.
     assert_eq!(report.true_ups, [-40, -40]);
     assert_eq!(report.total.revenue, [60, 60]);
+}
+
+#[test]
+fn what_was_is_what_the_books_have_corrections_and_minimums_in_part_included() {
+    let mut schedule = by_volume();
+    let terms = schedule.terms.take().unwrap();
+    let minimum = Some(Nanos::new(3_000));
+    schedule.terms = Some(Arc::new(TierTerms {
+        minimum,
+        ..(*terms).clone()
+    }));
+    // In force for the last day of thirty.
+    schedule.effective_from = datetime!(2026-11-30 00:00 UTC);
+    let book = book().with_tiers([schedule]);
+    let mut replay = Replay::new(&book, TOMORROW - Duration::HOUR, Currency::USD);
+    replay.call(&BUYER, &in_window(call(1, 70), 0), Nanos::new(-20));
+    let report = replay.report();
+    assert_eq!(report.true_ups, [50, 2_930]);
+    assert_eq!(report.total.revenue, [100, 3_000]);
+}
+
+#[test]
+fn what_is_in_another_currency_is_in_no_sum() {
+    let book = book();
+    let mut replay = Replay::new(&book, MONDAY, Currency::parse("EUR").unwrap());
+    replay.call(&BUYER, &call(1, 70), Nanos::ZERO);
+    let report = replay.report();
+    assert_eq!(report.total.revenue, [70, 0]);
+    assert_eq!(report.total.cost, [0, 0]);
+    assert_eq!(report.total.unpriced, 1);
 }

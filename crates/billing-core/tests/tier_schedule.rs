@@ -16,7 +16,7 @@ use billing_core::price::{
 use billing_core::reach::{Audience, Reach, Rules};
 use billing_core::terms::{InTiers, Terms};
 use billing_core::tier_schedule::{
-    Close, Measure, TierPrice, TierPricing, TierSchedule, TierTerms, TierWindow,
+    CALLS_MEANWHILE, Close, Measure, TierPrice, TierPricing, TierSchedule, TierTerms, TierWindow,
 };
 use billing_core::zone::Zone;
 use proptest::prelude::*;
@@ -129,7 +129,7 @@ fn said(measure: Measure) -> impl Strategy<Value = TierPrice> {
     let price = |thousandths: u32| format!("0.000000{thousandths:06}");
     let discount = (0_u32..=100).prop_map(|percent| TierPrice::Discount(Percent::whole(percent)));
     let meters = prop::sample::subsequence(vec![Meter::Input, Meter::Output], 1..=2);
-    let rates = (meters, 0_u32..9_000).prop_map(move |(meters, thousandths)| {
+    let rates = (meters, 1_u32..9_000).prop_map(move |(meters, thousandths)| {
         let rates = meters.into_iter();
         TierPrice::Rates(
             rates
@@ -137,7 +137,7 @@ fn said(measure: Measure) -> impl Strategy<Value = TierPrice> {
                 .collect(),
         )
     });
-    let per_unit = (0_u32..900_000).prop_map(move |thousandths| {
+    let per_unit = (1_u32..900_000).prop_map(move |thousandths| {
         // A call costs more than a token.
         TierPrice::PerUnit(price(thousandths).parse().unwrap())
     });
@@ -233,7 +233,8 @@ proptest! {
         }
     }
 
-    /// Wherever a call will stand that is authorized after so much was known to be used.
+    /// Wherever a call will stand that is authorized after so much was known to be used, and whose
+    /// like are not settled more than a hundred times meanwhile.
     #[test]
     fn no_hold_is_too_small(
         widths in widths(), percents in percents(), fees in fees(),
@@ -243,6 +244,7 @@ proptest! {
         let terms = terms(Measure::Tokens, graduated, known);
         let most = Usage::NONE.with(Meter::Output, ceiling);
         let held = terms.worst_case(&most, &Foreseen::new(&[], EPOCH)).unwrap();
+        let later = later.min(CALLS_MEANWHILE * ceiling);
         let due = charged(&terms, used.min(ceiling), known + later).amount;
         prop_assert!(due <= held, "{due} of {held}");
     }
@@ -261,8 +263,30 @@ proptest! {
             .with(Meter::Input, input * read / 100)
             .with(Meter::Output, output * written / 100);
         let at = Circumstances::new(ServiceTier::Standard, EPOCH);
+        let most = match measure {
+            Measure::Calls => 1,
+            Measure::Tokens => input + output,
+            // Two nanos for a token of input, or one of what it may become; one for one of output.
+            Measure::Spend => 2 * input + output,
+        };
+        let later = later.min(CALLS_MEANWHILE * most);
         let due = charge(&used, &terms, &at, Amount::new(known + later)).unwrap().amount;
         prop_assert!(due <= held, "{due} of {held}");
+    }
+
+    /// A fee that is far off keeps nobody from calling; one that is near is held.
+    #[test]
+    fn a_fee_is_held_once_a_hundred_calls_would_reach_its_tier(
+        (size, ceiling) in (1_u64..1_000, 1_u64..1_000), known in 0_u64..200_000,
+    ) {
+        let begin = 100_000 + size;
+        let tiers = tiers(&[begin], &[0, 0], &[0, 1_000_000]);
+        let terms = terms(Measure::Tokens, TierPricing::Graduated(tiers), known);
+        let most = Usage::NONE.with(Meter::Output, ceiling);
+        let held = terms.worst_case(&most, &Foreseen::new(&[], EPOCH)).unwrap();
+        let is_near = (known..=known + CALLS_MEANWHILE * ceiling).contains(&begin);
+        let fee = if is_near { 1_000_000 } else { 0 };
+        prop_assert_eq!(u64::try_from(held.get()).unwrap(), ceiling + fee);
     }
 
     /// By volume the list price until the window is over, and then what the reached tier says.

@@ -83,7 +83,7 @@ struct Page {
     /// What calls of a window were adjusted by.
     adjusted_windows: BTreeMap<(TierScheduleId, i64), Nanos>,
     /// Windows that were closed: as they stood, with what was booked, and how often.
-    closed: BTreeMap<(TierScheduleId, i64), (Option<Close>, i64)>,
+    closed: BTreeMap<(TierScheduleId, i64), (Option<Close>, i64, Nanos)>,
 }
 
 #[derive(Debug, Clone)]

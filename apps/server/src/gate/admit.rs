@@ -205,7 +205,11 @@ impl Gate {
                 tracing::error!(model = head.model, account = %caller.key.account,
                     price = %terms.price.currency(), wallet = %caller.currency,
                     "a price is in another currency than the wallet");
-                Err(V1Error::Unpriced(model()))
+                Err(V1Error::OtherCurrency {
+                    model: model(),
+                    price: terms.price.currency(),
+                    wallet: caller.currency,
+                })
             }
             Err(NoTerms::Unpriced(Unpriced::Unknown(_))) => Err(V1Error::UnknownModel(model())),
             Err(NoTerms::Unpriced(Unpriced::NoPrice(_))) => Err(V1Error::Unpriced(model())),

@@ -308,9 +308,10 @@ impl<T> Tiers<T> {
         Some(tier.up_to?.beyond(position))
     }
 
-    /// The tiers that usage after a position can still fall into: what bounds a hold.
-    pub fn ahead_of(&self, position: Quantity) -> &[Tier<T>] {
-        self.tiers.get(self.next_after(position)..).unwrap_or(&[])
+    /// The tiers that usage can fall into which begins between two positions: what bounds a hold.
+    pub fn between(&self, from: Quantity, to: Quantity) -> &[Tier<T>] {
+        let last = self.next_after(to).min(self.tiers.len().saturating_sub(1));
+        self.tiers.get(self.next_after(from)..=last).unwrap_or(&[])
     }
 
     /// How long a tier is, counted from 0; an open one is longer than any quantity.

@@ -93,7 +93,8 @@ pub trait Books: Send + Sync + Debug {
     ) -> Result<BTreeMap<CallId, AdjustedSoFar>, BooksError>;
 
     /// Windows of a tier schedule that began before a second (Unix time) and are not closed as they
-    /// stand: never, or a call was settled in them since.
+    /// stand: never, or a call was settled in them since, or funds did not cover all that was due and
+    /// there are some now.
     ///
     /// # Errors
     /// [`BooksError::Unavailable`].

@@ -170,7 +170,13 @@ impl TierTerms {
         let total = total.max(self.minimum.unwrap_or(Nanos::ZERO));
         let so_far = window.charged.less(window.overrun).money();
         let so_far = so_far.plus(window.adjusted)?.plus(window.trued_up)?;
-        let true_up = total.minus(so_far)?;
+        let short = total.minus(so_far)?;
+        // What the house bore stays with it, also where more is due than was paid.
+        let true_up = if short.is_negative() {
+            short
+        } else {
+            Amount::of(short).less(window.overrun).money()
+        };
         Ok(Closed { total, true_up })
     }
 }

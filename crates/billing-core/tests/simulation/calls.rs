@@ -371,6 +371,7 @@ impl World {
             covered: call.covered,
             tokens: used,
             fits: used <= call.tokens,
+            granted: call.tokens,
         });
         call.handed = Some(handed.clone());
         call.stage = if sent { Stage::Ending } else { Stage::Spooling };

@@ -88,6 +88,8 @@ pub(crate) struct Handed {
     /// How many tokens it used, and whether they are no more than it asked for.
     pub(crate) tokens: u64,
     pub(crate) fits: bool,
+    /// How many it asked for.
+    pub(crate) granted: u64,
 }
 
 /// An answer of the store.

@@ -12,7 +12,7 @@ use super::page::SCOPES;
 use super::plan::Price;
 use super::setup::{MS, SILENCE};
 use super::store::{NodeRow, Posted};
-use super::{Event, Timer, World, plan};
+use super::{Event, Timer, World, plan, tiers};
 
 /// Settlements of one account that are committed together, and who handed them in.
 type Batch = Vec<(Rc<Request>, Rc<Handed>)>;
@@ -169,7 +169,8 @@ impl World {
     }
 
     /// What a call should cost, where it stands in tiers, and what its plan should pay of that; a
-    /// call that used no more than it asked for never costs the wallet more than was held.
+    /// call that used no more than it asked for never costs the wallet more than was held, unless more
+    /// was settled meanwhile than a hold foresees.
     fn price(&mut self, posted: &Posted) -> Option<(u64, u64)> {
         let Posted { handed, call, .. } = posted;
         let settlement = &handed.settlement;
@@ -197,7 +198,9 @@ impl World {
         let of_plan = plan::pays(settlement, price, handed.tokens);
         let due = price.nanos - of_plan;
         let counts = handed.tokens > 0 || !plan::is_held(settlement);
-        if handed.fits && counts && due > handed.covered {
+        let near = tiers::is_within_reach(settlement, call, handed.granted);
+        self.tally.beyond_reach += u64::from(!near);
+        if handed.fits && counts && near && due > handed.covered {
             self.fail(|| format!("{} costs {due}, {handed:?}", call.call));
         }
         Some((price.nanos, of_plan))

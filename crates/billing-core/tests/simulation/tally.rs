@@ -32,6 +32,7 @@ macro_rules! tally {
 tally! {
     steps calls held_at_once held_after_waiting extensions extensions_held voids clients_gone
     tiered crossed_thresholds windows_of_tiers tiered_while_away tiered_on_a_plan
+    beyond_reach
     settled settled_late_answers settlements_replayed settled_from_spool settled_by_restarted
     settled_after_fence undercharged_when_given_up beyond_hold quarantined
     refused_insufficient refused_busy refused_unavailable

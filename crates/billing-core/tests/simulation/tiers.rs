@@ -18,7 +18,7 @@ use billing_core::reach::{Audience, ModelScope, Reach};
 use billing_core::settlement::SettledCall;
 use billing_core::terms::Terms;
 use billing_core::tier_schedule::{
-    Measure, TierPrice, TierPricing, TierSchedule, TierTerms, TierWindow,
+    CALLS_MEANWHILE, Measure, TierPrice, TierPricing, TierSchedule, TierTerms, TierWindow,
 };
 use billing_core::zone::Zone;
 use time::macros::datetime;
@@ -257,6 +257,19 @@ impl Part {
             }
         }
     }
+}
+
+/// Whether a call of at most so many tokens stands no further than its hold foresaw.
+pub(crate) fn is_within_reach(settlement: &Settlement, call: &SettledCall, most: u64) -> bool {
+    let tiers = settlement.terms.tiers.as_ref();
+    tiers.zip(call.position).is_none_or(|(tiers, position)| {
+        let most = if tiers.terms.measure == Measure::Calls {
+            1
+        } else {
+            most
+        };
+        position.get() <= tiers.known.get() + CALLS_MEANWHILE * most
+    })
 }
 
 impl Windows {

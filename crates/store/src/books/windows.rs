@@ -30,7 +30,8 @@ static NOTED: BatchSql = BatchSql::new(
      WHERE true ON CONFLICT (account_id, kind, subject, unit, window_start) DO NOTHING",
 );
 
-/// The windows of a schedule that began before a second and are not closed as they stand now.
+/// The windows of a schedule that began before a second and are not closed as they stand now, or of
+/// which something is missing that the account could pay.
 pub(crate) async fn open<C: ConnectionTrait>(
     db: &C,
     schedule: TierScheduleId,
@@ -65,11 +66,14 @@ pub(crate) async fn open<C: ConnectionTrait>(
                 WHERE c.kind = ? AND c.subject = ? AND c.window_start < ?) w \
                 LEFT JOIN (SELECT account_id AS of_account, window_start AS of_window, trued_up, \
                   times, used AS was_used, charged AS was_charged, overrun AS was_overrun, \
-                  adjusted AS was_adjusted FROM tier_close WHERE tier_schedule_id = ?) t \
+                  adjusted AS was_adjusted, missing FROM tier_close \
+                  WHERE tier_schedule_id = ?) t \
                   ON t.of_account = w.account_id AND t.of_window = w.window_start \
                 WHERE t.of_account IS NULL OR t.was_charged <> w.charged \
                   OR t.was_used <> w.used OR t.was_overrun <> w.overrun \
                   OR t.was_adjusted <> w.adjusted \
+                  OR (t.missing > 0 AND EXISTS (SELECT 1 FROM wallet m \
+                    WHERE m.account_id = w.account_id AND m.posted + m.credit_limit > 0)) \
                 ORDER BY w.account_id, w.window_start LIMIT ?";
     let values = vec![
         used.row().kind.into(),
@@ -166,11 +170,11 @@ pub(crate) async fn close<C: ConnectionTrait>(
             Some(adjusted)
         }
     };
-    // What its funds did not cover was not charged: it is due again when the window is closed anew.
+    // What its funds did not cover was not charged: it is due again once there are any.
     let uncollected = adjusted.as_ref().map_or(Nanos::ZERO, |a| a.uncollected);
     let more = adjustment.map_or(Nanos::ZERO, |adjustment| adjustment.amount);
     let more = more.minus(uncollected)?;
-    note(tx, window, more, booking.now).await?;
+    note(tx, window, [more, uncollected], booking.now).await?;
     Ok(Some(adjusted))
 }
 
@@ -190,16 +194,17 @@ async fn times<C: ConnectionTrait>(tx: &C, window: &OpenWindow) -> Result<i64, S
 async fn note<C: ConnectionTrait>(
     tx: &C,
     window: &OpenWindow,
-    more: Nanos,
+    [more, missing]: [Nanos; 2],
     now: OffsetDateTime,
 ) -> Result<(), BooksError> {
     let text = "INSERT INTO tier_close (account_id, tier_schedule_id, window_start, used, charged, \
-                trued_up, times, closed_at, overrun, adjusted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+                trued_up, times, closed_at, overrun, adjusted, missing) \
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
                 ON CONFLICT (account_id, tier_schedule_id, window_start) DO UPDATE SET \
                 used = excluded.used, charged = excluded.charged, \
                 trued_up = excluded.trued_up, times = excluded.times, \
                 closed_at = excluded.closed_at, overrun = excluded.overrun, \
-                adjusted = excluded.adjusted";
+                adjusted = excluded.adjusted, missing = excluded.missing";
     let trued_up = window.close.trued_up.plus(more)?;
     let values = vec![
         window.account.get().into(),
@@ -212,6 +217,7 @@ async fn note<C: ConnectionTrait>(
         micros(now).into(),
         stored(window.close.overrun).into(),
         window.close.adjusted.get().into(),
+        missing.get().into(),
     ];
     db::run(tx, text, values).await?;
     Ok(())

@@ -73,6 +73,8 @@ macro_rules! books_contract {
             a_window_that_others_closed_meanwhile_is_left_to_them
             a_window_is_closed_with_what_its_calls_were_corrected_by
             what_the_house_bore_is_not_given_back_when_a_window_is_closed
+            what_the_house_bore_is_not_charged_when_a_window_is_closed
+            what_closing_could_not_collect_is_collected_when_there_are_funds
             what_closing_a_window_could_not_collect_is_still_due
             a_window_in_which_nothing_was_used_is_closed_when_it_is_noted
             a_void_or_disbelieved_call_counts_nothing

@@ -93,7 +93,7 @@ impl Page {
                 (row.kind, row.subject, row.window_start) == (4, schedule.get(), window_start)
             });
             let closed = self.closed.get(&(schedule, window_start)).copied();
-            let (before, times) = closed.unwrap_or_default();
+            let (before, times, missing) = closed.unwrap_or_default();
             let close = Close {
                 used: position.map(|(_, used)| used.used).unwrap_or_default(),
                 charged: charged.used,
@@ -112,7 +112,10 @@ impl Page {
                     .unwrap_or_default(),
                 trued_up: before.map_or(Nanos::ZERO, |before| before.trued_up),
             };
-            if before != Some(close) {
+            let could_pay = self.wallet.posted.get()
+                + i64::try_from(self.wallet.credit_limit.get()).unwrap()
+                > 0;
+            if before != Some(close) || (!missing.is_zero() && could_pay) {
                 open.push(OpenWindow {
                     account,
                     schedule,
@@ -147,7 +150,7 @@ impl Page {
         booking: Booking,
     ) -> Result<Option<Adjusted>, BooksError> {
         let key = (window.schedule, window.window_start);
-        let times = self.closed.get(&key).map_or(0, |(_, times)| *times);
+        let times = self.closed.get(&key).map_or(0, |(_, times, _)| *times);
         if times != window.times {
             let earlier = adjustment.and_then(|adjustment| self.earlier(&adjustment));
             return Ok(earlier.and_then(Result::ok));
@@ -162,7 +165,8 @@ impl Page {
             trued_up: window.close.trued_up.plus(more)?,
             ..window.close
         };
-        self.closed.insert(key, (Some(close), times + 1));
+        self.closed
+            .insert(key, (Some(close), times + 1, uncollected));
         Ok(adjusted)
     }
 
@@ -176,7 +180,10 @@ impl Page {
 
     /// What the closes of a window booked.
     pub(super) fn closes_of(&self, schedule: TierScheduleId, start: i64) -> Vec<AdjustmentLine> {
-        let times = self.closed.get(&(schedule, start)).map_or(0, |(_, t)| *t);
+        let times = self
+            .closed
+            .get(&(schedule, start))
+            .map_or(0, |(_, t, _)| *t);
         let keys = (0..times).map(|times| OpenWindow::key(schedule, start, times));
         let booked = keys.filter_map(|key| self.keys.get(&key));
         booked

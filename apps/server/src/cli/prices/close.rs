@@ -35,6 +35,7 @@ pub(crate) async fn run(args: CloseArgs) -> Result<(), CliError> {
     };
     let closings = closer.close_all(&book).await;
     if args.json {
+        let shown = |due| shown(due, args.dry_run);
         let dues: Vec<_> = closings.dues.iter().map(shown).collect();
         let failed: Vec<_> = closings.failed.iter().map(shown_failed).collect();
         let shown = json!({"booked": !args.dry_run, "windows": dues, "failed": failed});
@@ -75,7 +76,10 @@ fn in_words(closings: &Closings, is_dry: bool) {
     }
     say(match (closings.dues.is_empty(), is_dry) {
         (true, _) => "no window that is over is to be trued up",
-        (false, true) => "dry run: nothing was booked",
+        (false, true) => {
+            "dry run: nothing was booked. Above zero will be charged, as far as funds cover it, below \
+             zero given back"
+        }
         (false, false) => "booked; above zero was charged, below zero was given back",
     });
 }
@@ -97,12 +101,14 @@ fn shown_failed(failed: &Failed) -> serde_json::Value {
     })
 }
 
-fn shown(due: &Due) -> serde_json::Value {
+fn shown(due: &Due, is_dry: bool) -> serde_json::Value {
+    // What funds do not cover is known once it is booked.
+    let uncollected = (!is_dry).then(|| due.uncollected.to_string());
     json!({
         "account": due.account.to_string(),
         "reach": due.reach,
         "window_start": since(due.window_start),
         "true_up": due.true_up.to_string(),
-        "uncollected": due.uncollected.to_string(),
+        "uncollected": uncollected,
     })
 }

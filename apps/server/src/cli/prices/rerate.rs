@@ -61,8 +61,8 @@ struct Corrected {
     calls: usize,
     /// Above zero it is charged, below zero it is given back.
     amount: String,
-    /// What of a charge its funds did not cover.
-    uncollected: String,
+    /// What of a charge its funds did not cover; known once it is booked.
+    uncollected: Option<String>,
     #[serde(skip)]
     sums: [Nanos; 2],
 }
@@ -96,7 +96,8 @@ pub(crate) async fn run(args: RerateArgs) -> Result<(), CliError> {
         let error = correct(&ports, &args, &book, account, &mut one).await.err();
         one.account = account.id.to_string();
         one.currency = account.currency.to_string();
-        [one.amount, one.uncollected] = one.sums.map(|sum| sum.to_string());
+        let [amount, uncollected] = one.sums.map(|sum| sum.to_string());
+        (one.amount, one.uncollected) = (amount, args.apply.then_some(uncollected));
         corrected.extend(Some(one).filter(|one| one.calls > 0));
         bar.inc(1);
         let is_away = matches!(error, Some(CliError::Books(BooksError::Unavailable(_))));
@@ -132,13 +133,13 @@ fn in_words(corrected: &[Corrected], failed: &[Failed], is_applied: bool) {
             currency,
             calls,
             amount,
-            uncollected,
             ..
         } = one;
-        let missing = if one.sums[1].is_zero() {
+        let [_, missing] = one.sums;
+        let missing = if missing.is_zero() {
             String::new()
         } else {
-            format!(" ({uncollected} of it not covered by funds)")
+            format!(" ({missing} of it not covered by funds)")
         };
         say(&format!(
             "{account}: {calls} calls, {amount} {currency}{missing}"
@@ -152,7 +153,7 @@ fn in_words(corrected: &[Corrected], failed: &[Failed], is_applied: bool) {
         (false, true) => "booked; above zero was charged, below zero was given back",
         (false, false) => {
             "nothing was changed: look at it, then repeat with --apply. Above zero will be charged, \
-             below zero given back"
+             as far as funds cover it, below zero given back"
         }
     });
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use billing_core::id::AccountId;
-use billing_core::money::Currency;
+use billing_core::id::{AccountId, CallId};
+use billing_core::money::{Currency, Nanos};
 use billing_core::port::directory::Account;
 use billing_core::port::reports::CallFilter;
 use billing_core::price_replay::{Replay, ReplayReport, Replayed};
@@ -62,9 +62,9 @@ pub(crate) async fn run(args: SimulateArgs) -> Result<(), CliError> {
         return Err(CliError::Argument(what.to_owned()));
     }
     let later = book.amended(&draft.edition);
-    let mut replay = Replay::new(&later, draft.from);
     let accounts = accounts(&ports, args.account).await?;
     let (currency, accounts) = of_one_currency(accounts, args.currency)?;
+    let mut replay = Replay::new(&later, draft.from, currency);
     let filter = CallFilter {
         from: Some(args.since),
         to: Some(until),
@@ -86,8 +86,13 @@ pub(crate) async fn run(args: SimulateArgs) -> Result<(), CliError> {
         // In the order of calls they move through tiers.
         for page in pages.oldest_first() {
             let calls = page.read(&ports, &filter).await?;
+            let ids: Vec<CallId> = calls.iter().map(|call| call.id).collect();
+            let adjusted = ports.books.adjustments(account, &ids).await?;
             for call in &calls {
-                replay.call(&buyer, call);
+                let adjusted = adjusted
+                    .get(&call.id)
+                    .map_or(Nanos::ZERO, |so_far| so_far.amount);
+                replay.call(&buyer, call, adjusted);
             }
             bar.inc(u64::try_from(calls.len()).unwrap_or(0));
         }

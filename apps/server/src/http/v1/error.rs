@@ -42,6 +42,15 @@ pub(crate) enum V1Error {
     UnknownModel(String),
     /// The model is listed, but cannot be priced: an operator's error.
     Unpriced(String),
+    /// The model is priced in another currency than the wallet is in.
+    OtherCurrency {
+        /// The model.
+        model: String,
+        /// Of its price.
+        price: Currency,
+        /// Of the wallet.
+        wallet: Currency,
+    },
     /// No channel serves the model.
     NoChannel(String),
     /// A budget has too little.
@@ -123,6 +132,8 @@ const INVALID: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
 const NO_PLACE: &str = "The upstreams of the model are taken by other calls, and none of these was \
                         over in time. Nothing was charged; try again shortly.";
+const SPOOL_FULL: &str = "The books cannot be reached, and this server has no room left to keep what \
+                          a call costs until they can. Try again shortly.";
 const PARKED: &str = "The books of this account are being checked, so no call can be paid for. \
                       Whoever runs this Tollgate has been told.";
 
@@ -141,6 +152,7 @@ impl V1Error {
             Self::ModelNotAllowed(_) => (403, "permission_error", Some("model_not_allowed")),
             Self::UnknownModel(_) => (404, INVALID, Some("model_not_found")),
             Self::Unpriced(_) => (503, SERVER, Some("model_unpriced")),
+            Self::OtherCurrency { .. } => (403, "permission_error", Some("currency_mismatch")),
             Self::NoChannel(_) => (503, SERVER, Some("no_channel")),
             Self::Funds(funds) => match funds.refusal.cause {
                 RefusalCause::Insufficient if funds.wait.is_some() => {
@@ -183,7 +195,7 @@ impl V1Error {
             }
             Self::ModelNotAllowed(_) => &refusals.model_not_allowed,
             Self::UnknownModel(_) => &refusals.unknown_model,
-            Self::Unpriced(_) => &refusals.unpriced,
+            Self::Unpriced(_) | Self::OtherCurrency { .. } => &refusals.unpriced,
             Self::NoChannel(_) => &refusals.no_channel,
             Self::Funds(funds) => match funds.refusal.cause {
                 RefusalCause::Insufficient => &refusals.insufficient_funds,
@@ -209,7 +221,10 @@ impl V1Error {
     fn param(&self) -> Option<&str> {
         match self {
             Self::BadRequest(error) => error.param(),
-            Self::UnknownModel(_) | Self::Unpriced(_) | Self::ModelNotAllowed(_) => Some("model"),
+            Self::UnknownModel(_)
+            | Self::Unpriced(_)
+            | Self::OtherCurrency { .. }
+            | Self::ModelNotAllowed(_) => Some("model"),
             Self::BadParameter(name, _) => Some(name),
             Self::NoKey
             | Self::BadKey
@@ -376,6 +391,10 @@ impl fmt::Display for V1Error {
                 "The model `{model}` has no complete price, so it is not sold. \
                  Ask whoever runs this Tollgate."
             ),
+            Self::OtherCurrency { model, price, wallet } => write!(
+                f,
+                "The model `{model}` is priced in {price}, and this wallet is in {wallet}."
+            ),
             Self::NoChannel(model) => {
                 write!(f, "No upstream serves the model `{model}` here.")
             }
@@ -410,10 +429,7 @@ impl fmt::Display for V1Error {
                 "This server carries as many calls as it may. Nothing was charged; try again shortly.",
             ),
             Self::NoPlace => f.write_str(NO_PLACE),
-            Self::SpoolFull => f.write_str(
-                "The books cannot be reached, and this server has no room left to keep what a call \
-                 costs until they can. Try again shortly.",
-            ),
+            Self::SpoolFull => f.write_str(SPOOL_FULL),
             Self::Stopping => f.write_str("This server is stopping. Try again."),
             Self::ClockOff => f.write_str(
                 "The clock of this server is wrong, so it takes no calls. Try again, or tell the \

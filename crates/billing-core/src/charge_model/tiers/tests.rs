@@ -45,7 +45,12 @@ fn a_threshold_belongs_to_the_tier_below_and_what_follows_to_the_one_above() {
     assert_eq!(tiers.reached_by(at("99.5")), 1);
     assert_eq!(tiers.next_after(at("99")), 1);
     assert_eq!(tiers.next_after(at("98.9")), 0);
-    assert_eq!(tiers.ahead_of(at("99")).len(), 2);
+    let between = |from, to| tiers.between(at(from), at(to)).len();
+    assert_eq!([between("99", "98"), between("99", "199")], [0, 2]);
+    assert_eq!(
+        [between("0", "98"), between("0", "99"), between("0", "1000")],
+        [1, 2, 3]
+    );
 }
 
 #[test]

@@ -368,6 +368,40 @@ pub async fn what_the_house_bore_is_not_given_back_when_a_window_is_closed(world
     world.assert_sound().await;
 }
 
+/// Nor is it charged for it then.
+pub async fn what_the_house_bore_is_not_charged_when_a_window_is_closed(world: World) {
+    let schedule = schedule_with(&world, by_volume(), Some(Nanos::new(90))).await;
+    world.top_up(70).await;
+    world.lease(WALLET, 70).await.unwrap();
+    let settled = world.settle(in_tiers(world.call(70, 80), &schedule)).await;
+    assert_eq!(settled.call.overrun, Nanos::new(10));
+    world.top_up(1_000).await;
+    // Of the minimum of 90 the calls were 80, whoever paid them.
+    assert_eq!(close_open(&world, &schedule).await, Some(10));
+    assert_eq!(world.balance().await.0, 990);
+    world.assert_sound().await;
+}
+
+/// What funds did not cover is due again as soon as there are any, whether or not anything else is
+/// settled in the window.
+pub async fn what_closing_could_not_collect_is_collected_when_there_are_funds(world: World) {
+    let schedule = schedule_with(&world, by_volume(), Some(Nanos::new(50))).await;
+    world.top_up(30).await;
+    world.lease(WALLET, 30).await.unwrap();
+    world.settle(in_tiers(world.call(10, 10), &schedule)).await;
+    world.give_back(WALLET, 20).await;
+    assert_eq!(close_open(&world, &schedule).await, Some(40));
+    // There is nothing to take, so nothing is tried.
+    assert_eq!(close_open(&world, &schedule).await, None);
+    world.top_up(5).await;
+    assert_eq!(close_open(&world, &schedule).await, Some(20));
+    world.top_up(100).await;
+    assert_eq!(close_open(&world, &schedule).await, Some(15));
+    assert_eq!(world.balance().await.0, 85);
+    assert_eq!(close_open(&world, &schedule).await, None);
+    world.assert_sound().await;
+}
+
 /// What funds did not cover when a window was closed is not taken for paid later.
 pub async fn what_closing_a_window_could_not_collect_is_still_due(world: World) {
     let schedule = schedule_with(&world, by_volume(), Some(Nanos::new(50))).await;
