@@ -179,7 +179,7 @@ fn priced() -> impl Strategy<Value = (Measure, TierPricing)> {
         let package = (
             1_u64..400,
             0_u64..90,
-            0_u32..900,
+            1_u32..900,
             any::<bool>(),
             any::<bool>(),
         );
