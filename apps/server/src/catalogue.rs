@@ -24,10 +24,13 @@ pub(crate) mod rules;
 mod tree;
 mod yaml;
 
-use report::{Note, Skipped, Unmapped};
+use report::{Note, Skipped, Unmapped, Unusable};
 
 /// The most entries that a file may have: more is a mistake, or somebody's attempt.
 const MOST_ENTRIES: usize = 100_000;
+
+/// How many malformed entries a refusal names.
+const NAMED: usize = 10;
 
 /// What a file gave: every entry is a draft or skipped with a reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub(crate) struct Import {
     pub(crate) entries: usize,
     /// Models with a price, by name.
     pub(crate) drafts: Vec<PriceDraft>,
-    /// Entries without a usable price, by name.
+    /// Entries that are nothing to sell, by name.
     pub(crate) skipped: Vec<Skipped>,
     /// What was decided on the way, and for which models.
     pub(crate) notes: Vec<Note>,
@@ -69,6 +72,9 @@ pub(crate) enum ImportError {
         "a JSON object, but not a price map: none of its {0} entries is an object (expected {{\"model\": {{\"input_cost_per_token\": …}}}})"
     )]
     NotAPriceMap(usize),
+    /// Entries whose prices cannot be understood, or are none.
+    #[error("{}", refusal(.0))]
+    Malformed(Vec<Skipped>),
     /// A fault in a rules file.
     #[error("{0}")]
     Rules(String),
@@ -80,6 +86,59 @@ pub(crate) enum ImportError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+/// What is wrong with which entries, and what to do about it.
+fn refusal(malformed: &[Skipped]) -> String {
+    let named = malformed.iter().take(NAMED);
+    let mut lines: Vec<String> = named
+        .map(|entry| format!("\n  {}: {}", entry.model.escape_debug(), entry.reason))
+        .collect();
+    match malformed.len().saturating_sub(NAMED) {
+        0 => {}
+        more => lines.push(format!("\n  and {more} more")),
+    }
+    let entries = match malformed.len() {
+        1 => "1 entry is".to_owned(),
+        many => format!("{many} entries are"),
+    };
+    format!(
+        "{entries} malformed, so nothing of the file is used:{}\nMend these entries, or take them \
+         out of the file, and give it again",
+        lines.concat()
+    )
+}
+
+/// Entries as they are read: drafts, those that are left out, and those for which the file is refused.
+#[derive(Debug, Default)]
+struct Sorted {
+    drafts: Vec<PriceDraft>,
+    skipped: Vec<Skipped>,
+    malformed: Vec<Skipped>,
+}
+
+impl Sorted {
+    fn push(&mut self, model: &str, read: Result<PriceDraft, Unusable>) {
+        let model = model.to_owned();
+        match read {
+            Ok(draft) => self.drafts.push(draft),
+            Err(Unusable::NotSold(reason)) => self.skipped.push(Skipped { model, reason }),
+            Err(Unusable::Malformed(reason)) => self.malformed.push(Skipped { model, reason }),
+        }
+    }
+
+    /// Drafts and entries that are left out, by name.
+    ///
+    /// # Errors
+    /// [`ImportError::Malformed`] where an entry is.
+    fn finish(mut self) -> Result<(Vec<PriceDraft>, Vec<Skipped>), ImportError> {
+        if !self.malformed.is_empty() {
+            return Err(ImportError::Malformed(self.malformed));
+        }
+        self.drafts.sort_by(|a, b| a.model.cmp(&b.model));
+        self.skipped.sort_by(|a, b| a.model.cmp(&b.model));
+        Ok((self.drafts, self.skipped))
+    }
 }
 
 /// Reads a catalogue of any known kind, recognized by its content.

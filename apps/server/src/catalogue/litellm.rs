@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use super::number;
 use super::object::members;
-use super::report::{Note, Skipped, Unmapped};
-use super::{Import, ImportError, MOST_ENTRIES};
+use super::report::{Note, Unmapped, Unusable};
+use super::{Import, ImportError, MOST_ENTRIES, Sorted};
 
 mod key;
 mod rates;
@@ -23,10 +23,11 @@ mod zero;
 
 /// The entry that explains the format.
 const DOCUMENTATION: &str = "sample_spec";
+
 /// Reads a price map.
 ///
 /// # Errors
-/// [`ImportError`] for a file that is not such a map. A fault within an entry skips that entry.
+/// [`ImportError`] for a file that is not such a map, or in which an entry is malformed.
 pub(crate) fn read(bytes: &[u8]) -> Result<Import, ImportError> {
     let file = serde_json::from_slice::<&RawValue>(bytes)
         .map_err(|error| ImportError::Json(error.to_string()))?;
@@ -42,41 +43,33 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Import, ImportError> {
         return Err(ImportError::NotAPriceMap(entries.len()));
     }
     let mut reader = Reader::default();
+    let mut sorted = Sorted::default();
     for (name, raw) in &entries {
-        match reader.entry(name, raw) {
-            Ok(draft) => reader.drafts.push(draft),
-            Err(reason) => reader.skipped.push(Skipped {
-                model: name.clone(),
-                reason,
-            }),
-        }
+        sorted.push(name, reader.entry(name, raw));
     }
-    Ok(reader.finish(entries.len()))
+    reader.finish(entries.len(), sorted)
 }
 
 #[derive(Default)]
 struct Reader {
-    drafts: Vec<PriceDraft>,
-    skipped: Vec<Skipped>,
     notes: BTreeMap<String, BTreeSet<String>>,
     unmapped: BTreeMap<String, Unmapped>,
 }
 
 impl Reader {
-    fn finish(mut self, entries: usize) -> Import {
-        self.drafts.sort_by(|a, b| a.model.cmp(&b.model));
-        self.skipped.sort_by(|a, b| a.model.cmp(&b.model));
+    fn finish(self, entries: usize, sorted: Sorted) -> Result<Import, ImportError> {
+        let (drafts, skipped) = sorted.finish()?;
         let notes = self.notes.into_iter().map(|(text, models)| Note {
             text,
             models: models.into_iter().collect(),
         });
-        Import {
+        Ok(Import {
             entries,
-            drafts: self.drafts,
-            skipped: self.skipped,
+            drafts,
+            skipped,
             notes: notes.collect(),
             unmapped_keys: self.unmapped,
-        }
+        })
     }
 
     fn note(&mut self, model: &str, text: impl Into<String>) {
@@ -85,18 +78,19 @@ impl Reader {
     }
 
     /// One entry as a draft, or the reason why not.
-    fn entry(&mut self, name: &str, raw: &RawValue) -> Result<PriceDraft, String> {
+    fn entry(&mut self, name: &str, raw: &RawValue) -> Result<PriceDraft, Unusable> {
         let fields = members(raw).map_err(|_| "not an object".to_owned())?;
         let mut seen = BTreeSet::new();
         if let Some((twice, _)) = fields.iter().find(|(key, _)| !seen.insert(key)) {
-            return Err(format!("a key stands twice: {twice}"));
+            return Err(format!("a key stands twice: {twice}").into());
         }
         let sheet = self.sheet(name, &fields);
         if name == DOCUMENTATION {
-            return Err("documentation of the format, not a model".to_owned());
+            let reason = "documentation of the format, not a model";
+            return Err(Unusable::not_sold(reason));
         }
         if name.is_empty() || name.len() > 300 || name.contains(char::is_control) {
-            return Err("not a model's name".to_owned());
+            return Err("not a model's name".to_owned().into());
         }
         let sheet = sheet?;
         let facts = facts(&fields);

@@ -1,7 +1,7 @@
 //! OpenRouter's list of models (`GET /api/v1/models`): the one place that knows its names.
 //!
 //! Prices are text in dollars for one unit. A zero beside other prices says that the class is not
-//! sold by itself; a negative price that it depends on the model that a router picks.
+//! sold by itself; `-1` that the price is that of the model a router picks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +13,13 @@ use billing_core::price::{
 };
 use billing_core::price_book::{ModelFacts, PriceDraft};
 use billing_core::zone::Zone;
+use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::object::{members, sequence};
-use super::report::{Skipped, Unmapped};
-use super::{Import, ImportError, MOST_ENTRIES, number};
+use super::report::{Unmapped, Unusable};
+use super::{Import, ImportError, MOST_ENTRIES, Sorted, number};
 
 /// Their names of prices, and the meters.
 pub(crate) const PRICES: [(&str, Meter); 14] = [
@@ -37,6 +38,9 @@ pub(crate) const PRICES: [(&str, Meter); 14] = [
     ("input_cache_write", Meter::CacheWrite5m),
     ("input_cache_write_1h", Meter::CacheWrite1h),
 ];
+
+/// What a block holds beside prices.
+const CONDITIONS: [&str; 4] = ["overrides", "min_prompt_tokens", "utc_start", "utc_end"];
 
 #[derive(Deserialize)]
 struct Listed<'a> {
@@ -82,7 +86,7 @@ pub(super) fn is_list(bytes: &[u8]) -> bool {
 /// Reads the list.
 ///
 /// # Errors
-/// [`ImportError`] for a file that is not such a list. A fault within an entry skips that entry.
+/// [`ImportError`] for a file that is not such a list, or in which an entry is malformed.
 pub(super) fn read(bytes: &[u8]) -> Result<Import, ImportError> {
     #[derive(Deserialize)]
     struct Models<'a> {
@@ -94,48 +98,47 @@ pub(super) fn read(bytes: &[u8]) -> Result<Import, ImportError> {
     if models.data.len() > MOST_ENTRIES {
         return Err(ImportError::TooMany(models.data.len()));
     }
-    let mut import = Import {
-        entries: models.data.len(),
-        ..Import::default()
-    };
+    let entries = models.data.len();
+    let (mut sorted, mut unmapped_keys) = (Sorted::default(), BTreeMap::new());
     let mut names = BTreeSet::new();
     for listed in models.data {
         if !names.insert(listed.id.clone()) {
             return Err(ImportError::Duplicate(listed.id.chars().take(80).collect()));
         }
-        let model = listed.id.clone();
-        match draft(&listed, &mut import.unmapped_keys) {
-            Ok(draft) => import.drafts.push(draft),
-            Err(reason) => import.skipped.push(Skipped { model, reason }),
-        }
+        sorted.push(&listed.id, draft(&listed, &mut unmapped_keys));
     }
-    import.drafts.sort_by(|a, b| a.model.cmp(&b.model));
-    import.skipped.sort_by(|a, b| a.model.cmp(&b.model));
-    Ok(import)
+    let (drafts, skipped) = sorted.finish()?;
+    Ok(Import {
+        entries,
+        drafts,
+        skipped,
+        unmapped_keys,
+        ..Import::default()
+    })
 }
 
 fn draft(
     listed: &Listed<'_>,
     unmapped: &mut BTreeMap<String, Unmapped>,
-) -> Result<PriceDraft, String> {
+) -> Result<PriceDraft, Unusable> {
     let id = listed.id.as_str();
     if id.is_empty() || id.len() > 300 || id.contains(char::is_control) {
-        return Err("not a model's name".to_owned());
+        return Err("not a model's name".to_owned().into());
     }
     let pricing = block(listed.pricing)?;
     let mut stated = prices(&pricing, unmapped)?;
     if stated.values().all(Option::is_none) {
-        return Err(
-            "all prices are zero; state `free` explicitly to sell it for nothing".to_owned(),
-        );
+        return Err(Unusable::not_sold(
+            "all prices are zero; state `free` explicitly to sell it for nothing",
+        ));
     }
     let modalities = &listed.architecture.output_modalities;
     let embeds = modalities.iter().any(|made| made == "embeddings");
     for meter in [Meter::Input, Meter::Output] {
         if stated.get(&meter) == Some(&None) && !(embeds && meter == Meter::Output) {
-            return Err(format!(
+            return Err(Unusable::NotSold(format!(
                 "a zero beside other prices would make its text free: {meter}; state `free` explicitly to sell it so"
-            ));
+            )));
         }
     }
     let free = embeds && stated.remove(&Meter::Output) == Some(None);
@@ -149,6 +152,10 @@ fn draft(
     let overrides = overrides.map_err(|_| "malformed price: overrides: not a list".to_owned())?;
     for raw in overrides {
         let block = block(raw)?;
+        if let Some(key) = unknown_condition(&block) {
+            count_unmapped(&format!("overrides.{key}"), unmapped);
+            continue;
+        }
         let (when, above) = condition(&block)?;
         let block = self::rates(&prices(&block, unmapped)?, above);
         match when {
@@ -196,25 +203,28 @@ fn written(raw: &RawValue) -> &str {
 fn prices(
     block: &Block<'_>,
     unmapped: &mut BTreeMap<String, Unmapped>,
-) -> Result<BTreeMap<Meter, Option<UnitPrice>>, String> {
-    let conditions = ["overrides", "min_prompt_tokens", "utc_start", "utc_end"];
+) -> Result<BTreeMap<Meter, Option<UnitPrice>>, Unusable> {
     let mut stated = BTreeMap::new();
     for (key, raw) in block {
         let text = written(raw);
-        if conditions.contains(&key.as_str()) || text == "null" {
+        if CONDITIONS.contains(&key.as_str()) || text == "null" {
             continue;
         }
-        let number = number::parse(text).map_err(|e| format!("malformed price: {key}: {e}"))?;
+        let number = number::parse(text);
         let Some((_, meter)) = PRICES.iter().find(|(name, _)| name == key) else {
-            if !number.value.is_zero() {
+            if !number.is_ok_and(|number| number.value.is_zero()) {
                 count_unmapped(key, unmapped);
             }
             continue;
         };
+        let number = number.map_err(|e| format!("malformed price: {key}: {e}"))?;
         if number.value.is_zero() {
             stated.insert(*meter, None);
+        } else if number.value == Decimal::NEGATIVE_ONE {
+            let reason = "a router's price is that of the model it picks";
+            return Err(Unusable::not_sold(reason));
         } else if number.value.is_sign_negative() {
-            return Err("a router's price is that of the model it picks".to_owned());
+            return Err(format!("negative price: {key}").into());
         } else {
             let price = UnitPrice::per_unit(number.value);
             let price = price.map_err(|e| format!("malformed price: {key}: {e}"))?;
@@ -224,11 +234,27 @@ fn prices(
     Ok(stated)
 }
 
+/// A key of a block that says neither a price nor when the block holds, as far as is known here. It
+/// may be a condition, without which the prices of the block would hold too often.
+fn unknown_condition<'a>(block: &'a Block<'_>) -> Option<&'a str> {
+    let mut keys = block.iter().filter(|(key, raw)| {
+        let is_known =
+            CONDITIONS.contains(&key.as_str()) || PRICES.iter().any(|(name, _)| name == key);
+        !is_known && raw.get() != "null" && number::parse(written(raw)).is_err()
+    });
+    keys.next().map(|(key, _)| key.as_str())
+}
+
 fn count_unmapped(key: &str, unmapped: &mut BTreeMap<String, Unmapped>) {
-    let reason = if key == "discount" {
-        "a discount that is in the prices already"
-    } else {
-        "a price that this version does not know"
+    let reason = match key {
+        "discount" => "a discount that is in the prices already",
+        "conditions" | "service_tiers" => {
+            "what another Tollgate states beside OpenRouter's prices; its catalogue files say it"
+        }
+        _ if key.starts_with("overrides.") => {
+            "a condition that this version does not know: its prices are not used"
+        }
+        _ => "a price that this version does not know",
     };
     let entry = unmapped
         .entry(format!("pricing.{key}"))

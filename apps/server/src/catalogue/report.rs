@@ -20,6 +20,29 @@ pub(crate) struct Skipped {
     pub(crate) reason: String,
 }
 
+/// Why an entry gives no price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// It is well-formed, but nothing that can be sold: it is left out and reported.
+    NotSold(String),
+    /// Somebody's mistake: nothing of the file is used.
+    Malformed(String),
+}
+
+impl Unusable {
+    /// Something that is not sold, and why.
+    pub(crate) fn not_sold(reason: impl Into<String>) -> Self {
+        Self::NotSold(reason.into())
+    }
+}
+
+impl From<String> for Unusable {
+    /// A fault is a mistake, unless it is said to be none.
+    fn from(fault: String) -> Self {
+        Self::Malformed(fault)
+    }
+}
+
 impl Skipped {
     /// The cause without its particulars.
     pub(crate) fn cause(&self) -> &str {

@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use super::key::RateKey;
 use super::sheet::{Factor, Sheet, Stated};
 use super::{Reader, zero};
+use crate::catalogue::report::Unusable;
 
 /// The provider whose prompt sizes are already "above" at exactly the threshold.
 const INCLUSIVE_PROVIDER: &str = "xai";
@@ -26,23 +27,26 @@ impl Reader {
         name: &str,
         facts: &ModelFacts,
         sheet: Sheet,
-    ) -> Result<(Vec<Rate>, Vec<Variant>), String> {
+    ) -> Result<(Vec<Rate>, Vec<Variant>), Unusable> {
         let Sheet {
             mut stated,
             factors,
             unmapped,
         } = sheet;
         if !stated.iter().any(|s| s.price.is_some()) {
-            return Err(match (stated.is_empty(), unmapped.is_empty()) {
-                (_, false) => format!(
-                    "only prices that no meter expresses: {}",
-                    unmapped.join(", ")
-                ),
-                (true, true) => "no price".to_owned(),
-                (false, true) => {
-                    "all prices are zero; state `free` explicitly to sell it for nothing".to_owned()
-                }
-            });
+            return Err(Unusable::NotSold(
+                match (stated.is_empty(), unmapped.is_empty()) {
+                    (_, false) => format!(
+                        "only prices that no meter expresses: {}",
+                        unmapped.join(", ")
+                    ),
+                    (true, true) => "no price".to_owned(),
+                    (false, true) => {
+                        "all prices are zero; state `free` explicitly to sell it for nothing"
+                            .to_owned()
+                    }
+                },
+            ));
         }
         in_terms_of_product(&facts.mode, &mut stated);
         let mut prices = self.chosen(name, facts, &stated)?;
@@ -80,7 +84,7 @@ impl Reader {
         name: &str,
         facts: &ModelFacts,
         stated: &[Stated],
-    ) -> Result<BTreeMap<Place, UnitPrice>, String> {
+    ) -> Result<BTreeMap<Place, UnitPrice>, Unusable> {
         let mut chosen: BTreeMap<Place, &Stated> = BTreeMap::new();
         for one in stated {
             let place = (one.when.clone(), one.at);
@@ -118,12 +122,12 @@ impl Reader {
     }
 
     /// A zero that is not taken at its word: the class falls back to its parent, or is refused.
-    fn leave_out(&mut self, name: &str, facts: &ModelFacts, one: &Stated) -> Result<(), String> {
+    fn leave_out(&mut self, name: &str, facts: &ModelFacts, one: &Stated) -> Result<(), Unusable> {
         let Stated { key, at, when, .. } = one;
         let plain = at.tier == ServiceTier::Standard && at.above.is_none() && when.is_none();
         let main = matches!(at.meter, Meter::Input | Meter::Output);
         if plain && main && zero::CONVERSING.contains(&facts.mode.as_str()) {
-            return Err(zero::refused(name, &facts.mode, key));
+            return Err(Unusable::NotSold(zero::refused(name, &facts.mode, key)));
         }
         let falls_back = at.tier != ServiceTier::Standard || at.meter.parent().is_some();
         let instead = if falls_back || when.is_some() {

@@ -57,9 +57,10 @@ fn sheet(draft: &PriceDraft) -> Vec<String> {
     draft.rates.iter().map(line).chain(varied).collect()
 }
 
+/// The one draft of a file with this entry and one without a price, or why there is none.
 fn one(json: &str) -> Result<PriceDraft, String> {
     let file = format!("{{\"m\": {json}, \"n\": {{}}}}");
-    let mut import = read(file.as_bytes()).unwrap();
+    let mut import = read(file.as_bytes()).map_err(|error| error.to_string())?;
     assert_eq!(import.drafts.len() + import.skipped.len(), 2);
     let draft = import.drafts.pop();
     draft.ok_or_else(|| import.skipped[0].reason.clone())
@@ -71,14 +72,34 @@ fn decimal(raw: &str) -> Option<Decimal> {
     plain.or_else(|_| Decimal::from_scientific(raw)).ok()
 }
 
+/// Entries that are nothing to sell, and words of the reason.
+const UNSOLD: &[(&str, &str)] = &[
+    ("{}", "no price"),
+    (r#"{"mode": "chat"}"#, "no price"),
+    (r#"{"input_cost_per_token": null}"#, "no price"),
+    (
+        r#"{"input_cost_per_token": 0, "output_cost_per_token": 0.0}"#,
+        "all prices are zero",
+    ),
+    (
+        r#"{"mode": "chat", "input_cost_per_token": 0, "output_cost_per_token": 1}"#,
+        "would make its text free: input_cost_per_token",
+    ),
+    (
+        r#"{"mode": "chat", "input_cost_per_token": 1, "output_cost_per_token": 0e5}"#,
+        "would make its text free: output_cost_per_token",
+    ),
+    (
+        r#"{"guardrail_cost_per_unit": 1}"#,
+        "only prices that no meter expresses: guardrail_cost_per_unit",
+    ),
+];
+
 /// Entries with a fault, and words of the reason.
 const FAULTS: &[(&str, &str)] = &[
     ("5", "not an object"),
     ("[]", "not an object"),
     ("null", "not an object"),
-    ("{}", "no price"),
-    (r#"{"mode": "chat"}"#, "no price"),
-    (r#"{"input_cost_per_token": null}"#, "no price"),
     (
         r#"{"input_cost_per_token": "0.1"}"#,
         "malformed price: input_cost_per_token: \"0.1\" is not a number",
@@ -95,22 +116,6 @@ const FAULTS: &[(&str, &str)] = &[
     (
         r#"{"input_cost_per_token": 1, "input_cost_per_token": 2}"#,
         "a key stands twice",
-    ),
-    (
-        r#"{"input_cost_per_token": 0, "output_cost_per_token": 0.0}"#,
-        "all prices are zero",
-    ),
-    (
-        r#"{"mode": "chat", "input_cost_per_token": 0, "output_cost_per_token": 1}"#,
-        "would make its text free: input_cost_per_token",
-    ),
-    (
-        r#"{"mode": "chat", "input_cost_per_token": 1, "output_cost_per_token": 0e5}"#,
-        "would make its text free: output_cost_per_token",
-    ),
-    (
-        r#"{"guardrail_cost_per_unit": 1}"#,
-        "only prices that no meter expresses: guardrail_cost_per_unit",
     ),
     (
         r#"{"search_context_cost_per_query": 1}"#,
@@ -180,17 +185,48 @@ const FAULTS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_fault_within_an_entry_skips_it_and_says_why() {
+fn a_fault_within_an_entry_refuses_the_file_and_says_why() {
     for (entry, words) in FAULTS {
+        let refused = one(entry).unwrap_err();
+        assert!(refused.contains(words), "{entry}: {refused}");
+        assert!(
+            refused.starts_with("1 entry is malformed, so nothing of the file is used:\n  m: "),
+            "{entry}: {refused}"
+        );
+        assert!(refused.contains("Mend these entries"), "{refused}");
+    }
+}
+
+#[test]
+fn what_is_nothing_to_sell_is_left_out_and_says_why() {
+    for (entry, words) in UNSOLD {
         let reason = one(entry).unwrap_err();
         assert!(reason.contains(words), "{entry}: {reason}");
+        assert!(!reason.contains("malformed"), "{entry}: {reason}");
     }
+}
+
+#[test]
+fn a_refusal_counts_the_malformed_entries_and_names_the_first() {
+    let entry = |n| format!("\"m{n:02}\": {{\"input_cost_per_token\": -{n}e-9}}");
+    let entries: Vec<String> = (1..=13).map(entry).collect();
+    let good = r#""good": {"input_cost_per_token": 1e-6}"#;
+    let file = format!("{{{good}, {}}}", entries.join(", "));
+    let refused = read(file.as_bytes()).unwrap_err().to_string();
+    assert!(refused.starts_with("13 entries are malformed"), "{refused}");
+    let named = |n| {
+        refused.contains(&format!(
+            "\n  m{n:02}: negative price: input_cost_per_token"
+        ))
+    };
+    assert!((1..=10).all(named) && !named(11), "{refused}");
+    assert!(refused.contains("\n  and 3 more\n"), "{refused}");
 }
 
 #[test]
 fn what_is_decided_about_a_price_is_noted() {
     let file = r#"{
-        "a": {"mode": "chat", "input_cost_per_token": 1e-25, "output_cost_per_token": 1},
+        "a": {"mode": "chat", "input_cost_per_token": 0, "output_cost_per_token": 1},
         "b": {"mode": "chat", "input_cost_per_token": 1.5e-24, "output_cost_per_token": 1},
         "c": {"mode": "chat", "input_cost_per_token": 1, "cache_read_input_token_cost": 0, "output_cost_per_token": 1},
         "d": {"mode": "chat", "input_cost_per_token": 1, "output_cost_per_token": 1,

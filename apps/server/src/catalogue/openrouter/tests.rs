@@ -16,8 +16,7 @@ const LIST: &str = r#"{"data": [
      "pricing": {"prompt": "0.00000002", "completion": "0", "moonlight": "0.5"}},
     {"id": "acme/free", "pricing": {"prompt": "0", "completion": "0"}},
     {"id": "acme/half", "pricing": {"prompt": "0.1", "completion": "0"}},
-    {"id": "openrouter/auto", "pricing": {"prompt": "-1", "completion": "-1"}},
-    {"id": "acme/odd", "pricing": {"prompt": "cheap", "completion": "1"}}
+    {"id": "openrouter/auto", "pricing": {"prompt": "-1", "completion": "-1"}}
 ]}"#;
 
 fn sheet(rates: &[Rate]) -> Vec<String> {
@@ -32,7 +31,7 @@ fn sheet(rates: &[Rate]) -> Vec<String> {
 #[test]
 fn a_list_is_read_with_its_overrides() {
     let import = crate::catalogue::read_any("models.json", LIST.as_bytes()).unwrap();
-    assert_eq!((import.entries, import.drafts.len()), (6, 2));
+    assert_eq!((import.entries, import.drafts.len()), (5, 2));
     let large = &import.drafts[1];
     assert_eq!(
         sheet(&large.rates),
@@ -69,21 +68,30 @@ fn a_list_is_read_with_its_overrides() {
     for (reason, words) in reasons.iter().zip([
         "all prices are zero",
         "would make its text free: output",
-        "malformed price: prompt: cheap is not a number",
         "a router's price",
     ]) {
         assert!(reason.contains(words), "{reason}");
     }
-    assert_eq!(reasons.len(), 4);
+    assert_eq!(reasons.len(), 3);
 }
 
 #[test]
-fn a_fault_in_the_list_refuses_it_and_one_in_a_block_the_entry() {
+fn a_fault_in_the_list_or_in_a_block_of_it_refuses_it() {
     let twice = LIST.replace("acme/half", "acme/free");
     let error = read(twice.as_bytes()).unwrap_err().to_string();
     assert!(error.contains("lists \"acme/free\" twice"), "{error}");
     assert!(read(LIST.replace("\"pricing\"", "\"prices\"").as_bytes()).is_err());
     for (from, to, words) in [
+        (
+            "\"request\": \"0\"",
+            "\"request\": \"cheap\"",
+            "malformed price: request: cheap is not a number",
+        ),
+        (
+            "\"request\": \"0\"",
+            "\"request\": \"-0.5\"",
+            "negative price: request",
+        ),
         (
             "\"request\": \"0\"",
             "\"prompt\": \"1\"",
@@ -110,9 +118,37 @@ fn a_fault_in_the_list_refuses_it_and_one_in_a_block_the_entry() {
             "a block without a condition",
         ),
     ] {
-        let import = read(LIST.replace(from, to).as_bytes()).unwrap();
-        let skipped = import.skipped.iter().find(|s| s.model == "acme/large");
-        let reason = &skipped.unwrap().reason;
-        assert!(reason.contains(words), "{reason}");
+        let refused = read(LIST.replace(from, to).as_bytes()).unwrap_err();
+        let refused = refused.to_string();
+        assert!(refused.starts_with("1 entry is malformed"), "{refused}");
+        assert!(refused.contains("\n  acme/large: "), "{refused}");
+        assert!(refused.contains(words), "{refused}");
     }
+}
+
+#[test]
+fn unknown_keys_are_named_and_the_prices_beside_them_are_used() {
+    let list = r#"{"data": [{"id": "acme/large", "pricing": {"prompt": "0.1", "completion": "0.2",
+        "conditions": [{"when": "region=eu", "prompt": "0.3"}],
+        "service_tiers": {"flex": {"prompt": "0.05"}}, "comment": "ask us",
+        "overrides": [{"min_prompt_tokens": 9, "when": "region=eu", "prompt": "0.4"},
+                      {"min_prompt_tokens": 5, "prompt": "0.15", "moonlight": "1"}]}}]}"#;
+    let import = read(list.as_bytes()).unwrap();
+    let large = &import.drafts[0];
+    assert_eq!(
+        sheet(&large.rates),
+        ["input 0.1", "input>5 0.15", "output 0.2"]
+    );
+    assert!(large.variants.is_empty());
+    let unused: Vec<&str> = import.unmapped_keys.keys().map(String::as_str).collect();
+    let named = [
+        "comment",
+        "conditions",
+        "moonlight",
+        "overrides.when",
+        "service_tiers",
+    ];
+    assert_eq!(unused, named.map(|key| format!("pricing.{key}")));
+    let reason = &import.unmapped_keys["pricing.overrides.when"].reason;
+    assert!(reason.contains("its prices are not used"), "{reason}");
 }
