@@ -20,7 +20,7 @@ use crate::money::Currency;
 use crate::port::catalogue::PriceEdition;
 use crate::price::{ContextThreshold, ModelName, PriceVersion, Rate, ServiceTier, UnitPrice, When};
 use crate::price_book::{PriceBook, PricedModel};
-use crate::reach::{Audience, Buyer};
+use crate::reach::{Audience, Buyer, ModelScope};
 
 /// What one rate was and will be, for somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,18 +52,22 @@ pub struct RatePlace {
 }
 
 impl PriceChange {
-    /// By how many percent it changes, rounded down; `None` where it appears, goes, is free on one
-    /// side or changes its currency.
+    /// By how many percent it changes, rounded towards zero; `None` where it appears, goes, is free on
+    /// one side or changes its currency.
     pub fn percent(&self) -> Option<i64> {
+        let (hundredfold, old) = self.hundredfold()?;
+        i64::try_from(hundredfold.checked_div(old)?).ok()
+    }
+
+    /// A hundred times the change, and the old price, in steps; `None` as for [`Self::percent`].
+    fn hundredfold(&self) -> Option<(i128, i128)> {
         let ((old, was), (new, is)) = (self.old?, self.new?);
         if was != is || old.is_free() || new.is_free() {
             return None;
         }
         let (old, new) = (old.steps(), new.steps());
-        let change = new.checked_sub(old)?;
         // Prices stay below 10³¹ steps, so that a hundredfold fits.
-        let percent = change.checked_mul(100)?.checked_div_euclid(old)?;
-        i64::try_from(percent).ok()
+        Some((new.checked_sub(old)?.checked_mul(100)?, old))
     }
 
     /// Whether it must be confirmed: it changes by more than so many percent either way, or in a way
@@ -72,9 +76,10 @@ impl PriceChange {
         if self.old.is_none() {
             return false;
         }
-        let most = i64::from(percent);
-        self.percent()
-            .is_none_or(|change| change > most || change < most.saturating_neg())
+        let Some((hundredfold, old)) = self.hundredfold() else {
+            return true;
+        };
+        hundredfold.saturating_abs() > old.saturating_mul(i128::from(percent))
     }
 }
 
@@ -123,6 +128,16 @@ impl PriceBook {
         Self::new(models.into_values())
             .with_sales(sales.chain(edition.sales.iter().cloned()))
             .with_tiers(tiers.chain(edition.tiers.iter().cloned()))
+    }
+
+    /// Whether any model of the catalogue is in a scope. All of them always are, also before there is
+    /// one.
+    pub fn has_model_in(&self, scope: &ModelScope) -> bool {
+        match scope {
+            ModelScope::All => true,
+            ModelScope::Model(name) => self.get(name.as_str()).is_some(),
+            ModelScope::Family(_) => self.models().any(|model| scope.covers(model.name.as_str())),
+        }
     }
 
     /// What changes between an instant in this book and another in a later one, rate by rate: for

@@ -230,7 +230,7 @@ fn a_new_rate_is_compared_with_what_stood_in_its_place() {
     for (new, what) in [
         (rate("cache_read", "0.0000002"), "cache_read: Some(-90)"),
         (rate("reasoning", "0.000016"), "reasoning: Some(100)"),
-        (tiered("0.000001"), "output@batch: Some(-88)"),
+        (tiered("0.000001"), "output@batch: Some(-87)"),
         (above("0.00002"), "input>200000: Some(900)"),
         (rate("audio_input", "free"), "audio_input: None"),
     ] {
@@ -254,6 +254,53 @@ fn a_new_rate_is_compared_with_what_stood_in_its_place() {
         ),
         [""; 0]
     );
+}
+
+#[test]
+fn a_change_is_rounded_towards_zero_and_bounded_exactly() {
+    let rates = |price: &str| json!([{"meter": "input", "price": price}]);
+    let old = rates("0.000006");
+    for (new, percent, is_beyond) in [
+        ("0.000001", -83, true),
+        ("0.00001", 66, true),
+        ("0.000003", -50, false),
+        ("0.000009", 50, false),
+        // Less than a percent beyond the bound, either way.
+        ("0.00000299", -50, true),
+        ("0.00000901", 50, true),
+    ] {
+        let before = book(&[at_rates(1, "m", Currency::USD, THEN, &old)]);
+        let later = before.amended(&at_rates(2, "m", Currency::USD, NOW, &rates(new)));
+        let changes = before.changes(NOW, &later, NOW);
+        assert_eq!(changes.len(), 1);
+        let found = (changes[0].percent(), changes[0].is_beyond(50));
+        assert_eq!(found, (Some(percent), is_beyond), "{new}");
+    }
+}
+
+#[test]
+fn a_scope_without_a_model_is_found() {
+    let listed = at_rates(
+        1,
+        "gpt-4o",
+        Currency::USD,
+        THEN,
+        &json!([{"meter": "input", "price": "0.000001"}]),
+    );
+    let book = book(&[listed]);
+    for (scope, is_there) in [
+        ("*", true),
+        ("gpt-4*", true),
+        ("gpt-4o", true),
+        ("gpt-4o-", false),
+        ("gtp-4*", false),
+    ] {
+        assert_eq!(
+            book.has_model_in(&scope.parse().unwrap()),
+            is_there,
+            "{scope}"
+        );
+    }
 }
 
 #[test]
