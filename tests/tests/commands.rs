@@ -139,6 +139,94 @@ fn tiers_are_confirmed_and_are_for_accounts_that_there_are() {
 }
 
 #[test]
+fn a_dry_run_and_a_diff_say_what_the_import_would_refuse() {
+    let folder = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| tollgate(folder.path(), arguments);
+    let file = |rules: &str| std::fs::write(folder.path().join("tiers.yaml"), rules).unwrap();
+    let (diff, dry) = (
+        ["prices", "diff", "tiers.yaml"],
+        ["prices", "import", "tiers.yaml", "--dry-run"],
+    );
+    let refused = |command: &[&str], part: &str| {
+        let done = run(command);
+        assert_eq!(done.status.code(), Some(2), "{command:?}: {done:?}");
+        let said = text(&done.stderr);
+        assert!(said.contains(part), "{command:?}: {said}");
+        text(&done.stdout)
+    };
+    let nobody = tiers("acc_0001fv5kz4y00", "USD", "{discount: 1}");
+    // There are no accounts where there is no database, and none is made.
+    file(&nobody);
+    refused(&diff, "there is no account acc_0001fv5kz4y00");
+    refused(&dry, "there is no account acc_0001fv5kz4y00");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    assert!(run(&["prices", "import", SIMULATED]).status.success());
+    let made = run(&["accounts", "create", "--name", "Acme", "--currency", "CNY"]);
+    let account = text(&made.stdout).trim().to_owned();
+    for command in [&diff[..], &dry] {
+        file(&nobody);
+        refused(command, "there is no account acc_0001fv5kz4y00");
+        file(&tiers(&account, "USD", "{discount: 1}"));
+        refused(command, "the wallet of the account is in CNY");
+    }
+    // What must be confirmed, and what would be done once it is.
+    let each = |price: &str| tiers("everyone", "USD", &format!("{{per_unit: {price}}}"));
+    file(&each("0.01"));
+    let said = refused(
+        &dry,
+        "1 tier schedule would change prices by more than 50 %, or charge otherwise than by the list, \
+         so nothing was changed",
+    );
+    assert!(said.contains("dry run: nothing was changed"), "{said}");
+    let confirmed = run(&[&dry[..], &["--confirm"]].concat());
+    assert!(confirmed.status.success(), "{confirmed:?}");
+    let import = ["prices", "import", "tiers.yaml", "--confirm"];
+    assert!(run(&import).status.success());
+
+    // From when on a new schedule begins, where a window does and where not.
+    file(&each("0.02"));
+    let from = |from: &str| {
+        let done = run(&[&diff[..], &["--from", from]].concat());
+        assert!(done.status.success(), "{done:?}");
+        text(&done.stdout)
+    };
+    let within = from("2100-01-15");
+    assert!(
+        within.contains("With `--from 2100-02-01T00:00:00Z`"),
+        "{within}"
+    );
+    let begins = from("2100-02-01");
+    assert!(begins.contains("it begins where a window does"), "{begins}");
+    assert!(!begins.contains("--from"), "{begins}");
+}
+
+#[test]
+fn a_catalogue_with_malformed_entries_is_refused_whole() {
+    let folder = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| tollgate(folder.path(), arguments);
+    assert!(run(&["prices", "import", SIMULATED]).status.success());
+    let map = r#"{"good": {"input_cost_per_token": 1e-6}, "nothing": {"mode": "chat"},
+        "negative": {"input_cost_per_token": -1e-6},
+        "twice": {"input_cost_per_token": 1e-6, "input_cost_per_token": 2e-6}}"#;
+    std::fs::write(folder.path().join("map.json"), map).unwrap();
+    for command in ["import", "diff"] {
+        let refused = run(&["prices", command, "map.json"]);
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        let said = text(&refused.stderr);
+        assert!(said.contains("2 entries are malformed"), "{said}");
+        assert!(said.contains("negative: negative price"), "{said}");
+        assert!(said.contains("twice: a key stands twice"), "{said}");
+        assert!(said.contains("take them out of the file"), "{said}");
+    }
+    let show = run(&["prices", "show", "good"]);
+    assert!(text(&show.stderr).contains("no catalogue that was imported lists"));
+    let good = r#"{"good": {"input_cost_per_token": 1e-6}, "nothing": {"mode": "chat"}}"#;
+    std::fs::write(folder.path().join("map.json"), good).unwrap();
+    assert!(run(&["prices", "import", "map.json"]).status.success());
+}
+
+#[test]
 fn a_command_says_what_it_did_and_what_to_do_next() {
     let folder = TempDir::new().unwrap();
     let run = |arguments: &[&str]| tollgate(folder.path(), arguments);

@@ -7,6 +7,7 @@ mod diff;
 mod draft;
 mod import;
 mod rerate;
+mod review;
 mod simulate;
 mod tiers;
 
@@ -19,6 +20,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{CliError, Place, must_exist, say};
 use crate::catalogue::report::in_words;
+use crate::wiring::Ports;
 
 pub(crate) use import::record;
 
@@ -113,10 +115,12 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The prices that are there, for a run that changes nothing: none where there is no database.
-async fn book_as_it_is(place: &Place) -> Result<PriceBook, CliError> {
+/// The prices and accounts that are there, for a run that changes nothing: none where there is no
+/// database.
+async fn as_it_is(place: &Place) -> Result<(PriceBook, Option<Ports>), CliError> {
     if must_exist(&place.config()?).is_err() {
-        return Ok(PriceBook::default());
+        return Ok((PriceBook::default(), None));
     }
-    Ok(place.ports().await?.catalogue.price_book().await?)
+    let ports = place.ports().await?;
+    Ok((ports.catalogue.price_book().await?, Some(ports)))
 }

@@ -5,8 +5,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::draft::{Draft, DraftArgs, line};
+use super::review::{REACHES_NOTHING, known_accounts, reach_nothing};
 use super::tiers::{change_in_words, terms_in_words};
-use super::{Place, book_as_it_is};
+use super::{Place, as_it_is};
 use crate::cli::{CliError, say};
 use crate::clock::SystemClock;
 
@@ -38,6 +39,8 @@ struct Shown<'a> {
     unchanged_rules: usize,
     changes: Vec<ShownChange>,
     tier_schedules: Vec<ShownTiers>,
+    /// Rules for models that the catalogue does not have.
+    reach_no_model: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,21 +66,30 @@ struct ShownChange {
 
 /// Runs it.
 pub(crate) async fn run(args: DiffArgs) -> Result<(), CliError> {
-    let book = book_as_it_is(&args.place).await?;
+    let (book, ports) = as_it_is(&args.place).await?;
     let mut id = i64::MAX >> 1;
     let draft = args.draft.read(&book, &SystemClock, || {
         id += 1;
         id
     })?;
+    known_accounts(ports.as_ref().map(|ports| &*ports.directory), &draft).await?;
     // What holds at the same instant with the file and without it.
     let later = book.amended(&draft.edition);
     let changes = book.changes(draft.from, &later, draft.from);
     let tiers = book.tier_changes(&draft.edition);
+    let nothing = reach_nothing(&draft, &book);
     say(&if args.json {
-        serde_json::to_string(&shown(&draft, &changes, &tiers)).unwrap_or_default()
+        let shown = Shown {
+            reach_no_model: nothing,
+            ..shown(&draft, &changes, &tiers)
+        };
+        serde_json::to_string(&shown).unwrap_or_default()
     } else {
         let most = if args.verbose { usize::MAX } else { NAMED };
-        in_words(&draft, (&changes, &tiers), most)
+        let mut lines = in_words(&draft, (&changes, &tiers), most);
+        let notes = nothing.iter();
+        lines.extend(notes.map(|rule| format!("  {rule} {REACHES_NOTHING}")));
+        lines.join("\n")
     });
     Ok(())
 }
@@ -120,6 +132,7 @@ fn shown<'a>(draft: &'a Draft, changes: &[PriceChange], tiers: &[TierChange]) ->
         unchanged_rules: draft.unchanged,
         changes: changes.iter().map(change).collect(),
         tier_schedules: tiers.iter().map(schedule).collect(),
+        reach_no_model: Vec::new(),
     }
 }
 
@@ -127,7 +140,7 @@ fn in_words(
     draft: &Draft,
     (changes, tiers): (&[PriceChange], &[TierChange]),
     most: usize,
-) -> String {
+) -> Vec<String> {
     let mut lines = vec![format!(
         "{}: {} new price versions, {} sale rules, {} tier schedules, {} rules unchanged; {} prices \
          change",
@@ -148,5 +161,5 @@ fn in_words(
         let words = change_in_words(change, draft.from).into_iter();
         lines.extend(words.map(|line| format!("  {line}")));
     }
-    lines.join("\n")
+    lines
 }

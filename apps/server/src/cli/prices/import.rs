@@ -1,26 +1,19 @@
 //! `tollgate prices import`: take over a file of prices, all of it or nothing.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use billing_core::port::clock::Clock;
-use billing_core::port::directory::Directory;
 use billing_core::price_book::{PriceBook, PriceDraft};
-use billing_core::price_change::{PriceChange, TierChange};
-use billing_core::reach::Audience;
-use billing_core::sale::SalePrice;
 use clap::Args;
 
-use super::draft::{Draft, DraftArgs, edition_of, is_empty, line};
+use super::draft::{Draft, DraftArgs, edition_of, is_empty};
+use super::review::{REACHES_NOTHING, known_accounts, not_too_much, reach_nothing};
 use super::tiers::change_in_words;
-use super::{Place, book_as_it_is};
+use super::{Place, as_it_is};
 use crate::catalogue::{self, report::ImportReport};
 use crate::cli::{CliError, migrate, say};
 use crate::clock::SystemClock;
 use crate::wiring::{Ports, open_ports};
-
-/// How many changes a refusal names.
-const NAMED: usize = 10;
 
 /// Arguments of `prices import`.
 #[expect(
@@ -58,22 +51,32 @@ pub(crate) async fn run(args: ImportArgs) -> Result<(), CliError> {
     if let Some(target) = &args.write {
         return convert(&args.draft.file, target);
     }
-    let draft = if args.dry_run {
-        let book = book_as_it_is(&args.place).await?;
+    if args.dry_run {
+        let (book, ports) = as_it_is(&args.place).await?;
         let mut id = i64::MAX >> 1;
         let draft = args.draft.read(&book, &SystemClock, || {
             id += 1;
             id
         })?;
+        known_accounts(ports.as_ref().map(|ports| &*ports.directory), &draft).await?;
         report(&args, &draft, &book);
-        draft
+        if !args.json {
+            let edition = &draft.edition;
+            let rules = edition.sales.len() + edition.tiers.len();
+            let versions = edition.versions.len();
+            say(&format!(
+                "dry run: nothing was changed ({versions} price versions and {rules} rules would be \
+                 new)"
+            ));
+        }
+        guard(&args, &draft, &book)
     } else {
         let ports = open_ports(&args.place.config()?).await?;
         migrate::migrate(&ports.store).await?;
         let book = ports.catalogue.price_book().await?;
         let read = args.draft.read(&book, &*ports.clock, || ports.ids.next());
         let mut draft = read?;
-        known_accounts(&*ports.directory, &draft).await?;
+        known_accounts(Some(&*ports.directory), &draft).await?;
         guard(&args, &draft, &book)?;
         if !is_empty(&draft.edition) {
             let now = ports.clock.now();
@@ -83,59 +86,8 @@ pub(crate) async fn run(args: ImportArgs) -> Result<(), CliError> {
             ports.catalogue.record(draft.edition.clone(), now).await?;
         }
         report(&args, &draft, &book);
-        draft
-    };
-    if args.dry_run && !args.json {
-        let edition = &draft.edition;
-        let rules = edition.sales.len() + edition.tiers.len();
-        let versions = edition.versions.len();
-        say(&format!(
-            "dry run: nothing was changed ({versions} price versions and {rules} rules would be new)"
-        ));
+        Ok(())
     }
-    Ok(())
-}
-
-/// Refuses rules for accounts that do not exist, or whose wallets are in another currency: their calls
-/// would be refused, and their windows never closed.
-async fn known_accounts(directory: &dyn Directory, draft: &Draft) -> Result<(), CliError> {
-    let sales = draft.edition.sales.iter().map(|rule| match &rule.price {
-        SalePrice::Fixed { currency, .. } => ("sale rule", &rule.reach, Some(*currency)),
-        SalePrice::Markup { .. } | SalePrice::Withdrawn => ("sale rule", &rule.reach, None),
-    });
-    let tiers = draft.edition.tiers.iter().map(|schedule| {
-        let currency = schedule.terms.as_ref().map(|terms| terms.currency);
-        ("tier schedule", &schedule.reach, currency)
-    });
-    let mut wallets = BTreeMap::new();
-    for (kind, reach, currency) in sales.chain(tiers) {
-        let Audience::Account(id) = reach.audience else {
-            continue;
-        };
-        let refused = |why: String| {
-            let file = &draft.name;
-            CliError::Argument(format!("{file}: the {kind} {reach}: {why}"))
-        };
-        let wallet = if let Some(wallet) = wallets.get(&id) {
-            *wallet
-        } else {
-            let account = directory.account(id).await?;
-            let unknown = || {
-                let list = "`tollgate accounts list` lists those that there are";
-                refused(format!("there is no account {id}; {list}"))
-            };
-            let wallet = account.ok_or_else(unknown)?.currency;
-            wallets.insert(id, wallet);
-            wallet
-        };
-        if let Some(currency) = currency.filter(|currency| *currency != wallet) {
-            return Err(refused(format!(
-                "it is in {currency}, but the wallet of the account is in {wallet}; state it in \
-                 {wallet}"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Refuses what changes too much, unless it is confirmed.
@@ -143,32 +95,7 @@ fn guard(args: &ImportArgs, draft: &Draft, book: &PriceBook) -> Result<(), CliEr
     if args.confirm {
         return Ok(());
     }
-    let later = book.amended(&draft.edition);
-    let changes = book.changes(draft.from, &later, draft.from);
-    let beyond: Vec<&PriceChange> = changes
-        .iter()
-        .filter(|change| change.is_beyond(args.max_change))
-        .collect();
-    let tiers = book.tier_changes(&draft.edition);
-    let tiers: Vec<&TierChange> = tiers
-        .iter()
-        .filter(|change| change.is_beyond(args.max_change))
-        .collect();
-    if beyond.is_empty() && tiers.is_empty() {
-        return Ok(());
-    }
-    let mut named: Vec<String> = beyond.iter().take(NAMED).map(|c| line(c)).collect();
-    let schedules = tiers.iter().take(NAMED);
-    named.extend(schedules.flat_map(|change| change_in_words(change, draft.from)));
-    Err(CliError::Argument(format!(
-        "{} prices would change by more than {} %, and {} tier schedules too, or charge otherwise \
-         than by the list, so nothing was changed:\n  {}\nLook at all of \
-         them with `tollgate prices diff`; then repeat with --confirm, or with a larger --max-change",
-        beyond.len(),
-        args.max_change,
-        tiers.len(),
-        named.join("\n  ")
-    )))
+    not_too_much(draft, book, args.max_change)
 }
 
 fn report(args: &ImportArgs, draft: &Draft, book: &PriceBook) {
@@ -191,11 +118,13 @@ fn rules_report(args: &ImportArgs, draft: &Draft, book: &PriceBook) -> String {
     let (sales, tiers) = (draft.edition.sales.len(), draft.edition.tiers.len());
     let changes = book.tier_changes(&draft.edition);
     let anew = changes.iter().filter(|change| change.begins_anew());
+    let nothing = reach_nothing(draft, book);
     if args.json {
         let anew: Vec<String> = anew.map(|change| change.reach.to_string()).collect();
         let report = serde_json::json!({
             "source": draft.name, "sale_rules": sales, "tier_schedules": tiers,
             "unchanged": draft.unchanged, "begin_anew": anew,
+            "reach_no_model": nothing,
         });
         return report.to_string();
     }
@@ -205,6 +134,11 @@ fn rules_report(args: &ImportArgs, draft: &Draft, book: &PriceBook) -> String {
         draft.name
     )];
     lines.extend(anew.flat_map(|change| change_in_words(change, draft.from)));
+    lines.extend(
+        nothing
+            .iter()
+            .map(|rule| format!("{rule} {REACHES_NOTHING}")),
+    );
     lines.join("\n")
 }
 

@@ -3,8 +3,8 @@
 use billing_core::money::Exact;
 use billing_core::price_change::TierChange;
 use billing_core::tier_schedule::{TierPrice, TierPricing, TierTerms};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 use crate::catalogue::report::in_words;
 use crate::http::tiers::words::{held, packages, place};
@@ -61,10 +61,15 @@ pub(super) fn change_in_words(change: &TierChange, from: OffsetDateTime) -> Vec<
 
 /// What becomes of what was used of a schedule that another takes the place of.
 fn anew(change: &TierChange, from: OffsetDateTime) -> String {
+    let before = from.saturating_sub(Duration::nanoseconds(1));
+    let old = change.old.as_deref();
+    if old.is_some_and(|old| old.window_end(before) == Some(from)) {
+        return "it begins where a window does, so nothing is lost of what was used".to_owned();
+    }
     let mut text = "what was used so far no longer counts: every account begins in the first tier \
                     again"
         .to_owned();
-    let next = change.old.as_ref().and_then(|old| old.window_end(from));
+    let next = old.and_then(|old| old.window_end(from));
     if let Some(next) = next.and_then(|next| next.format(&Rfc3339).ok()) {
         text =
             format!("{text}. With `--from {next}` it does so where the next window begins anyway");
