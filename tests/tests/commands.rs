@@ -202,6 +202,72 @@ fn a_dry_run_and_a_diff_say_what_the_import_would_refuse() {
 }
 
 #[test]
+fn a_rule_for_no_model_is_named_and_every_rule_is_listed() {
+    let folder = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| tollgate(folder.path(), arguments);
+    let json = |arguments: &[&str]| -> Value {
+        let done = run(&[arguments, &["--json"]].concat());
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        serde_json::from_slice(&done.stdout).unwrap()
+    };
+    let sale = |models: &str, price: &str| {
+        let rule = format!("sale:\n  - {{audience: everyone, models: '{models}', {price}}}\n");
+        std::fs::write(folder.path().join("sale.yaml"), rule).unwrap();
+    };
+    json(&["prices", "import", SIMULATED]);
+    sale("sim/ecko*", "markup: 1.2");
+    for command in [
+        &["prices", "diff", "sale.yaml"][..],
+        &["prices", "import", "sale.yaml", "--dry-run"],
+    ] {
+        let said = json(command);
+        let named = &said["reach_no_model"][0];
+        assert_eq!(named, "sale rule sim/ecko* for everyone", "{said}");
+    }
+    let said = text(&run(&["prices", "import", "sale.yaml"]).stdout);
+    let note = "sale rule sim/ecko* for everyone reaches no model of the catalogue";
+    assert!(said.contains(note), "{said}");
+
+    sale("sim/echo", "markup: 1.2");
+    let imported = json(&["prices", "import", "sale.yaml", "--from", "2100-01-01"]);
+    assert_eq!(imported["reach_no_model"].as_array().unwrap().len(), 0);
+    let cost = text(&run(&["prices", "show", "sim/echo"]).stdout);
+    assert!(cost.contains("what sim/echo costs the house"), "{cost}");
+    assert!(cost.contains("no sale rule for everybody"), "{cost}");
+    sale("*", "markup: 1.5");
+    json(&["prices", "import", "sale.yaml", "--from", "2100-01-01"]);
+    std::fs::write(
+        folder.path().join("tiers.yaml"),
+        tiers("everyone", "USD", "{discount: 1}"),
+    )
+    .unwrap();
+    json(&["prices", "import", "tiers.yaml", "--from", "2100-01-01"]);
+
+    let rules = json(&["prices", "rules"]);
+    let listed: Vec<(&str, &str)> = rules["sale_rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| {
+            (
+                rule["models"].as_str().unwrap(),
+                rule["effective_from"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let scheduled = "2100-01-01T00:00:00Z";
+    assert_eq!(listed.len(), 3, "{rules}");
+    assert!(listed.contains(&("sim/echo", scheduled)), "{rules}");
+    assert!(listed.contains(&("*", scheduled)), "{rules}");
+    let schedule = &rules["tier_schedules"][0];
+    assert_eq!(schedule["state"], "scheduled", "{rules}");
+    assert_eq!(schedule["terms"]["measure"], "calls", "{rules}");
+    let said = text(&run(&["prices", "rules"]).stdout);
+    assert!(said.contains("the cost times 1.5"), "{said}");
+    assert!(said.contains("1 % off the list price"), "{said}");
+}
+
+#[test]
 fn a_catalogue_with_malformed_entries_is_refused_whole() {
     let folder = TempDir::new().unwrap();
     let run = |arguments: &[&str]| tollgate(folder.path(), arguments);

@@ -8,6 +8,7 @@ mod draft;
 mod import;
 mod rerate;
 mod review;
+mod rules;
 mod simulate;
 mod tiers;
 
@@ -37,7 +38,10 @@ pub(crate) enum PricesCommand {
     Rerate(rerate::RerateArgs),
     /// Book what windows of volume prices and minimums come to that are over; `serve` does so too
     Close(close::CloseArgs),
-    /// Show every price version of a model, the oldest first
+    /// List all sale rules and tier schedules: for whom, from when on, whether they hold, what they say
+    Rules(rules::RulesArgs),
+    /// Show what a model costs the house, version by version, the oldest first, and which sale rule
+    /// makes everybody's price of it
     Show(ShowArgs),
 }
 
@@ -59,6 +63,9 @@ struct ShownVersion<'a> {
     effective_from: String,
     currency: Currency,
     in_effect: bool,
+    /// The rule that makes everybody's price of it, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sale_rule: Option<String>,
     rates: &'a [Rate],
     #[serde(skip_serializing_if = "<[Variant]>::is_empty")]
     variants: &'a [Variant],
@@ -72,6 +79,7 @@ pub(crate) async fn run(command: PricesCommand) -> Result<(), CliError> {
         PricesCommand::Simulate(args) => simulate::run(args).await,
         PricesCommand::Rerate(args) => rerate::run(args).await,
         PricesCommand::Close(args) => close::run(args).await,
+        PricesCommand::Rules(args) => rules::run(args).await,
         PricesCommand::Show(args) => show(args).await,
     }
 }
@@ -87,6 +95,7 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
     })?;
     let now = ports.clock.now();
     let in_effect = model.version_at(now).map(|version| version.id());
+    let rule = book.sales().find(None, &args.model, now);
     let shown = model.versions().iter().map(|version| ShownVersion {
         id: version.id().to_string(),
         effective_from: version
@@ -95,6 +104,9 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
             .unwrap_or_default(),
         currency: version.currency(),
         in_effect: in_effect == Some(version.id()),
+        sale_rule: rule
+            .filter(|_| in_effect == Some(version.id()))
+            .map(|rule| rule.id.to_string()),
         rates: version.rates(),
         variants: version.variants(),
     });
@@ -103,6 +115,10 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
         say(&serde_json::to_string(&shown).unwrap_or_default());
         return Ok(());
     }
+    say(&format!(
+        "what {} costs the house, for one unit",
+        args.model
+    ));
     for (shown, version) in shown.zip(model.versions()) {
         let mark = if shown.in_effect { "  in effect" } else { "" };
         say(&format!(
@@ -111,6 +127,9 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
             shown.effective_from,
             in_words(version.currency(), version.rates(), version.variants())
         ));
+    }
+    for line in rules::for_everybody(&book, &args.model, now) {
+        say(&line);
     }
     Ok(())
 }
