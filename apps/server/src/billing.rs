@@ -56,8 +56,9 @@ pub(crate) enum What {
 #[derive(Debug, Default)]
 pub(crate) struct Ran {
     pub(crate) done: Vec<Done>,
-    /// Subscriptions to which nothing could be done.
-    pub(crate) failed: Vec<(SubscriptionId, RecordError)>,
+    /// Subscriptions to which nothing could be done; `None` where it could not even be asked to which
+    /// something is due.
+    pub(crate) failed: Vec<(Option<SubscriptionId>, RecordError)>,
 }
 
 impl Ran {
@@ -88,7 +89,7 @@ impl BillingRun<'_> {
             let ids = match self.subscriptions.due(self.clock.now(), after, PAGE).await {
                 Ok(ids) => ids,
                 Err(error) => {
-                    ran.failed.extend(after.map(|id| (id, error)));
+                    ran.failed.push((None, error));
                     return ran;
                 }
             };
@@ -97,7 +98,7 @@ impl BillingRun<'_> {
                     Ok(()) => {}
                     Err(error) => {
                         let is_away = matches!(error, RecordError::Unavailable(_));
-                        ran.failed.push((*id, error));
+                        ran.failed.push((Some(*id), error));
                         if is_away {
                             return ran;
                         }

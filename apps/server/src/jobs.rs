@@ -173,7 +173,8 @@ async fn bill(house: House) {
             what = ?done.what, state = done.state, "a subscription was billed");
     }
     for (subscription, error) in ran.failed {
-        tracing::warn!(%subscription, %error, "nothing could be done to a subscription");
+        let subscription = subscription.map(tracing::field::display);
+        tracing::warn!(subscription, %error, "what is due to subscriptions could not be done");
     }
 }
 

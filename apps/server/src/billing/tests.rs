@@ -7,6 +7,7 @@ use billing_core::port::plans::{NewSubscription, NewVersion};
 use serde_json::json;
 use testkit::world::NOON;
 use testkit::{ManualClock, Memory, Ports, World};
+use time::OffsetDateTime;
 
 use super::*;
 
@@ -150,4 +151,64 @@ async fn what_is_owed_can_be_paid_by_hand() {
     assert!(!again.unwrap());
     assert_eq!(world.balance().await.0, DOLLAR + DOLLAR / 2);
     world.assert_sound().await;
+}
+
+/// A store that is away.
+#[derive(Debug)]
+struct Away;
+
+fn away<T>() -> Result<T, RecordError> {
+    Err(RecordError::Unavailable("away".into()))
+}
+
+#[async_trait::async_trait]
+impl Subscriptions for Away {
+    async fn due(
+        &self,
+        _: OffsetDateTime,
+        _: Option<SubscriptionId>,
+        _: u32,
+    ) -> Result<Vec<SubscriptionId>, RecordError> {
+        away()
+    }
+
+    async fn load(
+        &self,
+        _: SubscriptionId,
+        _: OffsetDateTime,
+    ) -> Result<Option<Standing>, RecordError> {
+        away()
+    }
+
+    async fn save(&self, _: &Saving, _: OffsetDateTime) -> Result<(), RecordError> {
+        away()
+    }
+
+    async fn park(&self, _: SubscriptionId, _: &str, _: OffsetDateTime) -> Result<(), RecordError> {
+        away()
+    }
+
+    async fn parked(&self) -> Result<Vec<(SubscriptionId, String)>, RecordError> {
+        away()
+    }
+
+    async fn unpark(&self, _: SubscriptionId, _: OffsetDateTime) -> Result<bool, RecordError> {
+        away()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_no_store_to_which_nothing_is_due() {
+    let world = world().await;
+    let dunning = Dunning::default();
+    let run = BillingRun {
+        subscriptions: &Away,
+        ..run(&world, &dunning, false)
+    };
+    let ran = run.all().await;
+    assert!(ran.done.is_empty());
+    assert!(
+        matches!(ran.failed[..], [(None, RecordError::Unavailable(_))]),
+        "{ran:?}"
+    );
 }

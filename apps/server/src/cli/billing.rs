@@ -90,10 +90,10 @@ async fn run_now(args: RunArgs) -> Result<(), CliError> {
     let ran = over(&ports, &dunning, args.dry_run).all().await;
     if args.json {
         let done: Vec<_> = ran.done.iter().map(shown).collect();
-        let failed = ran
-            .failed
-            .iter()
-            .map(|(id, why)| json!({"subscription": id.to_string(), "error": why.to_string()}));
+        let failed = ran.failed.iter().map(|(id, why)| {
+            let id = id.map(|id| id.to_string());
+            json!({"subscription": id, "error": why.to_string()})
+        });
         let failed: Vec<_> = failed.collect();
         say(&json!({"done": !args.dry_run, "steps": done, "failed": failed}).to_string());
     } else {
@@ -102,8 +102,8 @@ async fn run_now(args: RunArgs) -> Result<(), CliError> {
     match (ran.failed.len(), ran.parked()) {
         (0, 0) => Ok(()),
         (failed, parked) => Err(CliError::Found(format!(
-            "{parked} subscriptions were set aside and {failed} could not be looked at; what was \
-             done to others stays so"
+            "{parked} subscriptions were set aside, and {failed} times nothing could be done; what \
+             was done stays so"
         ))),
     }
 }
@@ -113,7 +113,11 @@ fn in_words(ran: &Ran, is_dry: bool) {
         say(&words(done));
     }
     for (id, why) in &ran.failed {
-        say(&format!("{id}: {why}"));
+        let of = id.map_or_else(String::new, |id| format!("{id}: "));
+        say(&format!("{of}{why}"));
+    }
+    if ran.done.is_empty() && !ran.failed.is_empty() {
+        return;
     }
     say(match (ran.done.is_empty(), is_dry) {
         (true, _) => "nothing is due",

@@ -53,7 +53,6 @@ pub trait Subscriptions: Send + Sync + Debug {
 
     /// Records what has become of a subscription that stood at a revision, with what is to be done:
     /// fees are open from then on, grants are booked, messages are to be sent; each once for its key.
-    /// A fee that was paid is invoiced under the next number of its series and booked.
     ///
     /// # Errors
     /// [`RecordError::Changed`] where it no longer stands there; nothing is recorded then.
