@@ -53,6 +53,7 @@ mod schema;
 mod spool;
 mod store_time;
 mod subscriptions;
+mod txn_ids;
 mod verify;
 mod writer;
 

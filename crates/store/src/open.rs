@@ -1,11 +1,9 @@
 //! Opening, migrating and closing a store.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use billing_core::id::{IdSequence, LedgerTxnId};
-use billing_core::node::{IdNumber, number_of_a_guest};
 use billing_core::port::clock::Clock;
 use migrations::Migrator;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -15,6 +13,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbB
 use crate::books::committer::{self, Committer};
 use crate::db::{self, Db};
 use crate::error::StoreError;
+use crate::txn_ids::TxnIds;
 use crate::writer::Writer;
 
 /// How long a connection may take to be had. While the server is away it is tried again after a
@@ -206,36 +205,6 @@ impl Store {
             }
         }
     }
-}
-
-/// Ids of ledger transactions. Clones share the sequence.
-#[derive(Debug, Clone)]
-pub(crate) struct TxnIds(Arc<Mutex<IdSequence>>);
-
-impl TxnIds {
-    fn new() -> Result<Self, StoreError> {
-        let mut random = [0_u8; 2];
-        getrandom::fill(&mut random).map_err(|e| StoreError::Start(e.to_string()))?;
-        let guest = number_of_a_guest(u16::from_be_bytes(random));
-        Ok(Self(Arc::new(Mutex::new(IdSequence::new(guest)))))
-    }
-
-    /// Goes on with the number that this process got when it joined.
-    pub(crate) fn renumber(&self, number: IdNumber) {
-        let after = number.after.map_or(0, unix_ms);
-        let mut sequence = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sequence.renumber(number.number, after);
-    }
-
-    pub(crate) fn next(&self, now: time::OffsetDateTime) -> LedgerTxnId {
-        let mut sequence = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        LedgerTxnId::new(sequence.next(unix_ms(now)))
-    }
-}
-
-fn unix_ms(at: time::OffsetDateTime) -> i64 {
-    let ms = at.unix_timestamp_nanos().div_euclid(1_000_000);
-    i64::try_from(ms).unwrap_or(0)
 }
 
 async fn refuse_newer<C: ConnectionTrait>(db: &C) -> Result<(), StoreError> {

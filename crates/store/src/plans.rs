@@ -22,8 +22,9 @@ use crate::books::load;
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, instant, micros, stored};
-use crate::open::{Store, TxnIds};
+use crate::open::Store;
 use crate::subscriptions::{self, row, standing_code};
+use crate::txn_ids::TxnIds;
 
 type Result<T> = std::result::Result<T, PlansError>;
 

@@ -23,8 +23,9 @@ use crate::books::{credit, load};
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, micros};
-use crate::open::{Store, TxnIds};
+use crate::open::Store;
 use crate::plans;
+use crate::txn_ids::TxnIds;
 
 type Result<T> = std::result::Result<T, RecordError>;
 

@@ -12,9 +12,9 @@ use time::OffsetDateTime;
 use super::load::{self, Loaded, Wanted};
 use super::shelf::{Shelf, Shelved};
 use crate::error::StoreError;
-use crate::open::TxnIds;
 use crate::retention;
 use crate::rows::{Form, Rows, one_by_one, write};
+use crate::txn_ids::TxnIds;
 
 mod book;
 

@@ -19,8 +19,8 @@ use crate::books::shelf::Shelf;
 use crate::db;
 use crate::embedded::Embedded;
 use crate::error::StoreError;
-use crate::open::TxnIds;
 use crate::rows::{self, Form, one_by_one};
+use crate::txn_ids::TxnIds;
 use crate::writer::Writer;
 
 /// How often a batch is tried while the database fails.
@@ -72,7 +72,9 @@ impl Desk {
         loop {
             let was = std::mem::replace(&mut record, Record::Seen);
             match self.attempt(ops, was).await {
-                Err(error) if error.is_duplicate() && was == Record::Unseen => {}
+                Err(error) if error.is_duplicate() && was == Record::Unseen => {
+                    self.ids.draw_again();
+                }
                 Err(error) if error.is_stale() && was == Record::Unseen => self.shelf.was_wrong(),
                 Err(error) if !error.is_poison() && tries < TRIES => {
                     tracing::warn!(%error, tries, "a batch was not committed; trying again");

@@ -17,8 +17,8 @@ use crate::books::save::Page;
 use crate::books::shelf::Shelved;
 use crate::error::StoreError;
 use crate::instant::micros;
-use crate::open::TxnIds;
 use crate::rows::{Form, Rows};
+use crate::txn_ids::TxnIds;
 
 /// A call, what it was charged, and where that is booked.
 struct Line<'a> {
