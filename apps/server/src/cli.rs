@@ -2,6 +2,7 @@
 
 mod accounts;
 mod billing;
+mod clock;
 mod demo;
 mod doctor;
 mod keys;
@@ -70,6 +71,9 @@ enum Command {
     /// Do what is due to subscriptions, or show it.
     #[command(subcommand)]
     Billing(billing::BillingCommand),
+    /// Show the date, or move it ahead for demonstrations and tests.
+    #[command(subcommand)]
+    Clock(clock::ClockCommand),
     /// Prove the books.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -100,6 +104,7 @@ impl Place {
         let mut config = Config::load(self.config.as_deref())?;
         if let Some(folder) = &self.data {
             config.database.url = DatabaseUrl(sqlite_url(&demo::database_file(folder)));
+            config.clock.movable = true;
         }
         if let Some(url) = &self.database {
             config.database.url = DatabaseUrl(url.clone());
@@ -169,6 +174,9 @@ pub(crate) enum CliError {
     /// The subscriptions.
     #[error("{0}")]
     Subscriptions(#[from] billing_core::port::subscriptions::RecordError),
+    /// The date.
+    #[error("{0}")]
+    Date(#[from] billing_core::port::clock::MoveError),
     /// The catalogue.
     #[error("the catalogue failed: {0}")]
     Catalogue(#[from] billing_core::port::catalogue::CatalogueError),
@@ -221,6 +229,7 @@ impl CliError {
             | Self::Directory(_)
             | Self::Plans(_)
             | Self::Subscriptions(_)
+            | Self::Date(_)
             | Self::Catalogue(_)
             | Self::Report(_)
             | Self::Import { .. }
@@ -277,6 +286,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Keys(command) => keys::run(command).await,
         Command::Plans(command) => plans::run(command).await,
         Command::Billing(command) => billing::run(command).await,
+        Command::Clock(command) => clock::run(command).await,
         Command::Ledger(command) => ledger::run(command).await,
         Command::Spool(command) => spool::run(command).await,
         Command::Openapi => {

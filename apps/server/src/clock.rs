@@ -1,10 +1,12 @@
 //! The one place that reads the time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use billing_core::port::clock::{Clock, SteadyClock};
 use billing_core::steady::Steady;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 /// The machine's clocks. The date is to the microsecond: as fine as what is stored, so that an
 /// instant reads back as it was shown.
@@ -31,14 +33,39 @@ impl SteadyClock for SystemClock {
     fn steady(&self) -> Steady {
         let shown = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let nanos = i32::try_from(shown.tv_nsec).unwrap_or(0);
-        Steady::at(time::Duration::new(shown.tv_sec, nanos))
+        Steady::at(Duration::new(shown.tv_sec, nanos))
     }
 
     /// Counts from the first look.
     #[cfg(not(target_os = "linux"))]
     fn steady(&self) -> Steady {
         static ORIGIN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-        Steady::at(ORIGIN.elapsed().try_into().unwrap_or(time::Duration::MAX))
+        Steady::at(ORIGIN.elapsed().try_into().unwrap_or(Duration::MAX))
+    }
+}
+
+/// The date of this deployment: the machine's, moved ahead where somebody did so for a demonstration or
+/// a test. Clones show the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DeploymentClock {
+    /// In microseconds; zero where it was never moved.
+    ahead: Arc<AtomicI64>,
+}
+
+impl DeploymentClock {
+    /// Is so much ahead of the machine from now on. It never goes back.
+    pub(crate) fn be_ahead(&self, by: Duration) {
+        let by = i64::try_from(by.whole_microseconds()).unwrap_or(i64::MAX);
+        self.ahead.fetch_max(by, Ordering::Relaxed);
+    }
+}
+
+impl Clock for DeploymentClock {
+    fn now(&self) -> OffsetDateTime {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        SystemClock
+            .now()
+            .saturating_add(Duration::microseconds(ahead))
     }
 }
 
@@ -54,6 +81,15 @@ mod tests {
     #[test]
     fn the_time_is_no_finer_than_what_is_stored() {
         assert_eq!(SystemClock.now().nanosecond() % 1_000, 0);
+    }
+
+    #[test]
+    fn a_deployments_date_is_moved_ahead_and_never_back() {
+        let clock = DeploymentClock::default();
+        let other = clock.clone();
+        clock.be_ahead(Duration::days(90));
+        clock.be_ahead(Duration::days(30));
+        assert!(other.now() - SystemClock.now() >= Duration::days(90) - Duration::MINUTE);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) retention: Retention,
     /// What the process counts.
     pub(crate) metrics: Metrics,
+    /// The date.
+    pub(crate) clock: ClockSettings,
     /// The upstreams.
     pub(crate) channel: Vec<Channel>,
 }
@@ -52,6 +54,14 @@ pub(crate) struct Retention {
     /// For how many days calls are kept; for ever unless given. What was charged stays in the
     /// journal, and what was used in the roll-ups.
     pub(crate) calls_days: Option<NonZeroU16>,
+}
+
+/// The date of the deployment.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ClockSettings {
+    /// Whether the date may be moved ahead, for demonstrations and tests.
+    pub(crate) movable: bool,
 }
 
 /// What the process counts.
@@ -186,6 +196,7 @@ impl Default for Config {
             limits: Limits::default(),
             checker: Checker::default(),
             retention: Retention::default(),
+            clock: ClockSettings::default(),
             metrics: Metrics::default(),
             channel: Vec::new(),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use billing_core::adjustment::Adjustment;
 use billing_core::budget::Amount;
 use billing_core::id::{AccountId, LotId};
-use billing_core::money::Nanos;
+use billing_core::money::{Currency, Nanos};
 use billing_core::period::Period;
 use billing_core::port::books::{Adjusted, Books, BooksError, OpenWindow};
 use billing_core::port::clock::Clock;
@@ -26,6 +26,7 @@ pub(crate) struct Due {
     pub(crate) reach: String,
     pub(crate) window_start: i64,
     pub(crate) true_up: Nanos,
+    pub(crate) currency: Currency,
     /// What of a charge its funds did not cover.
     pub(crate) uncollected: Nanos,
 }
@@ -160,6 +161,7 @@ impl Closer<'_> {
             reach: schedule.reach.to_string(),
             window_start: window.window_start,
             true_up: closed.true_up,
+            currency: terms.currency,
             uncollected: Nanos::ZERO,
         };
         if self.is_booked {

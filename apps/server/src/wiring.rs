@@ -13,7 +13,7 @@ use billing_core::lease_book::LeasePolicy;
 use billing_core::node::number_of_a_guest;
 use billing_core::port::books::Books;
 use billing_core::port::catalogue::{Catalogue, CatalogueError};
-use billing_core::port::clock::{Clock, SteadyClock};
+use billing_core::port::clock::{Clock, MoveError, MovedDate, SteadyClock};
 use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::nodes::Nodes;
 use billing_core::port::plans::Plans;
@@ -28,7 +28,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::SystemClock;
+use crate::clock::{DeploymentClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::gate::idempotency::InFlight;
 use crate::gate::places::Places;
@@ -79,6 +79,9 @@ pub(crate) enum WiringError {
     /// The spool.
     #[error(transparent)]
     Spool(#[from] SpoolOpenError),
+    /// The date of the deployment.
+    #[error("the date of the deployment cannot be read: {0}")]
+    Date(#[from] MoveError),
     /// The operating system gave no random bytes.
     #[error("the operating system gives no random bytes")]
     NoEntropy,
@@ -98,19 +101,74 @@ pub(crate) struct Ports {
     pub(crate) reports: Arc<dyn Reports>,
     pub(crate) proofs: Arc<dyn Proofs>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The machine's date, for what is compared with other machines.
+    pub(crate) machine: Arc<dyn Clock>,
+    pub(crate) date: DeploymentDate,
     pub(crate) steady: Arc<dyn SteadyClock>,
     pub(crate) ids: Arc<Ids>,
 }
 
+/// The date of this deployment, and whether it may be moved here.
+#[derive(Debug, Clone)]
+pub(crate) struct DeploymentDate {
+    clock: DeploymentClock,
+    moved: Arc<dyn MovedDate>,
+    /// As the configuration says.
+    pub(crate) may_be_moved: bool,
+}
+
+impl DeploymentDate {
+    /// Takes the date from the books; answers with by how much it is ahead.
+    pub(crate) async fn read(&self) -> Result<time::Duration, MoveError> {
+        let ahead = self.moved.ahead().await?;
+        self.clock.be_ahead(ahead);
+        Ok(ahead)
+    }
+
+    /// Moves it, here at once and wherever these books are open within seconds.
+    pub(crate) async fn advance(&self, by: Advance) -> Result<(), MoveError> {
+        let machine = SystemClock.now();
+        let to = match by {
+            Advance::To(to) => to,
+            Advance::By(by) => {
+                let ahead = self.moved.ahead().await?;
+                machine.saturating_add(ahead).saturating_add(by)
+            }
+        };
+        let ahead = self.moved.move_to(to, machine).await?;
+        self.clock.be_ahead(ahead);
+        Ok(())
+    }
+}
+
+/// How far the date is to be moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Advance {
+    /// To an instant.
+    To(time::OffsetDateTime),
+    /// By so much.
+    By(time::Duration),
+}
+
 /// Opens the database, and nothing else.
 pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let moved = DeploymentClock::default();
+    let clock: Arc<dyn Clock> = Arc::new(moved.clone());
     let url = config.database.url.0.clone();
     let mut settings = StoreConfig::new(url, Arc::clone(&clock));
     settings.linger = LINGER;
     let store = Store::open(settings).await?;
     store.refuse_newer_schema().await?;
     let shared = Arc::new(store.clone());
+    let date = DeploymentDate {
+        clock: moved,
+        moved: shared.clone(),
+        may_be_moved: config.clock.movable,
+    };
+    // Before the first migration nothing was moved.
+    if store.pending_migrations().await?.is_empty() {
+        date.read().await?;
+    }
     Ok(Ports {
         store,
         books: shared.clone(),
@@ -124,6 +182,8 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
         proofs: shared,
         ids: Arc::new(Ids::new(guest_number()?, Arc::clone(&clock))),
         clock,
+        machine: Arc::new(SystemClock),
+        date,
         steady: Arc::new(SystemClock),
     })
 }
@@ -136,6 +196,7 @@ impl WiringError {
             Self::Enter(error) => error.is_away(),
             Self::Catalogue(error) => matches!(error, CatalogueError::Unavailable(_)),
             Self::Directory(error) => matches!(error, DirectoryError::Unavailable(_)),
+            Self::Date(error) => matches!(error, MoveError::Unavailable(_)),
             Self::Config(_) | Self::Provider(_) | Self::Spool(_) | Self::NoEntropy => false,
         }
     }
@@ -200,7 +261,7 @@ pub(crate) async fn open_house(
     let this_node = Arc::new(ThisNode::new(
         node_settings(config, &ports),
         Arc::clone(&ports.nodes),
-        (Arc::clone(&ports.clock), Arc::clone(&ports.steady)),
+        (Arc::clone(&ports.machine), Arc::clone(&ports.steady)),
         Arc::clone(&ports.ids),
         spool.port(),
     ));

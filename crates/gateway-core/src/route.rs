@@ -131,16 +131,22 @@ impl Router {
             .map_or(Standing::Closed, |(_, health)| standing(health, now))
     }
 
-    /// The channels to try for a model, best first; `pick` is any random number.
+    /// The channels to try for a model, best first, of those that a call `may_take`; `pick` is any
+    /// random number.
     ///
     /// Closed channels stand at the end rather than nowhere: when nothing else is left, a call that
     /// might fail is better than one that must.
-    pub fn order(&mut self, model: &str, now: u64, pick: u64) -> Vec<usize> {
+    pub fn order(
+        &mut self,
+        model: &str,
+        may_take: impl Fn(usize) -> bool,
+        (now, pick): (u64, u64),
+    ) -> Vec<usize> {
         let serving = self
             .channels
             .iter()
             .enumerate()
-            .filter(|(_, (c, _))| c.serves(model));
+            .filter(|(index, (c, _))| c.serves(model) && may_take(*index));
         let (mut fit, mut closed): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
         for (index, (_, health)) in serving {
             match standing(health, now) {
@@ -284,7 +290,7 @@ mod tests {
             channel("other", &["else"], 9, 1),
         ]);
         for pick in 0..50 {
-            assert_eq!(router.order("m", 0, pick), [1, 0]);
+            assert_eq!(router.order("m", |_| true, (0, pick)), [1, 0]);
         }
     }
 
@@ -292,7 +298,7 @@ mod tests {
     fn weight_is_the_share() {
         let mut router = Router::new(vec![channel("a", &["*"], 0, 3), channel("b", &["*"], 0, 1)]);
         let first = (0..4000)
-            .filter(|pick| router.order("m", 0, *pick)[0] == 0)
+            .filter(|pick| router.order("m", |_| true, (0, *pick))[0] == 0)
             .count();
         assert!((2800..3200).contains(&first), "{first} of 4000");
     }
@@ -301,13 +307,25 @@ mod tests {
     fn failures_in_a_row_close_a_channel_and_a_probe_opens_it() {
         let mut router = Router::new(vec![channel("a", &["*"], 1, 1), channel("b", &["*"], 0, 1)]);
         for _ in 0..FAILURES {
-            assert_eq!(router.order("m", 0, 0), [0, 1]);
+            assert_eq!(router.order("m", |_| true, (0, 0)), [0, 1]);
             router.report(0, Report::Fails, 0);
         }
-        assert_eq!(router.order("m", 1, 0), [1, 0], "closed stands last");
+        assert_eq!(
+            router.order("m", |_| true, (1, 0)),
+            [1, 0],
+            "closed stands last"
+        );
         assert_eq!(router.standing(0, COOL_DOWN_MS), Standing::HalfOpen);
-        assert_eq!(router.order("m", COOL_DOWN_MS, 0), [0, 1], "one probe");
-        assert_eq!(router.order("m", COOL_DOWN_MS, 0), [1, 0], "and no second");
+        assert_eq!(
+            router.order("m", |_| true, (COOL_DOWN_MS, 0)),
+            [0, 1],
+            "one probe"
+        );
+        assert_eq!(
+            router.order("m", |_| true, (COOL_DOWN_MS, 0)),
+            [1, 0],
+            "and no second"
+        );
         router.report(0, Report::Fails, COOL_DOWN_MS);
         assert_eq!(
             router.standing(0, COOL_DOWN_MS * 2),
@@ -317,6 +335,17 @@ mod tests {
         assert_eq!(router.standing(0, COOL_DOWN_MS * 3), Standing::HalfOpen);
         router.report(0, Report::Works, COOL_DOWN_MS * 3);
         assert_eq!(router.standing(0, COOL_DOWN_MS * 3), Standing::Open);
+    }
+
+    #[test]
+    fn who_may_not_take_a_channel_does_not_use_up_its_probe() {
+        let mut router = Router::new(vec![channel("a", &["*"], 1, 1), channel("b", &["*"], 0, 1)]);
+        for _ in 0..FAILURES {
+            router.report(0, Report::Fails, 0);
+        }
+        let later = (COOL_DOWN_MS, 0);
+        assert_eq!(router.order("m", |index| index != 0, later), [1]);
+        assert_eq!(router.order("m", |_| true, later), [0, 1], "the probe");
     }
 
     #[test]
@@ -337,7 +366,7 @@ mod tests {
         assert_eq!(router.standing(0, 599), Standing::Closed);
         assert_eq!(router.standing(0, 600), Standing::Open);
         assert_eq!(
-            router.order("m", 200, 0),
+            router.order("m", |_| true, (200, 0)),
             [0],
             "the last resort is still tried"
         );
@@ -363,7 +392,7 @@ mod tests {
                     _ => Report::Busy { retry_after_ms: after },
                 };
                 router.report(index, report, now);
-                let mut order = router.order("m", now, pick);
+                let mut order = router.order("m", |_| true, (now, pick));
                 order.sort_unstable();
                 let wanted: Vec<usize> = kinds.iter().enumerate()
                     .filter(|(_, (serves, ..))| *serves).map(|(i, _)| i).collect();

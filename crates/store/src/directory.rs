@@ -495,6 +495,7 @@ fn read_change(row: &change_feed::Model) -> Result<Change> {
     let subject = match (row.subject.as_str(), row.account_id) {
         ("account", Some(account)) => ChangeSubject::Account(AccountId::new(account)),
         ("prices", _) => ChangeSubject::Prices,
+        ("date", _) => ChangeSubject::Date,
         (other, _) => return Err(unreadable("change_feed", other)),
     };
     Ok(Change {

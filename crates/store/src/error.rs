@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use billing_core::port::books::BooksError;
 use billing_core::port::catalogue::CatalogueError;
+use billing_core::port::clock::MoveError;
 use billing_core::port::directory::DirectoryError;
 use billing_core::port::nodes::NodesError;
 use billing_core::port::plans::PlansError;
@@ -226,6 +227,12 @@ impl From<StoreError> for BooksError {
 }
 
 impl From<StoreError> for NodesError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(boxed(error))
+    }
+}
+
+impl From<StoreError> for MoveError {
     fn from(error: StoreError) -> Self {
         Self::Unavailable(boxed(error))
     }

@@ -39,6 +39,7 @@ mod list_plans;
 mod listen;
 mod listing;
 mod look;
+mod moved_date;
 mod nodes;
 mod open;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use billing_core::port::directory::{Account, User};
 use billing_core::port::proofs::Depth;
 use billing_core::wallet::{AccountStatus, Credit, LotKind};
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::keys::account_id;
 use super::ledger::no_account;
@@ -21,7 +22,7 @@ pub(crate) enum AccountsCommand {
     /// Make an account with an empty wallet
     Create(CreateArgs),
     /// List all accounts
-    List(Place),
+    List(ListArgs),
     /// Add funds to an account's wallet
     TopUp(TopUpArgs),
     /// Let an account go on that was parked because its books did not hold, once they do
@@ -41,6 +42,16 @@ pub(crate) struct CreateArgs {
     /// The currency of its wallet
     #[arg(long, default_value = "USD")]
     currency: String,
+}
+
+/// Arguments of `accounts list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Print a line of JSON for each
+    #[arg(long)]
+    json: bool,
 }
 
 /// Arguments of `accounts top-up`.
@@ -89,7 +100,7 @@ pub(crate) async fn run(command: AccountsCommand) -> Result<(), CliError> {
             say(&id.to_string());
             Ok(())
         }
-        AccountsCommand::List(place) => list(&place).await,
+        AccountsCommand::List(args) => list(&args).await,
         AccountsCommand::TopUp(args) => top_up(args).await,
         AccountsCommand::Unpark(args) => unpark(args).await,
         AccountsCommand::Operator(args) => {
@@ -172,18 +183,24 @@ pub(crate) async fn add_funds(
     }
 }
 
-async fn list(place: &Place) -> Result<(), CliError> {
-    let ports = place.ports().await?;
+async fn list(args: &ListArgs) -> Result<(), CliError> {
+    let ports = args.place.ports().await?;
     let mut after = None;
     loop {
         let accounts = ports.directory.accounts(None, after, 100).await?;
         for account in &accounts {
             let wallet = ports.books.wallet(account.id).await?;
             let (id, status, name) = (account.id, account.status.name(), &account.name);
-            say(&format!(
-                "{id}  {status}  {} {}  {name}",
-                wallet.posted, wallet.currency
-            ));
+            let (balance, currency) = (wallet.posted, wallet.currency);
+            say(&if args.json {
+                let listed = json!({
+                    "account": id.to_string(), "name": name, "status": status,
+                    "balance": balance.to_string(), "currency": currency,
+                });
+                listed.to_string()
+            } else {
+                format!("{id}  {status}  {balance} {currency}  {name}")
+            });
         }
         match accounts.last() {
             Some(last) => after = Some(last.id),

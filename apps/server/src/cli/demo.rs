@@ -15,7 +15,7 @@ use super::serve::{Signals, Socket};
 use super::{CliError, say, serve};
 use crate::catalogue;
 use crate::config::{Channel, Config, DatabaseUrl, Protocol};
-use crate::wiring::{Ports, open_house, open_ports, open_spool, sqlite_url};
+use crate::wiring::{Ports, WiringError, open_house, open_ports, open_spool, sqlite_url};
 
 const OPERATOR: &str = "operator@demo.test";
 /// Enough for several hundred thousand calls of the simulated models.
@@ -65,6 +65,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), CliError> {
         .unwrap_or_else(|| sqlite_url(&database_file(&folder)));
     config.database.url = DatabaseUrl(url);
     config.channel = vec![simulated()];
+    config.clock.movable = true;
     config.spool.path = Some(folder.join("tollgate-spool.db"));
     let socket = Socket::bind(&config.listen)?;
     let spool = open_spool(&config).await?;
@@ -73,6 +74,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), CliError> {
     let ports = open_ports(&config).await?;
     say("tollgate demo: preparing the database");
     ports.store.migrate(|_, _, _| ()).await?;
+    ports.date.read().await.map_err(WiringError::from)?;
     let file = folder.join("credentials.json");
     let credentials = match read(&file) {
         Some(credentials) => credentials,
@@ -202,6 +204,7 @@ Then have it explained (its id is in the x-request-id header of the answer):
   the API          http://{address}/docs/
   operator         {operator_email}  password {operator_password}
   prove the books  {tollgate} ledger verify --data {folder}
+  move the date    {tollgate} clock advance --by 30d --data {folder}
 "#,
         tollgate = own_name(),
         folder = folder.display(),

@@ -23,6 +23,7 @@ use super::{CliError, Place, must_exist, say};
 use crate::catalogue::report::in_words;
 use crate::wiring::Ports;
 
+pub(super) use draft::instant;
 pub(crate) use import::record;
 
 /// What can be done with prices.

@@ -249,6 +249,7 @@ fn app(
         .app_data(Data::from(ports.reports.clone()))
         .app_data(Data::from(ports.proofs.clone()))
         .app_data(Data::from(ports.clock.clone()))
+        .app_data(Data::new(ports.date.clone()))
         .app_data(Data::from(ports.ids.clone()))
         .configure(routes::configure)
 }

@@ -10,7 +10,7 @@ use gateway_core::provider::{ReplyBody, UpstreamCall, UpstreamReply, collect};
 use gateway_core::retry::{Attempt, Verdict, judge, report};
 
 use super::admit::OpenCall;
-use super::lanes::{NoSlot, Slot};
+use super::lanes::Slot;
 use super::routes::Stop;
 use super::{Gate, Upstream, Upstreams};
 use crate::clock::millis_since;
@@ -76,6 +76,8 @@ pub(crate) struct Unanswered {
     pub(crate) fault: Option<Fault>,
     /// Whether it found no place at the channels that it was not tried at.
     pub(crate) no_place: bool,
+    /// Whether the process stopped while it waited for one.
+    pub(crate) is_stopped: bool,
 }
 
 /// The attempts so far.
@@ -118,6 +120,7 @@ impl Gate {
                 outcome: Outcome::UpstreamFailed { status: None },
                 fault: None,
                 no_place: false,
+                is_stopped: false,
             },
         };
         let mut full = Vec::new();
@@ -136,10 +139,16 @@ impl Gate {
             let start = Instant::now();
             let lanes = &stop.places.lanes;
             let slot = tokio::select! {
-                slot = lanes.enter(call.lane, stop.places.patience) => slot,
-                () = upstreams.cut.cancelled() => Err(NoSlot::Late),
+                slot = lanes.enter(call.lane, stop.places.patience) => Some(slot),
+                // The process stops: no place of it is worth the wait.
+                () = upstreams.cut.cancelled() => None,
             };
             METRICS.waited(call.lane).note(start.elapsed());
+            let Some(slot) = slot else {
+                tries.attempts.push(record(&stop, None, "stopped", start));
+                tries.last.is_stopped = true;
+                break;
+            };
             let Ok(slot) = slot else {
                 tries.attempts.push(record(&stop, None, "no_place", start));
                 tries.last.no_place = true;
@@ -195,6 +204,7 @@ impl Gate {
             outcome,
             fault,
             no_place: false,
+            is_stopped: false,
         };
         match judge(&attempt) {
             Verdict::Reject(outcome) => return Some(Err(ended(outcome, fault))),

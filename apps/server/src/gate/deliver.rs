@@ -94,6 +94,7 @@ impl Gate {
             (Outcome::UpstreamRejected { status }, Some(fault)) => {
                 V1Error::Rejected { status, fault }
             }
+            (_, _) if why.is_stopped => V1Error::Stopping,
             (_, _) if why.no_place => V1Error::NoPlace,
             (Outcome::UpstreamTimeout, _) => V1Error::UpstreamTimeout,
             (_, _) => V1Error::UpstreamFailed,

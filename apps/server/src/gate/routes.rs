@@ -92,10 +92,11 @@ impl Routes {
     pub(crate) fn order(&self, model: &str, lane: Lane, pick: u64) -> Vec<Stop> {
         let now = self.now();
         let mut router = self.router.lock().unwrap_or_else(PoisonError::into_inner);
-        let order = router.order(model, now, pick);
+        let takes = |index: usize| self.places.get(index).is_some_and(|at| at.takes(lane));
+        let order = router.order(model, takes, (now, pick));
         let stop = |index: usize| {
             let channel = router.channel(index)?;
-            let places = self.places.get(index).filter(|at| at.takes(lane))?;
+            let places = self.places.get(index)?;
             let model = channel.upstream_model(model).into_owned();
             Some(Stop {
                 index,

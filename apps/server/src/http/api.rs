@@ -9,12 +9,14 @@ pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod asking;
 pub(crate) mod calls;
+pub(crate) mod clock;
 pub(crate) mod error;
 pub(crate) mod extract;
 pub(crate) mod fields;
 pub(crate) mod gate;
 pub(crate) mod keys;
 pub(crate) mod ledger;
+mod once_each;
 pub(crate) mod price_list;
 pub(crate) mod prices;
 pub(crate) mod quote;
@@ -60,6 +62,13 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(resource(
             "/users",
             [(Method::POST, web::post().to(users::create))],
+        ))
+        .service(resource(
+            "/clock",
+            [
+                (Method::GET, web::get().to(clock::read)),
+                (Method::POST, web::post().to(clock::advance)),
+            ],
         ))
         .service(resource(
             "/prices",

@@ -12,7 +12,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::api::session::COOKIE;
 use super::api::wire;
 use super::api::{
-    accounts, calls, keys, ledger, price_list, prices, quote, session, usage, users, wallet,
+    accounts, calls, clock, keys, ledger, price_list, prices, quote, session, usage, users, wallet,
 };
 use super::health;
 use super::v1::{chat, credits, generation, key, models};
@@ -37,6 +37,7 @@ use super::v1::{chat, credits, generation, key, models};
         calls::list, calls::read, usage::read, prices::list,
         price_list::list, price_list::one, quote::quote,
         users::create, users::set_member,
+        clock::read, clock::advance,
         health::live, health::ready,
     ),
     tags(
@@ -51,6 +52,7 @@ use super::v1::{chat, credits, generation, key, models};
         (name = "calls", description = "Calls and their receipts"),
         (name = "usage", description = "Totals"),
         (name = "users", description = "Logins and roles"),
+        (name = "clock", description = "The date, which demonstrations and tests move ahead"),
         (name = "health", description = "Probes"),
     ),
     modifiers(&Schemes),

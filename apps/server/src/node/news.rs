@@ -24,6 +24,7 @@ pub(crate) async fn follow(house: House, ears: Arc<Ears>, stop: CancellationToke
         position: house.news_from,
         read_at: (ports.steady.steady(), ports.clock.now()),
         stale_prices: false,
+        stale_date: false,
         failing: false,
         house,
     };
@@ -43,6 +44,7 @@ struct Reader {
     /// deleted by date, and a machine may have stood still with its steady clock.
     read_at: (Steady, OffsetDateTime),
     stale_prices: bool,
+    stale_date: bool,
     /// Whether the last attempt failed, so that a failure is told once.
     failing: bool,
 }
@@ -67,6 +69,13 @@ impl Reader {
                 return;
             }
         }
+        if self.stale_date {
+            if let Err(error) = self.house.ports.date.read().await {
+                tracing::error!(%error, "the date cannot be read");
+                return;
+            }
+            self.stale_date = false;
+        }
         if self.stale_prices {
             if let Err(error) = self.house.prices.reload().await {
                 tracing::error!(%error, "new prices cannot be read");
@@ -78,16 +87,20 @@ impl Reader {
         self.house.node.heard_all_at(asked, &self.house.leases);
     }
 
+    fn forget_all(&mut self) {
+        (self.stale_prices, self.stale_date) = (true, true);
+        self.house.callers.forget_all();
+    }
+
     /// Hears what has changed; it did so last so long ago.
     async fn hear(&mut self, since: Duration) -> Result<(), DirectoryError> {
-        let directory = &self.house.ports.directory;
+        let directory = Arc::clone(&self.house.ports.directory);
         // A store that is behind what it said before was restored from an older copy.
         let newest = directory.newest_change().await?;
         if newest < self.position || since > MISSED_AFTER {
             tracing::warn!("news may have been missed: everything in memory is forgotten");
             self.position = newest;
-            self.stale_prices = true;
-            self.house.callers.forget_all();
+            self.forget_all();
             return Ok(());
         }
         while newest > self.position {
@@ -103,6 +116,8 @@ impl Reader {
                         MOVED.note(account);
                     }
                     ChangeSubject::Prices => self.stale_prices = true,
+                    // Whoever is there first deletes what is old by then, also what is not read here.
+                    ChangeSubject::Date => self.forget_all(),
                 }
             }
             self.position = last.position;

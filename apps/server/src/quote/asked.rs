@@ -188,7 +188,7 @@ impl Visitor<'_> for Count {
         Err(self.refuse(count))
     }
     fn visit_f64<E: Error>(self, number: f64) -> Result<u64, E> {
-        Err(self.refuse(number))
+        Err(self.refuse(format_args!("{number:?}")))
     }
     /// Whole numbers beyond 2⁵³ are often sent as text.
     fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {

@@ -1,8 +1,11 @@
 //! Time, from outside.
 
+use std::error::Error;
 use std::fmt::Debug;
 
-use time::OffsetDateTime;
+use async_trait::async_trait;
+use thiserror::Error as ThisError;
+use time::{Duration, OffsetDateTime};
 
 use crate::steady::Steady;
 
@@ -18,4 +21,93 @@ pub trait Clock: Send + Sync + Debug {
 pub trait SteadyClock: Send + Sync + Debug {
     /// The present instant. Never before one that was shown earlier.
     fn steady(&self) -> Steady;
+}
+
+/// How far a deployment's date is ahead of the machine's. It is moved for demonstrations and tests, so
+/// that a year of a customer's life passes in seconds; everybody who opens the same books takes it.
+#[async_trait]
+pub trait MovedDate: Send + Sync + Debug {
+    /// By how much it is ahead; zero where it was never moved.
+    ///
+    /// # Errors
+    /// [`MoveError::Unavailable`].
+    async fn ahead(&self) -> Result<Duration, MoveError>;
+
+    /// Moves it, so that it is `to` when the machine's date is `machine`; never back. Answers with by
+    /// how much it is ahead then.
+    ///
+    /// # Errors
+    /// [`MoveError`]; nothing has moved then.
+    async fn move_to(
+        &self,
+        to: OffsetDateTime,
+        machine: OffsetDateTime,
+    ) -> Result<Duration, MoveError>;
+}
+
+/// Why the date was not moved.
+#[derive(Debug, ThisError)]
+pub enum MoveError {
+    /// It is later already.
+    #[error("the date is {now} already; it can only be moved forward")]
+    Backwards {
+        /// What it is.
+        now: OffsetDateTime,
+    },
+    /// It is further than dates are reckoned with.
+    #[error("{to} is too far ahead: the date can be moved to 50 years after the machine's at most")]
+    TooFar {
+        /// What was asked for.
+        to: OffsetDateTime,
+    },
+    /// The store cannot be reached.
+    #[error("the store is not available")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// The furthest that a date may be ahead of the machine's.
+pub const FURTHEST: Duration = Duration::days(50 * 366);
+
+/// By how much the date is ahead once it is moved to an instant.
+///
+/// # Errors
+/// [`MoveError::Backwards`], [`MoveError::TooFar`].
+pub fn moved(
+    ahead: Duration,
+    to: OffsetDateTime,
+    machine: OffsetDateTime,
+) -> Result<Duration, MoveError> {
+    let now = machine.saturating_add(ahead);
+    if to < now {
+        return Err(MoveError::Backwards { now });
+    }
+    let nanos = to
+        .unix_timestamp_nanos()
+        .saturating_sub(machine.unix_timestamp_nanos());
+    let moved = i64::try_from(nanos).map(Duration::nanoseconds);
+    let moved = moved.ok().filter(|moved| *moved <= FURTHEST);
+    moved.ok_or(MoveError::TooFar { to })
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const MACHINE: OffsetDateTime = datetime!(2026-11-23 12:00 UTC);
+
+    #[test]
+    fn the_date_is_only_moved_forward_and_not_beyond_reckoning() {
+        let (day, none) = (Duration::DAY, Duration::ZERO);
+        assert_eq!(moved(none, MACHINE + day, MACHINE).unwrap(), day);
+        assert_eq!(moved(day, MACHINE + day, MACHINE).unwrap(), day);
+        let back = moved(day, MACHINE + day - Duration::SECOND, MACHINE);
+        let Err(MoveError::Backwards { now }) = back else {
+            panic!("{back:?}");
+        };
+        assert_eq!(now, MACHINE + day);
+        let far = MACHINE + FURTHEST + Duration::SECOND;
+        assert!(matches!(moved(none, far, MACHINE), Err(MoveError::TooFar { to }) if to == far));
+    }
 }

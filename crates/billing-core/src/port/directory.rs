@@ -395,4 +395,6 @@ pub enum ChangeSubject {
     Account(AccountId),
     /// The price book.
     Prices,
+    /// How far the date is ahead of the machine's.
+    Date,
 }

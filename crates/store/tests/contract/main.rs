@@ -4,6 +4,7 @@
 mod changed;
 mod claims;
 mod listed;
+mod moved_date;
 mod open;
 mod postgres;
 mod proofs;

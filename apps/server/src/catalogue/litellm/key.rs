@@ -57,8 +57,7 @@ struct Suffixes {
 }
 
 const UNKNOWN: &str = "a cost key that this version does not know";
-const FREE_UNITS: &str =
-    "free units per period: tier schedules have them, and the operator sets those";
+const FREE_UNITS: &str = "free searches of the upstream's own contract per period; what customers get is a plan's to say";
 
 impl Key {
     /// Takes a key apart.

@@ -60,8 +60,8 @@ fn in_words(closings: &Closings, is_dry: bool) {
         };
         let (account, since, reach) = (due.account, since(due.window_start), &due.reach);
         say(&format!(
-            "{account}: {reach}, from {since}: {}{missing}",
-            due.true_up
+            "{account}: {reach}, from {since}: {} {}{missing}",
+            due.true_up, due.currency
         ));
     }
     for failed in &closings.failed {
@@ -109,6 +109,7 @@ fn shown(due: &Due, is_dry: bool) -> serde_json::Value {
         "reach": due.reach,
         "window_start": since(due.window_start),
         "true_up": due.true_up.to_string(),
+        "currency": due.currency,
         "uncollected": uncollected,
     })
 }

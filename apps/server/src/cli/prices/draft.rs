@@ -182,7 +182,7 @@ pub(super) fn is_empty(edition: &PriceEdition) -> bool {
 ///
 /// # Errors
 /// What is expected instead.
-pub(super) fn instant(text: &str) -> Result<OffsetDateTime, String> {
+pub(crate) fn instant(text: &str) -> Result<OffsetDateTime, String> {
     let day = time::macros::format_description!("[year]-[month]-[day]");
     if let Ok(day) = Date::parse(text, day) {
         return Ok(day.midnight().assume_utc());

@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use super::Place;
 use super::call_pages::CallPages;
 use super::draft::{DraftArgs, instant};
+use super::review::known_accounts;
 use crate::cli::{CliError, progress, say};
 use crate::wiring::Ports;
 
@@ -56,6 +57,7 @@ pub(crate) async fn run(args: SimulateArgs) -> Result<(), CliError> {
         id += 1;
         id
     })?;
+    known_accounts(Some(&*ports.directory), &draft).await?;
     let until = args.until.unwrap_or(now);
     if until <= args.since {
         let what = "the period ends before it begins: --until must be later than --since";

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::fields::{FromFields, Place, read};
+use super::once_each::OnceEach;
 
 /// The largest body that the control API takes, in bytes.
 pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
@@ -36,7 +37,7 @@ impl<T: FromFields + 'static> FromRequest for Body<T> {
                 return Err(ApiError::NotJson);
             }
             let bytes = bytes.await.map_err(|error| body_error(&error))?;
-            let value = serde_json::from_slice(&bytes)
+            let OnceEach(value) = serde_json::from_slice(&bytes)
                 .map_err(|e| ApiError::Malformed(format!("line {}: {}", e.line(), what(&e))))?;
             let Value::Object(map) = value else {
                 return Err(ApiError::Malformed("it is not a JSON object".to_owned()));
@@ -87,9 +88,9 @@ fn body_error(error: &actix_web::Error) -> ApiError {
 fn what(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Eof => "the JSON ends too early",
-        serde_json::error::Category::Syntax | serde_json::error::Category::Data => {
-            "this is not JSON"
-        }
+        serde_json::error::Category::Syntax => "this is not JSON",
+        // Every value is read, whatever it is; only a second member of one name is not.
+        serde_json::error::Category::Data => "a member stands twice; keep one of the two",
         serde_json::error::Category::Io => "it did not arrive whole",
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
+use billing_core::id::TierScheduleId;
 use billing_core::money::Currency;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::Caller;
@@ -61,8 +62,8 @@ pub(crate) struct Model<'a> {
     /// The largest prompt, in tokens.
     context_length: Option<u64>,
     top_provider: TopProvider,
-    /// What one token, image, request … costs the key's account, tiers of use apart, as exact decimal
-    /// text. A price that is missing is unknown, not zero. `overrides` holds the prices of long
+    /// What one token, image, request … costs the key's account, tiers of use apart (`tier_schedule`), as
+    /// exact decimal text. A price that is missing is unknown, not zero. `overrides` holds the prices of long
     /// prompts and of hours of every day, `service_tiers` those of other tiers, `conditions` those
     /// that stand in their place `when` something else holds of the call: `region=eu`, `during UTC
     /// mon-fri 22:00-06:00`.
@@ -76,6 +77,11 @@ pub(crate) struct Model<'a> {
     /// The price version that holds now.
     #[schema(example = "prv_0001fv5kz4y00")]
     price_version: String,
+    /// The schedule by which these prices fall with the account's use; left out where none does.
+    /// `/api/v1/prices/{model}` says which tier is reached and how far the next one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "tis_0001fv5kz4y00")]
+    tier_schedule: Option<String>,
 }
 
 /// Bounds of a model.
@@ -89,7 +95,7 @@ pub(crate) struct TopProvider {
 
 impl<'a> Model<'a> {
     /// A model at the price that is asked for it.
-    fn of(model: &'a PricedModel, price: &PriceVersion) -> Self {
+    fn of(model: &'a PricedModel, (price, tiers): &Asked) -> Self {
         let since = model
             .versions()
             .first()
@@ -110,9 +116,13 @@ impl<'a> Model<'a> {
             pricing: pricing::pricing(price),
             currency: price.currency(),
             price_version: price.id().to_string(),
+            tier_schedule: tiers.map(|schedule| schedule.to_string()),
         }
     }
 }
+
+/// What is asked for a model, and the schedule by which that falls with use.
+type Asked = (Arc<PriceVersion>, Option<TierScheduleId>);
 
 /// The list for callers who may use every model, made once for each price book.
 pub(crate) struct ModelCache(Mutex<Option<Cached>>);
@@ -162,7 +172,12 @@ impl ModelCache {
         let versions = book.models().flat_map(PricedModel::versions);
         let versions = versions.map(|v| v.effective_from());
         let rules = book.sales().iter().map(|rule| rule.effective_from);
-        let until = versions.chain(rules).filter(|from| *from > now).min();
+        let tiers = book.tiers().iter().map(|schedule| schedule.effective_from);
+        let until = versions
+            .chain(rules)
+            .chain(tiers)
+            .filter(|from| *from > now)
+            .min();
         *cached = Some(Cached {
             book: Arc::clone(book),
             until,
@@ -197,13 +212,13 @@ impl Offered<'_> {
     }
 
     /// What is asked for a model.
-    fn price(&self, model: &str) -> Result<Arc<PriceVersion>, Unpriced> {
+    fn price(&self, model: &str) -> Result<Asked, Unpriced> {
         let offer = self.book.offer(self.buyer, model, self.now)?;
         let sold = self.prices.sold(&offer).map_err(|error| {
             tracing::error!(model, %error, "a price cannot be listed");
             Unpriced::NoPrice(model.to_owned())
         });
-        Ok(sold?.price)
+        Ok((sold?.price, offer.tiers.map(|schedule| schedule.id)))
     }
 }
 
@@ -232,8 +247,8 @@ pub(crate) async fn list(
     let caller = identify(&request, &callers, &**clock).await?;
     let (book, now) = (prices.book(), clock.now());
     let buyer = caller.buyer();
-    let pays_what_everybody_does = !book.sales().has_own(&buyer);
-    let (body, tag) = if caller.key.models.is_empty() && pays_what_everybody_does {
+    let has_own = book.sales().has_own(&buyer) || book.tiers().has_own(&buyer);
+    let (body, tag) = if caller.key.models.is_empty() && !has_own {
         EVERY_MODEL.list(&prices, &book, &**served, now)
     } else {
         let offered = Offered {
