@@ -79,8 +79,9 @@ bench-gateway *ARGS: release
     scripts/bench/gateway.sh {{ ARGS }}
 
 # Measure lanes: boosted calls beside a crowd of standard ones; --seconds N
-bench-lanes *ARGS: release
-    cargo run --release --locked -p acceptance --bin bench_lanes -- {{ ARGS }}
+bench-lanes *ARGS:
+    cargo build --release --locked -p server -p acceptance --bin tollgate --bin bench_lanes
+    "${CARGO_TARGET_DIR:-target}/release/bench_lanes" {{ ARGS }}
 
 # Price random usages of every model sold by tokens beside LiteLLM and genai-prices; --seed N, --record
 oracle-prices *ARGS:
