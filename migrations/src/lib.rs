@@ -38,6 +38,7 @@ mod m20261123_000022_windows;
 mod m20261123_000023_plans;
 mod m20261123_000024_subscriptions;
 mod m20261123_000025_missing;
+mod m20261123_000026_orders;
 mod m20261123_000028_clock;
 mod step;
 
@@ -74,6 +75,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000023_plans::STEP),
             Box::new(m20261123_000024_subscriptions::STEP),
             Box::new(m20261123_000025_missing::STEP),
+            Box::new(m20261123_000026_orders::STEP),
             Box::new(m20261123_000028_clock::STEP),
         ]
     }

@@ -7,7 +7,7 @@ use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
 use crate::budget::Amount;
-use crate::id::AccountId;
+use crate::id::{AccountId, LotId};
 use crate::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
 use crate::money::{Money, MoneyError};
 use crate::settlement::{Booking, code_of};
@@ -28,7 +28,7 @@ pub enum FeePayment {
     Short,
 }
 
-/// The books of an account after a fee was paid.
+/// The books of an account after a fee was paid, or given back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaidFee {
     /// The wallet.
@@ -45,6 +45,9 @@ pub enum FeeError {
     /// It credits something, or nothing.
     #[error("the fee {0} charges nothing")]
     Nothing(String),
+    /// It charges something, or nothing.
+    #[error("{0} gives nothing back")]
+    NotBack(String),
     /// The entries do not balance or do not fit.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -122,10 +125,64 @@ pub fn pay_from_wallet(
     Ok(FeePayment::Paid(Box::new(PaidFee { wallet, lots, txn })))
 }
 
+/// Gives back to a wallet what was paid of fees and not used: as bought credit, in a lot of its own
+/// that never lapses.
+///
+/// # Errors
+/// [`FeeError`].
+pub fn give_back(
+    account: AccountId,
+    mut wallet: Wallet,
+    mut lots: Vec<Lot>,
+    (fee, lot): (&Fee, LotId),
+    booking: Booking,
+) -> Result<PaidFee, FeeError> {
+    if fee.amount >= 0 {
+        return Err(FeeError::NotBack(fee.key.clone()));
+    }
+    let back = Money::of_minor(fee.amount, wallet.currency)?.nanos();
+    let back = back.negated()?;
+    wallet.posted = wallet.posted.plus(back)?;
+    let amount = Amount::of(back);
+    lots.push(Lot {
+        id: lot,
+        kind: LotKind::Paid,
+        priority: 0,
+        effective_at: booking.now,
+        expires_at: None,
+        created_at: booking.now,
+        granted: amount,
+        remaining: amount,
+    });
+    lots.sort_by_key(Lot::draw_order);
+    let head = LedgerHead {
+        id: booking.txn,
+        account,
+        currency: wallet.currency,
+        kind: LedgerKind::FeeCredit,
+        key: payment_key(fee),
+        booked_at: booking.now,
+    };
+    let entries = [
+        Entry {
+            code: LedgerCode::DeferredSubscription,
+            amount: back,
+            lot: None,
+        },
+        Entry {
+            code: code_of(LotKind::Paid),
+            amount: back.negated()?,
+            lot: Some(lot),
+        },
+    ];
+    let txn = LedgerTxn::new(head, entries)?;
+    Ok(PaidFee { wallet, lots, txn })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{LedgerTxnId, LotId};
+    use crate::id::LedgerTxnId;
     use crate::money::{Currency, Nanos};
     use crate::period::Period;
     use crate::subscription::FeeKind;
@@ -203,6 +260,47 @@ mod tests {
             paid(&[lot(2, LotKind::Paid, 150)], 99, 0),
             FeePayment::Short
         );
+    }
+
+    #[test]
+    fn what_was_not_used_is_bought_credit_again() {
+        let wallet = Wallet {
+            currency: Currency::USD,
+            posted: cents(-20),
+            leased: Amount::ZERO,
+            credit_limit: Amount::of(cents(50)),
+            status: AccountStatus::Active,
+        };
+        let period = Period {
+            start: EPOCH,
+            end: EPOCH,
+        };
+        let fee = |amount| Fee {
+            key: "sub_1:r3:net".to_owned(),
+            kind: FeeKind::Unused,
+            period,
+            amount,
+        };
+        let booking = Booking {
+            txn: LedgerTxnId::new(1),
+            now: EPOCH,
+        };
+        let back = |fee: Fee| {
+            let of = (&fee, LotId::new(9));
+            give_back(AccountId::new(1), wallet, vec![], of, booking)
+        };
+        let given = back(fee(-75)).unwrap();
+        assert_eq!(given.wallet.posted, cents(55));
+        assert_eq!(given.lots, [lot(9, LotKind::Paid, 75)]);
+        let entries = given.txn.entries().iter();
+        let entries: Vec<_> = entries.map(|e| (e.code.name(), e.amount.get())).collect();
+        let nanos = 750_000_000;
+        assert_eq!(
+            entries,
+            [("wallet_paid", -nanos), ("deferred_subscription", nanos)]
+        );
+        let none = FeeError::NotBack("sub_1:r3:net".to_owned());
+        assert_eq!(back(fee(0)), Err(none));
     }
 
     #[test]

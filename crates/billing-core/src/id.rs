@@ -119,6 +119,8 @@ ids! {
     TierScheduleId "tis_";
     /// An account on a plan version.
     SubscriptionId "sub_";
+    /// What a change of a subscription was said to do and cost.
+    ChangeQuoteId "chq_";
     /// An invoice, from its draft on.
     InvoiceId "inv_";
     /// A credit note.

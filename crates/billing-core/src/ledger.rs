@@ -112,6 +112,8 @@ kinds! {
     Adjustment "adjustment";
     /// A fee of a subscription was paid from the wallet.
     Fee "fee";
+    /// What was paid of such fees and not used was given back to the wallet.
+    FeeCredit "fee_credit";
     /// An invoice was finalized.
     Invoice "invoice";
     /// Credit of the customer pays for an invoice.

@@ -46,6 +46,7 @@ pub mod sale;
 pub mod settlement;
 pub mod steady;
 pub mod subscription;
+pub mod subscription_order;
 pub mod terms;
 pub mod tier_schedule;
 pub mod wallet;

@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod directory;
 pub mod nodes;
+pub mod orders;
 pub mod plans;
 pub mod proofs;
 pub mod reports;

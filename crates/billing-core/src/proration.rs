@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::budget::Amount;
 use crate::charge_model::ModelError;
 use crate::charge_model::minor::prorated;
 use crate::money::MoneyError;
@@ -62,6 +63,19 @@ impl Share {
         Self::new(length(part), length(whole))
     }
 
+    /// What is left of budgets, each of which gives so much and had so much used: the least of them;
+    /// all where there is none.
+    pub fn least_left(budgets: impl IntoIterator<Item = (Amount, Amount)>) -> Self {
+        let left = |(gives, used): (Amount, Amount)| Self::new(gives.less(used).get(), gives.get());
+        let shares = budgets.into_iter().map(left);
+        let least = |a: Self, b: Self| {
+            let [of_a, of_b] = [(a.part, b.whole), (b.part, a.whole)]
+                .map(|(part, whole)| u128::from(part).saturating_mul(u128::from(whole)));
+            if of_b < of_a { b } else { a }
+        };
+        shares.fold(Self::new(1, 1), least)
+    }
+
     /// The part, in the unit of the whole.
     pub const fn part(self) -> u64 {
         self.part
@@ -102,4 +116,24 @@ fn days_30(period: Period, zone: &Zone) -> i64 {
             .saturating_add(i64::from(date.day().min(30)))
     });
     end.saturating_sub(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_several_budgets_is_the_least() {
+        let left = |budgets: &[(u64, u64)]| {
+            let budgets = budgets.iter();
+            Share::least_left(
+                budgets.map(|(gives, used)| (Amount::new(*gives), Amount::new(*used))),
+            )
+        };
+        assert_eq!(left(&[]), Share::new(1, 1));
+        assert_eq!(left(&[(100, 40), (10, 9)]), Share::new(1, 10));
+        assert_eq!(left(&[(100, 140), (10, 9)]), Share::new(0, 100));
+        let most = u64::MAX;
+        assert_eq!(left(&[(most, 1), (most, 2)]), Share::new(most - 2, most));
+    }
 }

@@ -8,6 +8,7 @@
 
 pub mod change;
 mod dunning;
+mod pause;
 mod run;
 mod step;
 
@@ -20,7 +21,7 @@ pub use run::Due;
 pub use step::{Effect, Fee, FeeKind, Message, Paid};
 
 use crate::id::{AccountId, PlanVersionId, SubscriptionId};
-use crate::money::MoneyError;
+use crate::money::{Money, MoneyError};
 use crate::period::{Cycle, Period};
 use crate::plan::{Billing, PlanVersion};
 use crate::zone::Zone;
@@ -149,6 +150,9 @@ pub struct Subscription {
     pub credited: i64,
     /// When it began, its trial too.
     pub started_at: OffsetDateTime,
+    /// When somebody last changed it; `None` before that.
+    #[serde(default)]
+    pub changed_at: Option<OffsetDateTime>,
     /// Counts what has changed about it, so that of two changes at once one is refused.
     pub revision: u64,
 }
@@ -192,6 +196,9 @@ pub enum SubscriptionError {
     /// Something changed since the quote was made.
     #[error("the subscription has changed since; ask for another quote")]
     Changed,
+    /// More of the plan was used since the quote was made, so that less is credited for it.
+    #[error("more of the plan has been used since the quote was made; ask for another quote")]
+    UsedSince,
     /// It lies beyond the calendar.
     #[error("the period lies beyond the calendar")]
     Calendar,
@@ -265,6 +272,7 @@ impl Subscription {
             charged: 0,
             credited: 0,
             started_at: now,
+            changed_at: None,
             revision: 0,
         };
         let effects = if is_trial {
@@ -307,6 +315,15 @@ impl Subscription {
             .billed_through
             .checked_sub(time::Duration::NANOSECOND)?;
         self.cycle.period_at(last)
+    }
+
+    /// What of a period's fee can be given back, in minor units: credit that came with it stays with
+    /// the account, so its worth is not.
+    fn refundable(&self, version: &PlanVersion) -> Result<i64, MoneyError> {
+        let terms = &version.terms;
+        let each = Money::new(terms.included_credit, terms.currency).to_minor();
+        let worth = each.saturating_mul(i64::from(self.quantity));
+        Ok(self.fee(version)?.saturating_sub(worth).max(0))
     }
 
     /// What a period of a version costs, in minor units.

@@ -12,6 +12,7 @@ use billing_core::port::plans::PlansError;
 use billing_core::port::reports::ReportError;
 use billing_core::port::spool::SpoolError;
 use billing_core::port::subscriptions::RecordError;
+use billing_core::subscription_order::OrderError;
 use sea_orm::sqlx::error::{DatabaseError, ErrorKind};
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 use thiserror::Error as ThisError;
@@ -272,6 +273,12 @@ impl From<StoreError> for RecordError {
         } else {
             Self::Unavailable(boxed(error))
         }
+    }
+}
+
+impl From<StoreError> for OrderError {
+    fn from(error: StoreError) -> Self {
+        RecordError::from(error).into()
     }
 }
 

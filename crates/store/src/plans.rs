@@ -8,7 +8,7 @@ use billing_core::budget::BudgetUnit;
 use billing_core::id::{AccountId, PlanId, PlanVersionId, QuotaId, SubscriptionId};
 use billing_core::period::{Cycle, Interval};
 use billing_core::plan::{AfterQuota, PlanTerms, PlanVersion, Subscribed};
-use billing_core::port::plans::{NewSubscription, NewVersion, Plans, PlansError};
+use billing_core::port::plans::{NewSubscription, NewVersion, Offer, Plans, PlansError};
 use billing_core::port::subscriptions::RecordError;
 use billing_core::proration::{ProrationUnit, Share};
 use billing_core::quota::{Quota, QuotaTerms};
@@ -29,7 +29,9 @@ use crate::txn_ids::TxnIds;
 type Result<T> = std::result::Result<T, PlansError>;
 
 /// What cannot be read or asked, whatever was to come of it.
-type Stored<T> = std::result::Result<T, StoreError>;
+pub(crate) type Stored<T> = std::result::Result<T, StoreError>;
+
+mod offers;
 
 const VERSION: &str = "plan_version";
 const SUBSCRIPTION: &str = "subscription";
@@ -41,6 +43,20 @@ impl Plans for Store {
         let tx = self.db.begin().await?;
         let result = publish(&tx, &made).await;
         db::finish(tx, result).await
+    }
+
+    async fn offers(&self) -> Result<Vec<Offer>> {
+        Ok(offers::all(&self.db.reader).await?)
+    }
+
+    async fn offer(&self, version: PlanVersionId) -> Result<Option<Offer>> {
+        Ok(offers::one(&self.db.reader, version).await?)
+    }
+
+    async fn archive(&self, code: &str, now: OffsetDateTime) -> Result<bool> {
+        let tx = self.db.begin().await?;
+        let result = offers::archive(&tx, code, now).await;
+        Ok(db::finish(tx, result).await?)
     }
 
     async fn newest(&self, code: &str) -> Result<Option<PlanVersion>> {
@@ -84,7 +100,8 @@ async fn publish<C: ConnectionTrait>(tx: &C, made: &NewVersion) -> Result<PlanVe
     // It locks the plan, so that two versions do not get one number.
     db::run(tx, insert, values).await?;
     let last = newest(tx, &made.code).await?;
-    if let Some(last) = last.as_ref().filter(|last| last.terms == made.terms) {
+    let is_same = |last: &&PlanVersion| last.terms == made.terms && last.archived_at.is_none();
+    if let Some(last) = last.as_ref().filter(is_same) {
         return Ok(last.clone());
     }
     let text = "SELECT id FROM plan WHERE code = ?";
@@ -224,9 +241,10 @@ async fn begin<C: ConnectionTrait>(
     ids: &TxnIds,
 ) -> Result<Subscription> {
     let version = allowed(tx, made).await?;
-    // Nobody has a plan's trial twice.
-    let text = "SELECT s.id FROM subscription s JOIN plan_version v ON v.id = s.plan_version_id \
-                WHERE s.account_id = ? AND v.plan_id = ? LIMIT 1";
+    // Nobody has a plan's trial twice, whatever they changed to since.
+    let text = "SELECT h.plan_version_id FROM plan_held h \
+                JOIN plan_version v ON v.id = h.plan_version_id \
+                WHERE h.account_id = ? AND v.plan_id = ? LIMIT 1";
     let values = vec![made.account.get().into(), version.plan.get().into()];
     let start = Start {
         id: made.id,
@@ -368,7 +386,7 @@ pub(crate) async fn subscribed<C: ConnectionTrait>(
     }))
 }
 
-async fn find_version<C: ConnectionTrait>(
+pub(crate) async fn find_version<C: ConnectionTrait>(
     tx: &C,
     id: PlanVersionId,
 ) -> Stored<Option<PlanVersion>> {

@@ -4,6 +4,7 @@
 //! grants and messages that follow; whoever is second with a revision records nothing. So any number
 //! of nodes may do what is due, and any may stop at any point.
 
+mod orders;
 mod payment;
 pub(crate) mod row;
 
@@ -108,9 +109,18 @@ async fn standing<C: ConnectionTrait>(
     let Some(found) = db::one(tx, text, vec![id.get().into()]).await? else {
         return Ok(None);
     };
-    let Some(subscription) = row::facts(&found)? else {
-        return Ok(None);
-    };
+    match row::facts(&found)? {
+        Some(subscription) => Ok(Some(of_facts(tx, subscription, now).await?)),
+        None => Ok(None),
+    }
+}
+
+/// A subscription as it stands, by its facts.
+async fn of_facts<C: ConnectionTrait>(
+    tx: &C,
+    subscription: Subscription,
+    now: OffsetDateTime,
+) -> std::result::Result<Standing, StoreError> {
     let version = plans::version_of(tx, subscription.version).await?;
     let next = match subscription.pending {
         Some(pending) => Some(plans::version_of(tx, pending.version).await?),
@@ -120,13 +130,13 @@ async fn standing<C: ConnectionTrait>(
     let fee = Money::of_minor(fee, version.terms.currency);
     let lots = payment::lots(tx, subscription.account).await?;
     let bought = fee_payment::bought(&lots, now).money();
-    Ok(Some(Standing {
+    Ok(Standing {
         open_fee: open_fee(tx, &subscription).await?,
         can_pay: fee.is_ok_and(|fee| fee.nanos() <= bought),
         subscription,
         version,
         next,
-    }))
+    })
 }
 
 /// The fee of the period that was billed last, where it is owed.

@@ -29,6 +29,7 @@ mod corrections;
 mod directory;
 mod leases;
 mod nodes;
+mod orders;
 mod plans;
 mod proofs;
 mod reports;
@@ -57,8 +58,11 @@ struct State {
     proofs: proofs::Remembered,
     changes: Vec<ChangeSubject>,
     plans: Vec<plans::Published>,
+    /// What people call plans, by code.
+    plan_names: BTreeMap<String, String>,
     subscriptions: Vec<plans::Held>,
     billed: subscriptions::Billed,
+    ordered: orders::Ordered,
     prices: PriceBook,
     price_ids: BTreeSet<i64>,
 }
@@ -117,8 +121,10 @@ impl Memory {
                 proofs: proofs::Remembered::default(),
                 changes: Vec::new(),
                 plans: Vec::new(),
+                plan_names: BTreeMap::new(),
                 subscriptions: Vec::new(),
                 billed: subscriptions::Billed::default(),
+                ordered: orders::Ordered::default(),
                 prices: PriceBook::default(),
                 price_ids: BTreeSet::new(),
             }),
@@ -175,6 +181,16 @@ mod tests {
     crate::catalogue_contract!(catalogue_in_memory, super::open);
     crate::plans_contract!(plans_in_memory, super::open);
     crate::subscriptions_contract!(subscriptions_in_memory, super::open);
+    crate::orders_contract!(orders_in_memory, super::open);
+
+    #[test]
+    fn a_thousand_changes_cost_what_was_shown() {
+        crate::contract::run(async {
+            let world = crate::World::new(open().await).await;
+            crate::contract::orders::random_changes(&world, 1_000).await;
+        });
+    }
+
     crate::reports_contract!(reports_in_memory, super::open);
     crate::proofs_contract!(proofs_in_memory, super::open);
 }

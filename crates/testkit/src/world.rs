@@ -18,6 +18,7 @@ use billing_core::port::directory::{
     Account, AccountTerms, ApiKey, Directory, DirectoryError, KeyLimit, SecretHash, User,
 };
 use billing_core::port::nodes::{NodeJoin, Nodes, NodesError, Replaces};
+use billing_core::port::orders::Orders;
 use billing_core::port::plans::Plans;
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
@@ -45,6 +46,8 @@ pub struct Ports {
     pub plans: Arc<dyn Plans>,
     /// Who is billed for it.
     pub subscriptions: Arc<dyn Subscriptions>,
+    /// What they ask for.
+    pub orders: Arc<dyn Orders>,
     /// What their fees are paid with.
     pub collector: Arc<dyn Collector>,
     /// What can be looked up.
@@ -67,6 +70,7 @@ impl Ports {
             + Catalogue
             + Plans
             + Subscriptions
+            + Orders
             + Collector
             + Reports
             + Proofs
@@ -79,6 +83,7 @@ impl Ports {
             catalogue: store.clone(),
             plans: store.clone(),
             subscriptions: store.clone(),
+            orders: store.clone(),
             collector: store.clone(),
             reports: store.clone(),
             proofs: store,

@@ -131,6 +131,30 @@ impl Subscription {
     }
 }
 
+impl Subscription {
+    /// The quotas that a version gives with a whole period or once for all, in the windows of an
+    /// instant, with what they give: what is left of them says how much of a period was not used.
+    pub fn whole_quotas(
+        &self,
+        version: &PlanVersion,
+        at: OffsetDateTime,
+    ) -> Vec<(BudgetScope, Amount)> {
+        use crate::quota::QuotaWindow::{Period, Subscription};
+        let whole = version.quotas.iter().filter(|quota| {
+            let window = quota.terms.window;
+            matches!(window, Period | Subscription)
+        });
+        let open = whole.filter_map(|quota| {
+            let zone = &self.cycle.anchor.zone;
+            let window = quota.terms.window.at(zone, &self.cycle, at)?;
+            let each = quota.terms.amount.get();
+            let amount = Amount::new(each.saturating_mul(u64::from(self.quantity)));
+            Some((quota.scope(window), amount))
+        });
+        open.collect()
+    }
+}
+
 impl OpenQuota<'_> {
     /// When it begins anew; `None` where it never does.
     pub fn resets_at(&self) -> Option<OffsetDateTime> {

@@ -16,11 +16,31 @@ use crate::subscription::{Subscription, SubscriptionError};
 #[async_trait]
 pub trait Plans: Send + Sync + Debug {
     /// Records a version of a plan and publishes it; the plan itself where there is none of the code
-    /// yet. Terms that the newest version has already change nothing and give that one.
+    /// yet. Terms that the newest version has already change nothing and give that one, unless it is
+    /// off sale.
     ///
     /// # Errors
     /// [`PlansError::Terms`], [`PlansError::Unavailable`].
     async fn publish(&self, made: NewVersion) -> Result<PlanVersion, PlansError>;
+
+    /// What each plan is, by the newest version, in order of code: those that are no longer sold too.
+    ///
+    /// # Errors
+    /// [`PlansError::Unavailable`].
+    async fn offers(&self) -> Result<Vec<Offer>, PlansError>;
+
+    /// What a version says, with the names of its plan; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`PlansError::Unavailable`].
+    async fn offer(&self, version: PlanVersionId) -> Result<Option<Offer>, PlansError>;
+
+    /// Takes a plan off sale, with every version of it; who is on one keeps it. Says whether any was
+    /// on sale.
+    ///
+    /// # Errors
+    /// [`PlansError::Unavailable`].
+    async fn archive(&self, code: &str, now: OffsetDateTime) -> Result<bool, PlansError>;
 
     /// The newest version of a plan, by the plan's code.
     ///
@@ -55,6 +75,25 @@ pub trait Plans: Send + Sync + Debug {
     /// # Errors
     /// [`PlansError::Unavailable`].
     async fn end(&self, account: AccountId, now: OffsetDateTime) -> Result<bool, PlansError>;
+}
+
+/// A version of a plan, with what the plan is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The version.
+    pub version: PlanVersionId,
+    /// What the plan is called by machines: `pro`.
+    pub code: String,
+    /// What people call it.
+    pub name: String,
+    /// Which of the plan's versions, from 1.
+    pub number: u32,
+    /// What it says.
+    pub terms: PlanTerms,
+    /// From when on it can be subscribed to.
+    pub published_at: Option<OffsetDateTime>,
+    /// From when on it no longer can.
+    pub archived_at: Option<OffsetDateTime>,
 }
 
 /// A version of a plan that is to be published.
@@ -144,6 +183,14 @@ pub enum PlansError {
     /// The store cannot be reached.
     #[error("the store is not available")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl Offer {
+    /// Whether it can be subscribed to at an instant.
+    pub fn is_on_sale(&self, at: OffsetDateTime) -> bool {
+        self.published_at.is_some_and(|from| from <= at)
+            && self.archived_at.is_none_or(|until| at < until)
+    }
 }
 
 impl NewVersion {

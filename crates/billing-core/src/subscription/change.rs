@@ -1,4 +1,4 @@
-//! Changes that somebody asks for: another plan or quantity, cancelling, resuming, pausing.
+//! Changes to another plan or quantity.
 //!
 //! A change of plan is quoted first. The quote is what is executed, at the instant that it was made
 //! for, so that what was shown is what is charged; it expires, and it is good for one state of the
@@ -7,10 +7,10 @@
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-use super::step::{Effect, Fee, FeeKind, Message, fee_key};
+use super::step::{Effect, Fee, FeeKind, fee_key};
 use super::{
-    EndReason, ManagedBy, Pending, State, Subscription, SubscriptionError, bears_credit,
-    check_quantity, fee_of,
+    ManagedBy, Pending, State, Subscription, SubscriptionError, bears_credit, check_quantity,
+    fee_of,
 };
 use crate::id::{PlanVersionId, SubscriptionId};
 use crate::money::MoneyError;
@@ -47,7 +47,7 @@ pub struct ChangeAsk<'a> {
 }
 
 /// What a change of plan does and costs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeQuote {
     /// Of which subscription.
     pub subscription: SubscriptionId,
@@ -63,12 +63,15 @@ pub struct ChangeQuote {
     pub expires_at: OffsetDateTime,
     /// How it is done.
     pub way: ChangeWay,
+    /// By what periods were divided.
+    pub by: ProrationUnit,
     /// What is credited and charged at once, item by item.
     pub items: Vec<Fee>,
 }
 
 /// How a change is done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ChangeWay {
     /// The running period goes on, its rest on the other plan.
     InPlace,
@@ -132,6 +135,7 @@ impl Subscription {
             at: now,
             expires_at: now.saturating_add(QUOTE_HOLDS),
             way,
+            by: ask.by,
             items,
         })
     }
@@ -179,7 +183,8 @@ impl Subscription {
             end: period.end,
         };
         let left = Share::of_part(rest, whole, ask.by, zone);
-        let unused = capped_credit(left.of(old)?, self.charged, self.credited);
+        let back = left.of(self.refundable(from)?)?;
+        let unused = capped_credit(back, self.charged, self.credited);
         let item = |kind, period, amount| Fee {
             key: format!("{}:r{}:{kind:?}", fee_key(self.id, period), self.revision),
             kind,
@@ -211,10 +216,43 @@ impl Subscription {
     }
 
     /// The whole period of its number: a short first one was charged its share of it.
-    fn whole_of(&self, period: Period) -> Result<Period, SubscriptionError> {
+    pub(super) fn whole_of(&self, period: Period) -> Result<Period, SubscriptionError> {
         let number = self.cycle.period_at(period.start).map(|(number, _)| number);
         let whole = number.and_then(|number| self.cycle.whole(number));
         whole.ok_or(SubscriptionError::Calendar)
+    }
+
+    /// Whether a quote still credits no more than what is left of the plan: time does not say that of
+    /// a plan which gives something that can be used up.
+    ///
+    /// # Errors
+    /// [`SubscriptionError::UsedSince`], and as [`Subscription::quote`].
+    pub fn check_unused(
+        &self,
+        (from, to): (&PlanVersion, &PlanVersion),
+        quote: &ChangeQuote,
+        unused: Share,
+    ) -> Result<(), SubscriptionError> {
+        if quote.items.is_empty() || !bears_credit(from) {
+            return Ok(());
+        }
+        let ask = ChangeAsk {
+            to,
+            quantity: quote.quantity,
+            timing: Some(Timing::Now),
+            by: quote.by,
+            unused,
+        };
+        let again = self.quote(from, &ask, quote.at)?;
+        let credited = |quote: &ChangeQuote| {
+            let items = quote.items.iter();
+            let unused = items.filter(|item| item.kind == FeeKind::Unused);
+            unused.map(|item| item.amount).min()
+        };
+        if credited(&again) > credited(quote) {
+            return Err(SubscriptionError::UsedSince);
+        }
+        Ok(())
     }
 
     /// Does what a quote says. Where it charges more than it credits, the caller does this once that
@@ -241,6 +279,9 @@ impl Subscription {
         if now < quote.at {
             return Err(SubscriptionError::ClockBehind);
         }
+        if to.id != self.version && !to.is_on_sale(now) {
+            return Err(SubscriptionError::NotOnSale);
+        }
         let pending = Pending {
             version: quote.to,
             quantity: quote.quantity,
@@ -258,6 +299,8 @@ impl Subscription {
         match &quote.way {
             ChangeWay::AtPeriodEnd(_) => {
                 self.pending = Some(pending);
+                // There is a next period now, whatever was to be.
+                (self.auto_renew, self.cancel_at) = (true, None);
                 self.revision = self.revision.saturating_add(1);
                 return Ok(effects);
             }
@@ -305,127 +348,7 @@ impl Subscription {
         new.granted(to, period)
     }
 
-    /// Lets it run out: when its period is over, or its trial.
-    ///
-    /// # Errors
-    /// [`SubscriptionError`].
-    pub fn cancel_at_end(&mut self) -> Result<(), SubscriptionError> {
-        self.check_changeable()?;
-        self.cancel_at = match self.state {
-            State::Trialing { ends_at } => Some(ends_at),
-            State::Active => Some(self.billed_through),
-            State::Ended { .. } => return Err(SubscriptionError::Ended),
-            State::Incomplete { .. }
-            | State::Grace(_)
-            | State::PastDue(_)
-            | State::Paused { .. } => return Err(SubscriptionError::State(self.state.name())),
-        };
-        (self.auto_renew, self.pending) = (false, None);
-        self.revision = self.revision.saturating_add(1);
-        Ok(())
-    }
-
-    /// Ends it at once. What was paid and not used is credited where that is wished.
-    ///
-    /// # Errors
-    /// [`SubscriptionError`].
-    pub fn cancel_now(
-        &mut self,
-        from: &PlanVersion,
-        (by, unused): (ProrationUnit, Share),
-        is_credited: bool,
-        now: OffsetDateTime,
-    ) -> Result<Vec<Effect>, SubscriptionError> {
-        self.check_changeable()?;
-        let mut effects = Vec::new();
-        if let (State::Active, true, Some((_, period))) =
-            (self.state, is_credited, self.billed_period())
-            && now < period.end
-        {
-            let rest = Period {
-                start: now.max(period.start),
-                end: period.end,
-            };
-            let whole = self.whole_of(period)?;
-            let left = Share::of_part(rest, whole, by, &self.cycle.anchor.zone);
-            let mut credit = capped_credit(left.of(self.fee(from)?)?, self.charged, self.credited);
-            if bears_credit(from) {
-                credit = credit.min(unused.of(self.charged)?);
-            }
-            if credit > 0 {
-                effects.push(Effect::Charge(Fee {
-                    key: format!("{}:end", fee_key(self.id, rest)),
-                    kind: FeeKind::Unused,
-                    period: rest,
-                    amount: minus(credit)?,
-                }));
-            }
-        }
-        if matches!(self.state, State::Ended { .. }) {
-            return Err(SubscriptionError::Ended);
-        }
-        effects.extend(self.end(now, EndReason::Cancelled));
-        self.revision = self.revision.saturating_add(1);
-        Ok(effects)
-    }
-
-    /// Takes back that it is to end, or to become something else.
-    ///
-    /// # Errors
-    /// [`SubscriptionError`].
-    pub fn resume(&mut self, version: &PlanVersion) -> Result<(), SubscriptionError> {
-        self.check_changeable()?;
-        if self.cancel_at.is_none() && self.pending.is_none() {
-            return Err(SubscriptionError::Same);
-        }
-        if matches!(self.state, State::Ended { .. }) {
-            return Err(SubscriptionError::Ended);
-        }
-        self.auto_renew = version.terms.billing.renews();
-        (self.cancel_at, self.pending) = (None, None);
-        self.revision = self.revision.saturating_add(1);
-        Ok(())
-    }
-
-    /// Lets it rest. What is left of its period is lost, so nothing is credited.
-    ///
-    /// # Errors
-    /// [`SubscriptionError`].
-    pub fn pause(&mut self, now: OffsetDateTime) -> Result<Vec<Effect>, SubscriptionError> {
-        self.check_changeable()?;
-        if !matches!(self.state, State::Active | State::Trialing { .. }) {
-            return Err(SubscriptionError::State(self.state.name()));
-        }
-        self.state = State::Paused { since: now };
-        self.revision = self.revision.saturating_add(1);
-        Ok(vec![Effect::Tell(Message::Paused)])
-    }
-
-    /// Takes it up again: a period begins now and is billed.
-    ///
-    /// # Errors
-    /// [`SubscriptionError`].
-    pub fn unpause(
-        &mut self,
-        version: &PlanVersion,
-        now: OffsetDateTime,
-    ) -> Result<Vec<Effect>, SubscriptionError> {
-        self.check_changeable()?;
-        let State::Paused { since } = self.state else {
-            return Err(SubscriptionError::State(self.state.name()));
-        };
-        if now < since {
-            return Err(SubscriptionError::ClockBehind);
-        }
-        let zone = self.cycle.anchor.zone.clone();
-        self.cycle = Cycle::anniversary(zone, now, version.terms.billing.interval());
-        self.billed_through = now;
-        self.auto_renew = version.terms.billing.renews();
-        self.revision = self.revision.saturating_add(1);
-        self.bill_next(version)
-    }
-
-    const fn check_changeable(&self) -> Result<(), SubscriptionError> {
+    pub(super) const fn check_changeable(&self) -> Result<(), SubscriptionError> {
         match self.managed_by {
             ManagedBy::House => Ok(()),
             ManagedBy::Gateway => Err(SubscriptionError::ManagedElsewhere),
@@ -433,6 +356,6 @@ impl Subscription {
     }
 }
 
-fn minus(amount: i64) -> Result<i64, MoneyError> {
+pub(super) fn minus(amount: i64) -> Result<i64, MoneyError> {
     amount.checked_neg().ok_or(MoneyError::OutOfRange)
 }

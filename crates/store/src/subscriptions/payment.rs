@@ -11,7 +11,7 @@ use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
 use crate::books::keyed::{self, Recorded};
-use crate::books::{lease, load};
+use crate::books::{credit, lease, load};
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, instant, micros, stored};
@@ -67,7 +67,8 @@ async fn collect<C: ConnectionTrait>(
     let gave_up = waits_since.is_some_and(|since| booking.now >= since.saturating_add(FEE_WAITS));
     let (outcome, collected) = match &paid {
         FeePayment::Paid(paid) => {
-            write(tx, paid, &before, &fingerprint).await?;
+            let texts = (fingerprint.as_str(), "fee of a subscription");
+            write(tx, paid, &before, texts).await?;
             ("paid", Collected::Paid)
         }
         FeePayment::OnLease(missing) if !gave_up => {
@@ -130,18 +131,22 @@ pub(super) async fn lots<C: ConnectionTrait>(
     rows.iter().map(load::lot).collect()
 }
 
-async fn write<C: ConnectionTrait>(
+/// Writes what was booked, with a fingerprint and a note, over the lots that were there before.
+pub(super) async fn write<C: ConnectionTrait>(
     tx: &C,
     paid: &PaidFee,
     before: &[Lot],
-    fingerprint: &str,
+    texts: (&str, &str),
 ) -> Result<(), StoreError> {
     let account = paid.txn.account().get();
-    let drawn = |lot: &&Lot| {
-        let was = before.iter().find(|was| was.id == lot.id);
-        was.is_none_or(|was| was.remaining != lot.remaining)
-    };
-    for lot in paid.lots.iter().filter(drawn) {
+    for lot in &paid.lots {
+        let Some(was) = before.iter().find(|was| was.id == lot.id) else {
+            credit::insert_lot(tx, account, lot).await?;
+            continue;
+        };
+        if was.remaining == lot.remaining {
+            continue;
+        }
         let text = "UPDATE lot SET remaining = ? WHERE account_id = ? AND id = ?";
         let values = vec![
             stored(lot.remaining).into(),
@@ -150,7 +155,6 @@ async fn write<C: ConnectionTrait>(
         ];
         db::run(tx, text, values).await?;
     }
-    let texts = (fingerprint, "fee of a subscription");
     keyed::book(tx, &paid.txn, texts, paid.wallet.posted).await?;
     let at = micros(paid.txn.booked_at());
     db::note_change(tx, "account", Some(account), at).await?;

@@ -150,7 +150,7 @@ impl Txn {
     fn grant(&self, leg: &Leg, lot: i64, pass: &mut Pass<'_>, sums: &mut JournalSums) {
         // What an adjustment gives back is a lot of its own; what it charges is drawn from lots.
         let is_grant = match self.kind {
-            Some(LedgerKind::TopUp | LedgerKind::Promo) => true,
+            Some(LedgerKind::TopUp | LedgerKind::Promo | LedgerKind::FeeCredit) => true,
             // So does a credit note into the wallet; an invoice takes from lots, or is for a new one.
             Some(LedgerKind::Adjustment | LedgerKind::CreditNote | LedgerKind::Invoice) => {
                 leg.amount < 0

@@ -49,6 +49,7 @@ pub(crate) fn ports(stores: &[Store], clock: ManualClock, keep: impl Any + Send 
         catalogue: one.clone(),
         plans: one.clone(),
         subscriptions: one.clone(),
+        orders: one.clone(),
         collector: one.clone(),
         reports: one.clone(),
         proofs: one,

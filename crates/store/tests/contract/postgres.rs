@@ -6,5 +6,6 @@ testkit::directory_contract!(directory, crate::open::postgres);
 testkit::catalogue_contract!(catalogue, crate::open::postgres);
 testkit::plans_contract!(plans, crate::open::postgres);
 testkit::subscriptions_contract!(subscriptions, crate::open::postgres);
+testkit::orders_contract!(orders, crate::open::postgres);
 testkit::reports_contract!(reports, crate::open::postgres);
 testkit::proofs_contract!(proofs, crate::open::postgres);

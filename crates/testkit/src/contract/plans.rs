@@ -21,6 +21,7 @@ macro_rules! plans_contract {
             a_caller_has_what_its_account_is_subscribed_to
             what_cannot_be_published_or_subscribed_to_changes_nothing
             a_plan_for_once_ends_with_its_period
+            what_is_shown_of_plans_is_their_newest_version
         );
     };
 }
@@ -231,4 +232,47 @@ pub async fn a_plan_for_once_ends_with_its_period(world: World) {
         Some(world.now() + Duration::days(30))
     );
     assert!(days(31).is_empty());
+}
+
+/// Those that are off sale too; the same terms again are a version that is on.
+pub async fn what_is_shown_of_plans_is_their_newest_version(world: World) {
+    let cents = |cents: i64| PlanTerms {
+        price: Nanos::new(cents * 10_000_000),
+        ..terms(Vec::new())
+    };
+    let plans = &world.ports.plans;
+    assert_eq!(plans.offers().await.unwrap(), []);
+    plans
+        .publish(version(&world, "b", cents(100)))
+        .await
+        .unwrap();
+    plans
+        .publish(version(&world, "b", cents(200)))
+        .await
+        .unwrap();
+    let calls = quota("m", BudgetUnit::Calls, 5, QuotaWindow::Daily);
+    let made = version(&world, "a", terms(vec![calls]));
+    plans.publish(made.clone()).await.unwrap();
+    let offers = plans.offers().await.unwrap();
+    let shown: Vec<_> = offers.iter().map(|o| (o.code.as_str(), o.number)).collect();
+    assert_eq!(shown, [("a", 1), ("b", 2)]);
+    assert_eq!(
+        (offers[0].name.as_str(), &offers[0].terms),
+        ("A", &made.terms)
+    );
+    assert!(offers.iter().all(|offer| offer.is_on_sale(world.now())));
+    assert_eq!(
+        plans.offer(offers[1].version).await.unwrap().as_ref(),
+        offers.get(1)
+    );
+    assert_eq!(plans.offer(PlanVersionId::new(1)).await.unwrap(), None);
+    assert!(!plans.archive("none", world.now()).await.unwrap());
+    assert!(plans.archive("b", world.now()).await.unwrap());
+    let archived = &plans.offers().await.unwrap()[1];
+    assert!(!archived.is_on_sale(world.now()));
+    let again = plans
+        .publish(version(&world, "b", cents(200)))
+        .await
+        .unwrap();
+    assert_eq!((again.number, again.is_on_sale(world.now())), (3, true));
 }

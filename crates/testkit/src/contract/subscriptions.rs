@@ -41,15 +41,15 @@ macro_rules! subscriptions_contract {
 }
 
 /// The price of a period of [`monthly`].
-const NINE: i64 = 9_000_000_000;
+pub(super) const NINE: i64 = 9_000_000_000;
 
 /// Nine dollars a month, for a hundred calls in each.
-fn monthly() -> PlanTerms {
+pub(super) fn monthly() -> PlanTerms {
     let calls = quota("m", BudgetUnit::Calls, 100, QuotaWindow::Period);
     terms(vec![calls])
 }
 
-async fn begin(world: &World, terms: PlanTerms) -> Subscription {
+pub(super) async fn begin(world: &World, terms: PlanTerms) -> Subscription {
     let plans = &world.ports.plans;
     let code = format!("plan-{}", world.number());
     let published = plans.publish(version(world, &code, terms)).await.unwrap();
@@ -57,7 +57,7 @@ async fn begin(world: &World, terms: PlanTerms) -> Subscription {
     plans.begin(made).await.unwrap()
 }
 
-async fn load(world: &World, id: SubscriptionId) -> Standing {
+pub(super) async fn load(world: &World, id: SubscriptionId) -> Standing {
     let loaded = world.ports.subscriptions.load(id, world.now()).await;
     loaded.unwrap().unwrap()
 }
@@ -68,7 +68,7 @@ async fn due(world: &World) -> Vec<SubscriptionId> {
 }
 
 /// Does all that is due, as the billing run says.
-async fn run(world: &World) {
+pub(super) async fn run(world: &World) {
     let (subscriptions, dunning) = (&world.ports.subscriptions, Dunning::default());
     for id in due(world).await {
         for turn in 0.. {
@@ -102,14 +102,14 @@ async fn collect(world: &World, fee: &Fee, attempt: u8) -> Collected {
 }
 
 /// Lets time pass, and does what is due each day.
-async fn days(world: &World, days: u32) {
+pub(super) async fn days(world: &World, days: u32) {
     for _ in 0..days {
         world.ports.clock.advance(Duration::DAY);
         run(world).await;
     }
 }
 
-async fn has_quotas(world: &World) -> bool {
+pub(super) async fn has_quotas(world: &World) -> bool {
     let subscribed = world.ports.plans.subscribed(world.account).await.unwrap();
     subscribed.is_some_and(|subscribed| !subscribed.open("m", world.now()).is_empty())
 }

@@ -385,7 +385,8 @@ impl Page {
             .filter(|a| *a > 0);
         let entries = self.journal.iter().flat_map(|b| b.txn.entries());
         let fees = entries.filter(|e| e.code == LedgerCode::DeferredSubscription);
-        let fees = fees.map(|e| -i128::from(e.amount.get()));
+        // So is what was given back of them.
+        let fees = fees.map(|e| -i128::from(e.amount.get())).filter(|a| *a > 0);
         let charged = charged + later.sum::<i128>() + fees.sum::<i128>();
         let credited = sum(self.lots.iter().map(|l| l.granted).collect());
         let posted = i128::from(self.wallet.posted.get());

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use billing_core::budget::{Amount, BudgetScope};
-use billing_core::id::AccountId;
+use billing_core::id::{AccountId, PlanVersionId};
 use billing_core::period::Cycle;
 use billing_core::plan::{PlanVersion, Subscribed};
 use billing_core::port::books::BooksError;
 use billing_core::port::directory::ChangeSubject;
-use billing_core::port::plans::{NewSubscription, NewVersion, Plans, PlansError};
+use billing_core::port::plans::{NewSubscription, NewVersion, Offer, Plans, PlansError};
 use billing_core::quota::Quota;
 use billing_core::subscription::Subscription;
 use time::OffsetDateTime;
@@ -27,8 +27,10 @@ impl Plans for Memory {
     async fn publish(&self, made: NewVersion) -> Result<PlanVersion, PlansError> {
         made.check()?;
         let mut state = self.state();
+        state.plan_names.insert(made.code.clone(), made.name);
         let last = state.newest(&made.code).cloned();
-        if let Some(last) = last.as_ref().filter(|last| last.terms == made.terms) {
+        let same = |last: &&PlanVersion| last.terms == made.terms && last.archived_at.is_none();
+        if let Some(last) = last.as_ref().filter(same) {
             return Ok(last.clone());
         }
         let terms = made.terms.quotas.iter().cloned();
@@ -44,6 +46,27 @@ impl Plans for Memory {
         };
         state.plans.push((made.code, version.clone()));
         Ok(version)
+    }
+
+    async fn offers(&self) -> Result<Vec<Offer>, PlansError> {
+        let state = self.state();
+        let newest = state.plan_names.keys();
+        let newest = newest.filter_map(|code| Some((code, state.newest(code)?)));
+        Ok(newest.map(|(code, v)| state.offer_of(code, v)).collect())
+    }
+
+    async fn offer(&self, version: PlanVersionId) -> Result<Option<Offer>, PlansError> {
+        let state = self.state();
+        let found = state.plans.iter().find(|(_, v)| v.id == version);
+        Ok(found.map(|(code, v)| state.offer_of(code, v)))
+    }
+
+    async fn archive(&self, code: &str, now: OffsetDateTime) -> Result<bool, PlansError> {
+        let mut state = self.state();
+        let versions = state.plans.iter_mut().filter(|(of, _)| of == code);
+        let on_sale = versions.filter(|(_, v)| v.archived_at.is_none());
+        let archived = on_sale.map(|(_, v)| v.archived_at = Some(now)).count();
+        Ok(archived > 0)
     }
 
     async fn newest(&self, code: &str) -> Result<Option<PlanVersion>, PlansError> {
@@ -111,6 +134,18 @@ impl State {
     fn newest(&self, code: &str) -> Option<&PlanVersion> {
         let of_code = self.plans.iter().filter(|(of, _)| of == code);
         of_code.map(|(_, version)| version).next_back()
+    }
+
+    fn offer_of(&self, code: &str, version: &PlanVersion) -> Offer {
+        Offer {
+            version: version.id,
+            code: code.to_owned(),
+            name: self.plan_names[code].clone(),
+            number: version.number,
+            terms: version.terms.clone(),
+            published_at: version.published_at,
+            archived_at: version.archived_at,
+        }
     }
 
     pub(super) fn subscribed(&self, account: AccountId) -> Option<&Subscribed> {

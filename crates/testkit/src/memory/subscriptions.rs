@@ -192,6 +192,51 @@ impl State {
         Ok(())
     }
 
+    /// A subscription as it stands.
+    pub(super) fn standing(&self, id: SubscriptionId, now: OffsetDateTime) -> Option<Standing> {
+        let kept = self.billed.all.get(&id)?;
+        let subscription = kept.subscription.clone();
+        let version = |id| -> PlanVersion { self.version(id).unwrap().1 };
+        let (now_on, next) = (version(subscription.version), subscription.pending);
+        let fee = subscription.fee(&now_on).unwrap();
+        let fee = Money::of_minor(fee, now_on.terms.currency).unwrap();
+        let lots = &self.books[&subscription.account].lots;
+        Some(Standing {
+            open_fee: self.open_fee(&subscription),
+            can_pay: fee.nanos() <= bought(lots, now).money(),
+            next: next.map(|next| version(next.version)),
+            version: now_on,
+            subscription,
+        })
+    }
+
+    /// Records what has become of a subscription.
+    pub(super) fn record(
+        &mut self,
+        saving: &Saving,
+        now: OffsetDateTime,
+    ) -> Result<(), RecordError> {
+        let subscription = &saving.subscription;
+        let kept = self.billed.all.get_mut(&subscription.id);
+        let kept = kept
+            .filter(|kept| kept.parked.is_none() && kept.subscription.revision == saving.revision);
+        let Some(kept) = kept else {
+            return Err(RecordError::Changed);
+        };
+        let before = (kept.subscription.clone(), kept.due_at);
+        (kept.subscription, kept.due_at) = (subscription.clone(), saving.due_at);
+        if let Err(error) = self.apply(subscription, &saving.effects, now) {
+            let kept = self.billed.all.get_mut(&subscription.id).unwrap();
+            (kept.subscription, kept.due_at) = before;
+            return Err(error);
+        }
+        if let Some(fee) = &saving.paid {
+            self.billed.paid(fee, now);
+        }
+        self.sync(subscription.id, now);
+        Ok(())
+    }
+
     fn open_fee(&self, subscription: &Subscription) -> Option<Fee> {
         let owes = matches!(
             subscription.state,
@@ -204,6 +249,31 @@ impl State {
             *of == subscription.id && is_owed && fee.period == period
         });
         fee.map(|(_, fee, _)| fee.clone())
+    }
+}
+
+impl Billed {
+    /// What an account is billed for and that has not ended, and whether it is set aside.
+    pub(super) fn live(&self, account: AccountId) -> Option<(SubscriptionId, bool)> {
+        let mut all = self.all.values();
+        let live = all.find(|kept| {
+            let is_over = matches!(kept.subscription.state, Stands::Ended { .. });
+            kept.subscription.account == account && !is_over
+        });
+        live.map(|kept| (kept.subscription.id, kept.parked.is_some()))
+    }
+
+    /// Notes that a fee is paid, for the period that it turned out to be for.
+    pub(super) fn paid(&mut self, fee: &Fee, now: OffsetDateTime) {
+        let (_, on_record, paid) = self.fees.get_mut(&fee.key).unwrap();
+        (*on_record, *paid) = (fee.clone(), Some(now));
+    }
+
+    /// What was paid for a subscription less what was given back, in minor units.
+    pub(super) fn paid_for(&self, id: SubscriptionId) -> i64 {
+        let fees = self.fees.values();
+        let paid = fees.filter(|(of, _, paid)| *of == id && paid.is_some());
+        paid.map(|(_, fee, _)| fee.amount).sum()
     }
 }
 
@@ -227,47 +297,11 @@ impl Subscriptions for Memory {
         id: SubscriptionId,
         now: OffsetDateTime,
     ) -> Result<Option<Standing>, RecordError> {
-        let state = self.state();
-        let Some(kept) = state.billed.all.get(&id) else {
-            return Ok(None);
-        };
-        let subscription = kept.subscription.clone();
-        let version = |id| -> PlanVersion { state.version(id).unwrap().1 };
-        let (now_on, next) = (version(subscription.version), subscription.pending);
-        let fee = subscription.fee(&now_on).unwrap();
-        let fee = Money::of_minor(fee, now_on.terms.currency).unwrap();
-        let lots = &state.books[&subscription.account].lots;
-        Ok(Some(Standing {
-            open_fee: state.open_fee(&subscription),
-            can_pay: fee.nanos() <= bought(lots, now).money(),
-            next: next.map(|next| version(next.version)),
-            version: now_on,
-            subscription,
-        }))
+        Ok(self.state().standing(id, now))
     }
 
     async fn save(&self, saving: &Saving, now: OffsetDateTime) -> Result<(), RecordError> {
-        let mut state = self.state();
-        let subscription = &saving.subscription;
-        let kept = state.billed.all.get_mut(&subscription.id);
-        let kept = kept
-            .filter(|kept| kept.parked.is_none() && kept.subscription.revision == saving.revision);
-        let Some(kept) = kept else {
-            return Err(RecordError::Changed);
-        };
-        let before = (kept.subscription.clone(), kept.due_at);
-        (kept.subscription, kept.due_at) = (subscription.clone(), saving.due_at);
-        if let Err(error) = state.apply(subscription, &saving.effects, now) {
-            let kept = state.billed.all.get_mut(&subscription.id).unwrap();
-            (kept.subscription, kept.due_at) = before;
-            return Err(error);
-        }
-        if let Some(fee) = &saving.paid {
-            let (_, on_record, paid) = state.billed.fees.get_mut(&fee.key).unwrap();
-            (*on_record, *paid) = (fee.clone(), Some(now));
-        }
-        state.sync(subscription.id, now);
-        Ok(())
+        self.state().record(saving, now)
     }
 
     async fn park(

@@ -1,0 +1,125 @@
+//! Random changes of a subscription through its periods.
+
+use billing_core::budget::BudgetUnit;
+use billing_core::money::Nanos;
+use billing_core::plan::{PlanTerms, PlanVersion};
+use billing_core::port::orders::QuoteAsk;
+use billing_core::proration::ProrationUnit;
+use billing_core::quota::QuotaWindow;
+use billing_core::subscription::SubscriptionError;
+use billing_core::subscription::change::Timing;
+use billing_core::subscription_order::{Order, OrderError};
+use time::Duration;
+
+use super::super::plans::quota;
+use super::{ask, paid_for, place, plain, publish, run, stands};
+use crate::World;
+
+/// Numbers that look random and are the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    /// One below a bound.
+    fn below(&mut self, bound: u64) -> u64 {
+        // The constants of Knuth's MMIX.
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        let place = self.below(u64::try_from(from.len()).unwrap());
+        from[usize::try_from(place).unwrap()]
+    }
+}
+
+/// Plans by the second, plans that give something to be used up, months, weeks and odd prices.
+fn catalogue() -> Vec<PlanTerms> {
+    let mut all = vec![plain(900), plain(3_000), plain(1_999), plain(1), plain(0)];
+    let mut weekly = plain(733);
+    weekly.billing = billing_core::plan::Billing::Every("P1W".parse().unwrap());
+    all.push(weekly);
+    let mut calls = plain(1_500);
+    calls.quotas = vec![quota("m", BudgetUnit::Calls, 100, QuotaWindow::Period)];
+    all.push(calls);
+    let mut bearing = plain(2_501);
+    bearing.included_credit = Nanos::new(7_010_000_000);
+    all.push(bearing);
+    all
+}
+
+/// Makes so many changes at random instants, through as many periods as that takes. Each costs what
+/// its quote and its preview said, the wallet moves by that and by what comes with it, and what was
+/// given back is never more than was paid.
+pub async fn random_changes(world: &World, count: usize) {
+    let mut numbers = Numbers(20_261_123);
+    let mut versions: Vec<PlanVersion> = Vec::new();
+    for terms in catalogue() {
+        versions.push(publish(world, terms).await);
+    }
+    world.top_up(1_000_000_000_000).await;
+    paid_for(world, plain(900)).await;
+    let ids: Vec<_> = versions.iter().map(|version| version.id).collect();
+    let (mut changes, mut credited, mut charged) = (0, 0_i64, 0_i64);
+    while changes < count {
+        let pause = numbers.below(4 * 86_400);
+        world
+            .ports
+            .clock
+            .advance(Duration::seconds(i64::try_from(pause).unwrap()));
+        run(world).await;
+        if world.balance().await.0 < 500_000_000_000 {
+            world.top_up(500_000_000_000).await;
+        }
+        let timing = numbers.pick(&[
+            None,
+            Some(Timing::Now),
+            Some(Timing::Now),
+            Some(Timing::PeriodEnd),
+        ]);
+        let wish = QuoteAsk {
+            quantity: Some(u32::try_from(1 + numbers.below(4)).unwrap()),
+            timing,
+            by: numbers.pick(&[
+                ProrationUnit::Second,
+                ProrationUnit::Day,
+                ProrationUnit::Day30,
+            ]),
+            ..ask(world, world.account, numbers.pick(&ids))
+        };
+        let kept = world.ports.orders.quote(&wish).await;
+        if matches!(kept, Err(OrderError::Rule(SubscriptionError::Same))) {
+            continue;
+        }
+        let kept = kept.unwrap();
+        world.ports.clock.advance(Duration::seconds(
+            i64::try_from(numbers.below(1_700)).unwrap(),
+        ));
+        let mut owned = world.balance().await.0;
+        let mut placed = place(world, Order::Take(kept.id)).await;
+        // What came with periods is never used here, and pays no fee.
+        if let Err(OrderError::Short { .. }) = placed {
+            world.top_up(500_000_000_000).await;
+            owned += 500_000_000_000;
+            placed = place(world, Order::Take(kept.id)).await;
+        }
+        assert!(placed.is_ok(), "change {changes}: {placed:?}: {kept:?}");
+        let done = placed.unwrap();
+        assert_eq!(Ok(done.net), kept.quote.total(), "change {changes}");
+        assert_eq!(done.items, kept.quote.items, "change {changes}");
+        let came = i64::try_from(done.granted.get()).unwrap();
+        owned += came - done.net * 10_000_000;
+        assert_eq!(world.balance().await.0, owned, "change {changes}");
+        assert_eq!(stands(world).await.as_ref(), Some(&done.subscription));
+        credited -= done.net.min(0);
+        charged += done.net.max(0);
+        changes += 1;
+    }
+    assert!(
+        credited > 0 && charged > credited,
+        "{credited} of {charged}"
+    );
+    world.assert_sound().await;
+}
