@@ -177,6 +177,9 @@ pub(crate) enum CliError {
     /// The date.
     #[error("{0}")]
     Date(#[from] billing_core::port::clock::MoveError),
+    /// What was asked of a subscription.
+    #[error("{0}")]
+    Order(#[from] billing_core::subscription_order::OrderError),
     /// The catalogue.
     #[error("the catalogue failed: {0}")]
     Catalogue(#[from] billing_core::port::catalogue::CatalogueError),
@@ -230,6 +233,7 @@ impl CliError {
             | Self::Plans(_)
             | Self::Subscriptions(_)
             | Self::Date(_)
+            | Self::Order(_)
             | Self::Catalogue(_)
             | Self::Report(_)
             | Self::Import { .. }

@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod caller;
 pub(crate) mod docs;
 pub(crate) mod health;
+pub(crate) mod quotas;
 pub(crate) mod rates;
 pub(crate) mod receipt;
 pub(crate) mod request_id;

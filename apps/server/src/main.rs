@@ -12,6 +12,7 @@ mod ids;
 mod jobs;
 mod metrics;
 mod node;
+mod orders;
 mod price_list;
 mod quote;
 mod recall;

@@ -16,6 +16,7 @@ use billing_core::port::catalogue::{Catalogue, CatalogueError};
 use billing_core::port::clock::{Clock, MoveError, MovedDate, SteadyClock};
 use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::nodes::Nodes;
+use billing_core::port::orders::Orders;
 use billing_core::port::plans::Plans;
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
@@ -97,6 +98,7 @@ pub(crate) struct Ports {
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) plans: Arc<dyn Plans>,
     pub(crate) subscriptions: Arc<dyn Subscriptions>,
+    pub(crate) orders: Arc<dyn Orders>,
     pub(crate) collector: Arc<dyn Collector>,
     pub(crate) reports: Arc<dyn Reports>,
     pub(crate) proofs: Arc<dyn Proofs>,
@@ -177,6 +179,7 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
         catalogue: shared.clone(),
         plans: shared.clone(),
         subscriptions: shared.clone(),
+        orders: shared.clone(),
         collector: shared.clone(),
         reports: shared.clone(),
         proofs: shared,

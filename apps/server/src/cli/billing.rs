@@ -149,11 +149,11 @@ pub(super) fn words(done: &Done) -> String {
     format!("{} {}: {what}", done.account, done.subscription)
 }
 
-fn span(period: Period) -> String {
+pub(super) fn span(period: Period) -> String {
     format!("{} to {}", at(period.start), at(period.end))
 }
 
-fn at(instant: OffsetDateTime) -> String {
+pub(super) fn at(instant: OffsetDateTime) -> String {
     let second = instant.replace_nanosecond(0).unwrap_or(instant);
     second.format(&Rfc3339).unwrap_or_default()
 }

@@ -1,11 +1,14 @@
 //! `tollgate plans`: what can be subscribed to, and who is.
 
+mod orders;
+
 use std::path::PathBuf;
 
 use billing_core::id::{PlanId, PlanVersionId, QuotaId, SubscriptionId};
 use billing_core::plan::PlanTerms;
-use billing_core::port::plans::{NewSubscription, NewVersion};
+use billing_core::port::plans::{NewSubscription, NewVersion, Offer};
 use billing_core::subscription::Dunning;
+use billing_core::subscription_order::Order;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
@@ -13,6 +16,7 @@ use super::billing::{over, words};
 use super::keys::account_id;
 use super::{CliError, Place, say};
 use crate::catalogue::rules;
+use crate::http::api::plans::PlanDto;
 use crate::wiring::Ports;
 
 /// What can be done with plans.
@@ -24,6 +28,22 @@ pub(crate) enum PlansCommand {
     Subscribe(SubscribeArgs),
     /// End the subscription of an account now
     End(EndArgs),
+    /// List the plans
+    List(ListArgs),
+    /// Take a plan off sale; who is on it keeps it
+    Archive(ArchiveArgs),
+    /// Show how the billed subscription of an account stands
+    Show(orders::Whose),
+    /// Change a billed subscription to another plan or quantity
+    Change(orders::ChangeArgs),
+    /// Let a billed subscription end with its period, or now
+    Cancel(orders::CancelArgs),
+    /// Take back that a subscription is to end, or to change
+    Resume(orders::How),
+    /// Let a subscription rest: nothing is billed and nothing given
+    Pause(orders::How),
+    /// Take up again a subscription that rests: a period begins now and is paid
+    Unpause(orders::How),
 }
 
 /// Arguments of `plans publish`.
@@ -64,6 +84,26 @@ pub(crate) struct EndArgs {
     account: String,
 }
 
+/// Arguments of `plans list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `plans archive`.
+#[derive(Debug, Args)]
+pub(crate) struct ArchiveArgs {
+    #[command(flatten)]
+    place: Place,
+    /// The plan's code
+    #[arg(long)]
+    plan: String,
+}
+
 /// A plan, written by hand.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,6 +118,14 @@ pub(crate) async fn run(command: PlansCommand) -> Result<(), CliError> {
         PlansCommand::Publish(args) => publish(args).await,
         PlansCommand::Subscribe(args) => subscribe(args).await,
         PlansCommand::End(args) => end(args).await,
+        PlansCommand::List(args) => list(args).await,
+        PlansCommand::Archive(args) => archive(args).await,
+        PlansCommand::Show(whose) => orders::show(whose).await,
+        PlansCommand::Change(args) => orders::change(args).await,
+        PlansCommand::Cancel(args) => orders::cancel(args).await,
+        PlansCommand::Resume(how) => orders::ask(Order::Resume, how).await,
+        PlansCommand::Pause(how) => orders::ask(Order::Pause, how).await,
+        PlansCommand::Unpause(how) => orders::ask(Order::Unpause, how).await,
     }
 }
 
@@ -116,12 +164,8 @@ async fn publish(args: PublishArgs) -> Result<(), CliError> {
 async fn subscribe(args: SubscribeArgs) -> Result<(), CliError> {
     let account = account_id(&args.account)?;
     let ports = args.place.ports().await?;
-    let version = ports.plans.newest(&args.plan).await?.ok_or_else(|| {
-        let code = &args.plan;
-        CliError::Argument(format!(
-            "no plan \"{code}\"; publish it with `tollgate plans publish`"
-        ))
-    })?;
+    let version = ports.plans.newest(&args.plan).await?;
+    let version = version.ok_or_else(|| no_plan(&args.plan))?;
     let made = NewSubscription {
         id: SubscriptionId::new(ports.ids.next()),
         account,
@@ -139,6 +183,12 @@ async fn subscribe(args: SubscribeArgs) -> Result<(), CliError> {
         subscribed.code, version.number, subscribed.subscription
     ));
     Ok(())
+}
+
+fn no_plan(code: &str) -> CliError {
+    CliError::Argument(format!(
+        "no plan \"{code}\"; publish it with `tollgate plans publish`"
+    ))
 }
 
 /// Begins a subscription, and does what is due to it at once.
@@ -172,4 +222,39 @@ async fn end(args: EndArgs) -> Result<(), CliError> {
     };
     say(&format!("{account} {said}"));
     Ok(())
+}
+
+async fn list(args: ListArgs) -> Result<(), CliError> {
+    let ports = args.place.ports().await?;
+    let now = ports.clock.now();
+    let offers = ports.plans.offers().await?.into_iter();
+    if args.json {
+        let plans: Vec<_> = offers.map(|offer| PlanDto::of(offer, now)).collect();
+        say(&serde_json::json!({ "data": plans }).to_string());
+        return Ok(());
+    }
+    for offer in offers {
+        let (price, currency) = (offer.terms.price, offer.terms.currency);
+        let Offer { code, number, .. } = &offer;
+        let sold = if offer.is_on_sale(now) {
+            ""
+        } else {
+            "  off sale"
+        };
+        let name = &offer.name;
+        say(&format!(
+            "{code}  version {number}  {price} {currency}  {name}{sold}"
+        ));
+    }
+    Ok(())
+}
+
+async fn archive(args: ArchiveArgs) -> Result<(), CliError> {
+    let ports = args.place.ports().await?;
+    let code = &args.plan;
+    if ports.plans.archive(code, ports.clock.now()).await? {
+        say(&format!("{code} is off sale; who is on it keeps it"));
+        return Ok(());
+    }
+    Err(CliError::Argument(format!("no plan \"{code}\" is on sale")))
 }

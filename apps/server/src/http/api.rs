@@ -17,11 +17,14 @@ pub(crate) mod gate;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 mod once_each;
+pub(crate) mod plans;
 pub(crate) mod price_list;
 pub(crate) mod prices;
 pub(crate) mod quote;
+mod refusals;
 pub(crate) mod session;
 pub(crate) mod sign_in;
+pub(crate) mod subscription;
 pub(crate) mod usage;
 pub(crate) mod users;
 pub(crate) mod wallet;
@@ -90,6 +93,18 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
             "/models/{model:.+}/prices",
             [(Method::GET, web::get().to(prices::list))],
         ))
+        .service(resource(
+            "/plans",
+            [
+                (Method::GET, web::get().to(plans::list)),
+                (Method::POST, web::post().to(plans::publish)),
+            ],
+        ))
+        .service(resource(
+            "/plans/{plan}",
+            [(Method::DELETE, web::delete().to(plans::archive))],
+        ))
+        .configure(subscription_of)
         .configure(accounts_of)
         .default_service(web::to(no_such_path))
         .wrap(from_fn(gate::guard));
@@ -139,6 +154,27 @@ fn accounts_of(config: &mut ServiceConfig) {
         .service(read(one("/calls/{call}"), web::get().to(calls::read)))
         .service(read(one("/usage"), web::get().to(usage::read)))
         .service(read(one("/ledger"), web::get().to(ledger::list)));
+}
+
+fn subscription_of(config: &mut ServiceConfig) {
+    use subscription::orders::{cancel, change, pause, quote, resume, unpause};
+    let of = |tail: &str| format!("/accounts/{{account}}/subscription{tail}");
+    let send = |path: String, route: Route| resource(&path, [(Method::POST, route)]);
+    config
+        .service(resource(
+            &of(""),
+            [
+                (Method::GET, web::get().to(subscription::read)),
+                (Method::POST, web::post().to(subscription::subscribe)),
+            ],
+        ))
+        .service(send(of("/quote"), web::post().to(quote)))
+        .service(send(of("/change"), web::post().to(change)))
+        .service(send(of("/cancel"), web::post().to(cancel)))
+        .service(send(of("/resume"), web::post().to(resume)))
+        .service(send(of("/pause"), web::post().to(pause)))
+        .service(send(of("/unpause"), web::post().to(unpause)))
+        .service(send(of("/pay"), web::post().to(subscription::pay)));
 }
 
 /// An address with its methods; any other method is refused, and told which there are.

@@ -12,7 +12,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::api::session::COOKIE;
 use super::api::wire;
 use super::api::{
-    accounts, calls, clock, keys, ledger, price_list, prices, quote, session, usage, users, wallet,
+    accounts, calls, clock, keys, ledger, plans, price_list, prices, quote, session, subscription,
+    usage, users, wallet,
 };
 use super::health;
 use super::v1::{chat, credits, generation, key, models};
@@ -38,6 +39,10 @@ use super::v1::{chat, credits, generation, key, models};
         price_list::list, price_list::one, quote::quote,
         users::create, users::set_member,
         clock::read, clock::advance,
+        plans::list, plans::publish, plans::archive,
+        subscription::read, subscription::subscribe, subscription::pay,
+        subscription::orders::quote, subscription::orders::change, subscription::orders::cancel,
+        subscription::orders::resume, subscription::orders::pause, subscription::orders::unpause,
         health::live, health::ready,
     ),
     tags(
@@ -51,6 +56,8 @@ use super::v1::{chat, credits, generation, key, models};
         (name = "wallet", description = "Balance, credit and journal"),
         (name = "calls", description = "Calls and their receipts"),
         (name = "usage", description = "Totals"),
+        (name = "plans", description = "What can be subscribed to"),
+        (name = "subscriptions", description = "Accounts on plans, and what they ask for"),
         (name = "users", description = "Logins and roles"),
         (name = "clock", description = "The date, which demonstrations and tests move ahead"),
         (name = "health", description = "Probes"),

@@ -45,6 +45,17 @@ pub(crate) enum ApiError {
     WrongMethod(Vec<Method>),
     /// It contradicts what is there.
     Conflict(String),
+    /// A rule does not let it happen.
+    Refused {
+        /// The status.
+        status: StatusCode,
+        /// The code of the problem.
+        code: &'static str,
+        /// Why, and what to do.
+        detail: String,
+    },
+    /// Calls that are running hold the funds.
+    FundsInUse(String),
     /// `If-Match` names another state than the present one.
     Stale,
     /// `If-Match` is missing.
@@ -123,6 +134,16 @@ impl ApiError {
         }])
     }
 
+    /// A rule does not let it happen.
+    pub(crate) fn refused(status: StatusCode, code: &'static str, why: impl fmt::Display) -> Self {
+        let detail = sentence(&why.to_string());
+        Self::Refused {
+            status,
+            code,
+            detail,
+        }
+    }
+
     fn class(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
@@ -135,6 +156,8 @@ impl ApiError {
             Self::NotFound(_) | Self::NoSuchPath => (StatusCode::NOT_FOUND, "not_found"),
             Self::WrongMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            Self::Refused { status, code, .. } => (*status, code),
+            Self::FundsInUse(_) => (StatusCode::CONFLICT, "funds_in_use"),
             Self::Stale => (StatusCode::PRECONDITION_FAILED, "stale"),
             Self::NoPrecondition => (StatusCode::PRECONDITION_REQUIRED, "if_match_required"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
@@ -160,7 +183,7 @@ impl ApiError {
         if let Self::TooMany(seconds) = self {
             return Some(*seconds);
         }
-        matches!(self, Self::StoreAway).then_some(1)
+        matches!(self, Self::StoreAway | Self::FundsInUse(_)).then_some(1)
     }
 
     /// The answer, naming the request that it answers where that is known.
@@ -199,7 +222,7 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(why) => write!(f, "The body cannot be read: {why}."),
-            Self::BadHeader { detail, .. } => f.write_str(detail),
+            Self::BadHeader { detail, .. } | Self::Refused { detail, .. } => f.write_str(detail),
             Self::Unauthenticated => f.write_str("Sign in first: POST /api/v1/session."),
             Self::WrongKey => f.write_str("The API key is not valid."),
             Self::WrongCredentials => f.write_str("The email or the password is wrong."),
@@ -208,7 +231,7 @@ impl fmt::Display for ApiError {
             Self::NotFound(what) => write!(f, "There is no such {what}."),
             Self::NoSuchPath => f.write_str("There is no such address. /openapi.json lists all."),
             Self::WrongMethod(_) => f.write_str("This address does not take that method."),
-            Self::Conflict(why) => f.write_str(why),
+            Self::Conflict(why) | Self::FundsInUse(why) => f.write_str(why),
             Self::Stale => f.write_str("It has changed since. Read it again and repeat."),
             Self::NoPrecondition => {
                 f.write_str("Send the ETag of what you are changing as If-Match.")
@@ -295,12 +318,23 @@ fn money(error: &MoneyError, pointer: &str) -> ApiError {
     ApiError::field(pointer, code, error.to_string())
 }
 
-fn away(error: &dyn std::error::Error) -> ApiError {
+/// A reason as a sentence.
+pub(super) fn sentence(why: &str) -> String {
+    let mut rest = why.chars();
+    let first = rest.next().into_iter().flat_map(char::to_uppercase);
+    let mut sentence: String = first.chain(rest).collect();
+    if !sentence.ends_with('.') {
+        sentence.push('.');
+    }
+    sentence
+}
+
+pub(super) fn away(error: &dyn std::error::Error) -> ApiError {
     tracing::error!(error = %chain(error), "the store did not answer a request of the control API");
     ApiError::StoreAway
 }
 
-fn broken(error: &dyn std::error::Error) -> ApiError {
+pub(super) fn broken(error: &dyn std::error::Error) -> ApiError {
     tracing::error!(error = %chain(error), "a request of the control API met something broken");
     ApiError::Internal
 }

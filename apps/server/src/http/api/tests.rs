@@ -8,6 +8,7 @@ mod reading;
 mod scene;
 mod selling;
 mod sessions;
+mod subscriptions;
 mod v1;
 
 use actix_web::http::{Method, StatusCode};
@@ -37,7 +38,8 @@ async fn nothing_is_open_but_the_sign_in_and_the_prices() {
                 .replace("{account}", &scene.account())
                 .replace("{key}", &scene.world.key.to_string())
                 .replace("{call}", "req_0000000000001")
-                .replace("{user}", "usr_0000000000001");
+                .replace("{user}", "usr_0000000000001")
+                .replace("{plan}", "pro");
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             for cookie in [None, Some("not-a-session")] {
                 let reply = scene
@@ -48,7 +50,7 @@ async fn nothing_is_open_but_the_sign_in_and_the_prices() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 20);
+    assert_eq!(tried, 32);
 }
 
 #[actix_web::test]

@@ -228,7 +228,8 @@ async fn note_of(
         .map(|line| line.note))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<String, ApiError> {
+/// The key under which something that moves money is done once.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<String, ApiError> {
     let Some(value) = headers.get("idempotency-key") else {
         return Err(ApiError::BadHeader {
             code: "idempotency_key_required",

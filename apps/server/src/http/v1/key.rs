@@ -1,9 +1,8 @@
 //! What the holder of a key may know of it, in OpenRouter's shape.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use billing_core::budget::{Amount, BudgetScope, BudgetUnit, LimitWindow};
+use billing_core::budget::LimitWindow;
 use billing_core::money::{Currency, Nanos};
-use billing_core::plan::OpenQuota;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::Caller;
 use billing_core::port::reports::Reports;
@@ -17,6 +16,7 @@ use super::generation::{away, number};
 use crate::gate::Callers;
 use crate::http::api::wire::instant;
 use crate::http::caller::identify;
+use crate::http::quotas::{self, QuotaLeft};
 
 /// A key, to its holder.
 #[derive(Serialize, ToSchema)]
@@ -66,25 +66,6 @@ pub(crate) struct KeyData {
     /// When the key stops working by itself.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
-}
-
-/// What is left of a quota in its window.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct QuotaLeft {
-    /// Of which models.
-    #[schema(example = "gpt-4o*")]
-    models: String,
-    /// What it counts: `calls`, `tokens` or `money`.
-    unit: &'static str,
-    /// What it gives in a window; money in the account's currency.
-    #[schema(example = "10000")]
-    limit: String,
-    /// What is left of that.
-    #[schema(example = "8800")]
-    remaining: String,
-    /// When it begins anew; null never.
-    #[schema(format = DateTime)]
-    resets_at: Option<String>,
 }
 
 struct Spent {
@@ -138,35 +119,8 @@ async fn quotas(
     let Some(subscribed) = &caller.subscribed else {
         return Ok(Vec::new());
     };
-    let open = subscribed.all_open(now);
-    let scopes: Vec<BudgetScope> = open.iter().map(|quota| quota.scope).collect();
-    let used = reports.used(caller.key.account, &scopes).await;
-    let used = used.map_err(|error| away(&error))?;
-    let left = open.iter().zip(used);
-    Ok(left
-        .map(|(quota, used)| QuotaLeft::of(quota, used))
-        .collect())
-}
-
-impl QuotaLeft {
-    fn of(quota: &OpenQuota<'_>, used: Amount) -> Self {
-        let unit = quota.terms.unit;
-        let text = |amount: Amount| match unit {
-            BudgetUnit::Calls | BudgetUnit::Tokens => amount.to_string(),
-            BudgetUnit::Nanos => amount.money().to_string(),
-        };
-        Self {
-            models: quota.terms.models.to_string(),
-            unit: match unit {
-                BudgetUnit::Calls => "calls",
-                BudgetUnit::Tokens => "tokens",
-                BudgetUnit::Nanos => "money",
-            },
-            limit: text(quota.amount),
-            remaining: text(quota.amount.less(used)),
-            resets_at: quota.resets_at().map(instant),
-        }
-    }
+    let left = quotas::left(reports, (caller.key.account, subscribed), now).await;
+    left.map_err(|error| away(&error))
 }
 
 async fn spent(

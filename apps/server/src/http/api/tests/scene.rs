@@ -12,8 +12,11 @@ use billing_core::port::books::Books;
 use billing_core::port::catalogue::PriceEdition;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Directory, Role, User};
+use billing_core::port::orders::Orders;
+use billing_core::port::plans::Plans;
 use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
+use billing_core::port::subscriptions::{Collector, Subscriptions};
 use billing_core::price::{Attribute, Attributes, Prospect};
 use serde_json::Value;
 use testkit::world::{NOON, user};
@@ -184,6 +187,10 @@ impl Scene {
         let directory: Arc<dyn Directory> = Arc::clone(&ports.directory);
         let reports: Arc<dyn Reports> = Arc::clone(&ports.reports);
         let proofs: Arc<dyn Proofs> = Arc::clone(&ports.proofs);
+        let plans: Arc<dyn Plans> = Arc::clone(&ports.plans);
+        let subscriptions: Arc<dyn Subscriptions> = Arc::clone(&ports.subscriptions);
+        let orders: Arc<dyn Orders> = Arc::clone(&ports.orders);
+        let collector: Arc<dyn Collector> = Arc::clone(&ports.collector);
         let clock: Arc<dyn Clock> = Arc::new(ports.clock.clone());
         let served: Arc<dyn ServedModels> = Arc::new(AllButHidden);
         let price_list = PriceList::new(
@@ -201,6 +208,10 @@ impl Scene {
             .app_data(Data::from(directory))
             .app_data(Data::from(reports))
             .app_data(Data::from(proofs))
+            .app_data(Data::from(plans))
+            .app_data(Data::from(subscriptions))
+            .app_data(Data::from(orders))
+            .app_data(Data::from(collector))
             .app_data(Data::from(clock))
             .app_data(Data::new(price_list))
             .app_data(Data::from(served))
