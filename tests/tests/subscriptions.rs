@@ -89,41 +89,46 @@ async fn a_customers_life(database: Option<String>) {
     assert_eq!((status, &refused["code"]), (409, &json!("quote_taken")));
     assert_eq!(stands(&served).await["plan"]["code"], "team");
 
-    let (code, down) = command(&served, &["change", "--plan", "pro"]);
+    by_command(&served).await;
+    served.gate.verify_ledger().unwrap();
+}
+
+/// Down, back, to rest, up again and to the end.
+async fn by_command(served: &Served) {
+    let (code, down) = command(served, &["change", "--plan", "pro"]);
     assert_eq!(
         (code, &down["total"]["amount"]),
         (Some(0), &json!("0.00")),
         "{down}"
     );
-    assert_eq!(stands(&served).await["pending"]["plan"]["code"], "pro");
-    let (code, _) = command(&served, &["resume"]);
+    assert_eq!(stands(served).await["pending"]["plan"]["code"], "pro");
+    let (code, _) = command(served, &["resume"]);
     assert_eq!(code, Some(0));
-    assert_eq!(stands(&served).await["pending"], Value::Null);
-    let (code, _) = command(&served, &["resume"]);
+    assert_eq!(stands(served).await["pending"], Value::Null);
+    let (code, _) = command(served, &["resume"]);
     assert_eq!(code, Some(2));
-    let (_, rests) = command(&served, &["pause"]);
+    let (_, rests) = command(served, &["pause"]);
     assert_eq!(rests["subscription"]["state"], "paused", "{rests}");
-    let (_, shown) = command(&served, &["show"]);
+    let (_, shown) = command(served, &["show"]);
     assert_eq!(
         (&shown["state"], &shown["entitled"]),
         (&json!("paused"), &json!(false))
     );
-    let before = balance(&served).await;
-    let (_, up) = command(&served, &["unpause", "--key", "once"]);
+    let before = balance(served).await;
+    let (_, up) = command(served, &["unpause", "--key", "once"]);
     assert_eq!(nanos(&up["total"]).unwrap(), 30_000_000_000, "{up}");
-    let (_, again) = command(&served, &["unpause", "--key", "once"]);
+    let (_, again) = command(served, &["unpause", "--key", "once"]);
     assert_eq!(again, up);
-    assert_eq!(balance(&served).await, before - 30_000_000_000);
-    let (_, over) = command(&served, &["cancel", "--now", "--credit"]);
+    assert_eq!(balance(served).await, before - 30_000_000_000);
+    let (_, over) = command(served, &["cancel", "--now", "--credit"]);
     let back = nanos(&over["total"]).unwrap();
     assert!(
         (-30_000_000_000..=-29_900_000_000).contains(&back),
         "{over}"
     );
-    assert_eq!(balance(&served).await, before - 30_000_000_000 - back);
-    let (code, _) = command(&served, &["show"]);
+    assert_eq!(balance(served).await, before - 30_000_000_000 - back);
+    let (code, _) = command(served, &["show"]);
     assert_eq!(code, Some(2));
-    served.gate.verify_ledger().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
