@@ -5,7 +5,8 @@
 
 use billing_core::id::{CallId, KeyId, LedgerTxnId, UserId, first_id_at};
 use billing_core::port::proofs::Proofs;
-use billing_core::port::reports::{CallFilter, Reports, UsageGroup};
+use billing_core::port::reports::{CallFilter, ReportedDay, Reports, UsageGroup};
+use billing_core::zone::Zone;
 use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Statement, Value};
 use testkit::world::NOON;
 use time::Duration;
@@ -155,16 +156,15 @@ async fn calls(store: &Store) -> Sent {
 async fn totals(store: &Store) -> Sent {
     let (start, noon) = (NOON - Duration::days(30), NOON);
     let mut sent = Vec::new();
-    for group in [
-        UsageGroup::Total,
-        UsageGroup::Model,
-        UsageGroup::Key,
-        UsageGroup::Day,
-    ] {
+    for group in [UsageGroup::Total, UsageGroup::Model, UsageGroup::Key] {
         let usage = heard(store.usage(LARGE, start, noon, group)).await;
         assert!(!usage.1.unwrap().is_empty());
         sent.push(("usage", usage.0));
     }
+    let days = ReportedDay::of_period(&Zone::utc(), start, noon);
+    let usage = heard(store.usage_by_day(LARGE, &days)).await;
+    assert!(!usage.1.unwrap().is_empty());
+    sent.push(("usage of days", usage.0));
     let spend = store.key_spend(LARGE, RARE_KEY, start);
     sent.push(("spend", heard(spend).await.0));
     sent.push(("credits", heard(store.credits(LARGE)).await.0));

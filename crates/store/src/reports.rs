@@ -8,8 +8,8 @@ use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, TierSchedul
 use billing_core::ledger::{LedgerCode, LedgerKind};
 use billing_core::money::Nanos;
 use billing_core::port::reports::{
-    AdjustmentLine, CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, Reports,
-    UsageGroup, UsageLine,
+    AdjustmentLine, CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, ReportedDay,
+    Reports, UsageGroup, UsageLine,
 };
 use sea_orm::QueryResult;
 use time::OffsetDateTime;
@@ -22,8 +22,62 @@ use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, instant, micros};
 use crate::open::Store;
+use crate::rows::BatchSql;
+use crate::rows::Kind::Int;
 
-const DAY_US: i64 = 86_400_000_000;
+/// What is added up of a roll-up.
+const USED: [&str; 6] = [
+    "calls",
+    "void_calls",
+    "prompt_tokens",
+    "cache_read_tokens",
+    "answer_tokens",
+    "charge",
+];
+
+/// As [`halves`] writes it.
+macro_rules! halves {
+    ($column:literal) => {
+        concat!(
+            "CAST(COALESCE(SUM(",
+            $column,
+            " >> 32), 0) AS BIGINT) AS ",
+            $column,
+            "_high, CAST(COALESCE(SUM(",
+            $column,
+            " & 4294967295), 0) AS BIGINT) AS ",
+            $column,
+            "_low"
+        )
+    };
+}
+
+/// The totals of days, each from a quarter hour up to another.
+static OF_DAYS: BatchSql = BatchSql::new(
+    &[
+        ("account", Int),
+        ("place", Int),
+        ("day_start", Int),
+        ("day_end", Int),
+    ],
+    concat!(
+        "SELECT v.place, ",
+        halves!("calls"),
+        ", ",
+        halves!("void_calls"),
+        ", ",
+        halves!("prompt_tokens"),
+        ", ",
+        halves!("cache_read_tokens"),
+        ", ",
+        halves!("answer_tokens"),
+        ", ",
+        halves!("charge"),
+        " FROM {rows} v CROSS JOIN usage_rollup u WHERE u.account_id = v.account \
+         AND u.bucket_start >= v.day_start AND u.bucket_start < v.day_end \
+         GROUP BY v.place ORDER BY v.place"
+    ),
+);
 
 #[async_trait]
 impl Reports for Store {
@@ -96,20 +150,12 @@ impl Reports for Store {
             UsageGroup::Total => "0",
             UsageGroup::Model => "model",
             UsageGroup::Key => "key_id",
-            UsageGroup::Day => "bucket_start / 86400000000",
         };
         let text = format!(
             "SELECT {by} AS line, {} FROM usage_rollup \
              WHERE account_id = ? AND bucket_start >= ? AND bucket_start < ? \
              GROUP BY 1 ORDER BY 1",
-            sums(&[
-                "calls",
-                "void_calls",
-                "prompt_tokens",
-                "cache_read_tokens",
-                "answer_tokens",
-                "charge",
-            ])
+            sums(&USED)
         );
         let values = vec![account.get().into(), bucket(from).into(), micros(to).into()];
         let rows = db::patiently(db::all(&self.db.reader, &text, values)).await?;
@@ -117,6 +163,27 @@ impl Reports for Store {
         let mut lines: Vec<UsageLine> = lines.collect::<Result<_, _>>()?;
         if lines.is_empty() && group == UsageGroup::Total {
             lines.push(UsageLine::default());
+        }
+        Ok(lines)
+    }
+
+    async fn usage_by_day(
+        &self,
+        account: AccountId,
+        days: &[ReportedDay],
+    ) -> Result<Vec<UsageLine>, ReportError> {
+        let mut rows = OF_DAYS.rows(self.db.backend());
+        for (place, day) in (0_i64..).zip(days) {
+            let (from, to) = (bucket(day.start), micros(day.end));
+            rows.push([account.get().into(), place.into(), from.into(), to.into()]);
+        }
+        let found = db::patiently(rows.query(&self.db.reader)).await?;
+        let mut lines = Vec::new();
+        for row in &found {
+            let place = usize::try_from(get::<i64>(row, "place")?).unwrap_or(usize::MAX);
+            let unasked = || StoreError::unreadable("usage_rollup", "a day nobody asked for");
+            let day = days.get(place).ok_or_else(unasked)?;
+            lines.push(line_of(row, day.date.to_string())?);
         }
         Ok(lines)
     }
@@ -274,17 +341,16 @@ fn bucket(at: OffsetDateTime) -> i64 {
 }
 
 fn usage_line(row: &QueryResult, group: UsageGroup) -> Result<UsageLine, StoreError> {
-    let count = |column| Ok::<_, StoreError>(u64::try_from(sum(row, column)?).unwrap_or(0));
     let group = match group {
         UsageGroup::Total => String::new(),
         UsageGroup::Model => get(row, "line")?,
         UsageGroup::Key => KeyId::new(get(row, "line")?).to_string(),
-        UsageGroup::Day => {
-            let day: i64 = get(row, "line")?;
-            let at = instant("usage_rollup", day.saturating_mul(DAY_US))?;
-            at.date().to_string()
-        }
     };
+    line_of(row, group)
+}
+
+fn line_of(row: &QueryResult, group: String) -> Result<UsageLine, StoreError> {
+    let count = |column| Ok::<_, StoreError>(u64::try_from(sum(row, column)?).unwrap_or(0));
     Ok(UsageLine {
         group,
         calls: count("calls")?,

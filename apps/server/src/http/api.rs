@@ -9,7 +9,9 @@ pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod asking;
 pub(crate) mod calls;
+pub(crate) mod calls_csv;
 pub(crate) mod clock;
+mod csv;
 pub(crate) mod error;
 pub(crate) mod extract;
 pub(crate) mod fields;
@@ -151,6 +153,7 @@ fn accounts_of(config: &mut ServiceConfig) {
         ))
         .service(read(one("/wallet"), web::get().to(wallet::read)))
         .service(read(one("/calls"), web::get().to(calls::list)))
+        .service(read(one("/calls.csv"), web::get().to(calls_csv::download)))
         .service(read(one("/calls/{call}"), web::get().to(calls::read)))
         .service(read(one("/usage"), web::get().to(usage::read)))
         .service(read(one("/ledger"), web::get().to(ledger::list)));

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use crate::budget::{Amount, BudgetScope};
 use crate::call::{Attempt, UsageSource};
@@ -19,6 +19,7 @@ use crate::price::{Circumstances, ServiceTier};
 use crate::quota::cover::{Cost, Split};
 use crate::terms::RatingRecord;
 use crate::wallet::LotDraw;
+use crate::zone::Zone;
 
 /// What can be looked up. Lists are paged by key, newest first.
 #[async_trait]
@@ -89,6 +90,16 @@ pub trait Reports: Send + Sync + Debug {
         from: OffsetDateTime,
         to: OffsetDateTime,
         group: UsageGroup,
+    ) -> Result<Vec<UsageLine>, ReportError>;
+
+    /// Totals of an account on each of these days on which anything was used, from the roll-ups.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    async fn usage_by_day(
+        &self,
+        account: AccountId,
+        days: &[ReportedDay],
     ) -> Result<Vec<UsageLine>, ReportError>;
 
     /// What was charged through a key since an instant, from the roll-ups.
@@ -277,8 +288,38 @@ pub enum UsageGroup {
     Model,
     /// A line a key.
     Key,
-    /// A line a UTC day.
-    Day,
+}
+
+/// A day in some zone, or the part of it that is reported of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportedDay {
+    /// The day.
+    pub date: Date,
+    /// The first instant.
+    pub start: OffsetDateTime,
+    /// The first instant after it.
+    pub end: OffsetDateTime,
+}
+
+impl ReportedDay {
+    /// The days of a zone from one instant up to another, the first and the last cut there.
+    pub fn of_period(zone: &Zone, from: OffsetDateTime, to: OffsetDateTime) -> Vec<Self> {
+        let mut days = Vec::new();
+        let mut next = Some(zone.local(from).date());
+        while let Some(date) = next {
+            let start = zone.start_of_day(date).max(from);
+            next = date.next_day();
+            let end = next.map_or(to, |next| zone.start_of_day(next)).min(to);
+            if start >= to {
+                break;
+            }
+            // A day that a zone skipped has no instant.
+            if start < end {
+                days.push(Self { date, start, end });
+            }
+        }
+        days
+    }
 }
 
 /// Totals of one group.
@@ -330,4 +371,61 @@ pub struct LedgerLine {
     pub lot: Option<LotId>,
     /// What is said of it.
     pub note: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::{date, datetime};
+
+    use super::*;
+
+    #[test]
+    fn days_tile_a_period_as_the_clocks_of_the_zone_cut_it() {
+        for (name, from, to, count, longest_h) in [
+            (
+                "UTC",
+                datetime!(2026-11-20 10:00 UTC),
+                datetime!(2026-11-22 0:00 UTC),
+                2,
+                24,
+            ),
+            // Clocks went back on the first of November: a day of 25 hours.
+            (
+                "America/New_York",
+                datetime!(2026-10-31 4:00 UTC),
+                datetime!(2026-11-03 5:00 UTC),
+                3,
+                25,
+            ),
+            // Samoa had no 30 December 2011.
+            (
+                "Pacific/Apia",
+                datetime!(2011-12-29 10:00 UTC),
+                datetime!(2012-01-01 10:00 UTC),
+                3,
+                24,
+            ),
+        ] {
+            let zone: Zone = name.parse().unwrap();
+            let days = ReportedDay::of_period(&zone, from, to);
+            assert_eq!(days.len(), count, "{name}: {days:?}");
+            assert_eq!((days[0].start, days[count - 1].end), (from, to));
+            assert!(days.windows(2).all(|two| two[0].end == two[1].start));
+            let longest = days.iter().map(|day| day.end - day.start).max().unwrap();
+            assert_eq!(longest.whole_hours(), longest_h, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_day_begins_where_its_zone_begins_it() {
+        let zone: Zone = "Asia/Shanghai".parse().unwrap();
+        let (from, to) = (
+            datetime!(2026-11-22 15:59 UTC),
+            datetime!(2026-11-22 16:01 UTC),
+        );
+        let days = ReportedDay::of_period(&zone, from, to);
+        let dates: Vec<Date> = days.iter().map(|day| day.date).collect();
+        assert_eq!(dates, [date!(2026 - 11 - 22), date!(2026 - 11 - 23)]);
+        assert_eq!(ReportedDay::of_period(&zone, to, to), []);
+    }
 }

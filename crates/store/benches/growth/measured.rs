@@ -9,7 +9,8 @@ use billing_core::id::{AccountId, CallId, KeyId};
 use billing_core::lease::{LeaseAsk, LeaseSeq};
 use billing_core::port::books::Books;
 use billing_core::port::directory::Directory;
-use billing_core::port::reports::{CallFilter, Reports, UsageGroup};
+use billing_core::port::reports::{CallFilter, ReportedDay, Reports, UsageGroup};
+use billing_core::zone::Zone;
 use store::Store;
 use testkit::World;
 use testkit::world::NOON;
@@ -242,6 +243,7 @@ impl Grown {
             to: Some(NOON - time::Duration::days(45)),
             ..CallFilter::default()
         };
+        let days = ReportedDay::of_period(&Zone::utc(), month, NOON);
         let half = funded::account((self.size.accounts / 2).max(1));
         self.time("calls_first_page_us", || {
             store.calls(first, all.clone(), None, 50)
@@ -261,9 +263,7 @@ impl Grown {
         self.time("usage_by_model_us", || {
             store.usage(first, month, NOON, UsageGroup::Model)
         });
-        self.time("usage_by_day_us", || {
-            store.usage(first, month, NOON, UsageGroup::Day)
-        });
+        self.time("usage_by_day_us", || store.usage_by_day(first, &days));
         self.time("ledger_page_us", || store.ledger(half, None, 50));
         self.time("credits_us", || store.credits(half));
         self.time("keys_page_us", || store.keys(half, None, 50));

@@ -9,8 +9,9 @@ use billing_core::id::{AccountId, CallId, PriceVersionId, first_id_at};
 use billing_core::ledger::{LedgerCode, LedgerKind};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
-use billing_core::port::reports::{CallFilter, UsageGroup};
+use billing_core::port::reports::{CallFilter, ReportedDay, UsageGroup};
 use billing_core::price::{ModelName, PriceVersion, Rate, ServiceTier};
+use billing_core::zone::Zone;
 use time::{Duration, OffsetDateTime};
 
 use crate::World;
@@ -282,14 +283,25 @@ pub async fn totals_are_those_of_the_calls(world: World) {
     assert_eq!(total, [named("", 5, 150, 158)]);
     let models = usage(0, 2000, UsageGroup::Model).await;
     assert_eq!(models, [named("m", 4, 110, 116), named("n", 1, 40, 42)]);
-    let days = usage(0, 2000, UsageGroup::Day).await;
-    assert_eq!(
-        days,
-        [
-            named("2026-11-22", 4, 70, 76),
-            named("2026-11-23", 1, 80, 82)
-        ]
-    );
+    let by_day = async |zone: &str| {
+        let (zone, end) = (
+            zone.parse::<Zone>().unwrap(),
+            NOON + Duration::minutes(2000),
+        );
+        let days = ReportedDay::of_period(&zone, NOON, end);
+        let lines = world.ports.reports.usage_by_day(world.account, &days).await;
+        let lines = lines.unwrap().into_iter();
+        let line = lines.map(|l| (l.group, l.calls, l.answer_tokens, l.charge.get()));
+        line.collect::<Vec<_>>()
+    };
+    // Where the clocks show thirteen hours more, it is the next day.
+    for (zone, first, second) in [
+        ("UTC", "2026-11-22", "2026-11-23"),
+        ("Pacific/Auckland", "2026-11-23", "2026-11-24"),
+    ] {
+        let lines = [named(first, 4, 70, 76), named(second, 1, 80, 82)];
+        assert_eq!(by_day(zone).await, lines, "{zone}");
+    }
     let keys = usage(7, 15, UsageGroup::Key).await;
     assert_eq!(keys, [named(&world.key.to_string(), 3, 30, 34)]);
     let line = world.ports.reports.usage(

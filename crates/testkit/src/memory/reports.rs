@@ -9,8 +9,8 @@ use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, TierScheduleId};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
 use billing_core::port::reports::{
-    AdjustmentLine, CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, Reports,
-    UsageGroup, UsageLine,
+    AdjustmentLine, CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, ReportedDay,
+    Reports, UsageGroup, UsageLine,
 };
 use time::OffsetDateTime;
 
@@ -104,10 +104,28 @@ impl Reports for Memory {
                 UsageGroup::Total => String::new(),
                 UsageGroup::Model => call.model.clone(),
                 UsageGroup::Key => call.key.to_string(),
-                UsageGroup::Day => call.started_at.date().to_string(),
             };
             let line = lines.entry(name.clone()).or_default();
             line.group = name;
+            add(line, &call);
+        }
+        Ok(lines.into_values().collect())
+    }
+
+    async fn usage_by_day(
+        &self,
+        account: AccountId,
+        days: &[ReportedDay],
+    ) -> Result<Vec<UsageLine>> {
+        let mut lines = BTreeMap::new();
+        for call in self.recorded(account).values().map(detail) {
+            let start = quarter(call.started_at);
+            let mut days = days.iter();
+            let Some(day) = days.find(|day| (quarter(day.start)..day.end).contains(&start)) else {
+                continue;
+            };
+            let line: &mut UsageLine = lines.entry(day.date).or_default();
+            line.group = day.date.to_string();
             add(line, &call);
         }
         Ok(lines.into_values().collect())

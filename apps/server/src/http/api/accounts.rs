@@ -12,6 +12,7 @@ use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Account, AccountTerms, Directory, DirectoryError, Role};
 use billing_core::port::proofs::Proofs;
 use billing_core::wallet::AccountStatus;
+use billing_core::zone::Zone;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -164,16 +165,10 @@ impl FromFields for NewAccount {
     }
 }
 
-/// A text that has the form of an IANA zone. Whether there is one is seen when days are cut.
+/// An IANA zone, by the name that it has there.
 fn zone(text: &str) -> Option<String> {
-    let part = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphabetic())
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "_-+".contains(c))
-    };
-    let fits = text.len() <= 64 && text.split('/').all(part);
-    fits.then(|| text.to_owned())
+    let zone: Zone = text.parse().ok()?;
+    Some(zone.name().to_owned())
 }
 
 /// The amount, if it is in this currency.

@@ -50,7 +50,7 @@ async fn nothing_is_open_but_the_sign_in_and_the_prices() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 32);
+    assert_eq!(tried, 33);
 }
 
 #[actix_web::test]

@@ -1,17 +1,19 @@
 //! Totals of what was used and charged.
 
-use actix_web::web;
+use actix_web::{HttpResponse, web};
 use billing_core::id::AccountId;
 use billing_core::money::{Currency, Nanos};
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Directory, Role};
-use billing_core::port::reports::{Reports, UsageGroup, UsageLine};
+use billing_core::port::reports::{ReportedDay, Reports, UsageGroup, UsageLine};
+use billing_core::zone::Zone;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime, Time};
 use utoipa::ToSchema;
 
 use super::access::{self, SignedIn};
 use super::calls::period;
+use super::csv::{self, Cell};
 use super::error::{ApiError, Problem};
 use super::extract::Query;
 use super::fields::{Fields, FromFields, Noted};
@@ -33,12 +35,12 @@ pub(crate) struct UsageDto {
     /// The first instant not covered: as asked, moved on to a whole quarter hour.
     #[schema(format = DateTime)]
     to: String,
-    /// The zone in which days are cut.
-    #[schema(example = "UTC")]
-    zone: &'static str,
+    /// The zone in which days are cut: the account's.
+    #[schema(example = "Asia/Shanghai")]
+    zone: String,
     /// What the lines are grouped by.
     #[schema(value_type = String, example = "model")]
-    group_by: UsageGroup,
+    group_by: GroupBy,
     /// A line a group.
     data: Vec<UsageLineDto>,
     /// All together.
@@ -79,6 +81,23 @@ impl UsageLineDto {
     }
 }
 
+/// What totals are grouped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum GroupBy {
+    Total,
+    Model,
+    Key,
+    Day,
+}
+
+/// How totals are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Csv,
+}
+
 /// Which totals.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -90,9 +109,12 @@ pub(crate) struct UsageParams {
     /// Until when; now unless given.
     #[param(format = DateTime)]
     to: Option<String>,
-    /// `total`, `model`, `key` or `day` (in UTC).
+    /// `total`, `model`, `key` or `day` (in the account's zone).
     #[param(default = "total")]
     group_by: Option<String>,
+    /// `json` or `csv`.
+    #[param(default = "json")]
+    format: Option<String>,
 }
 
 /// Totals of a period, by a group.
@@ -100,24 +122,32 @@ pub(crate) struct UsageParams {
 pub(crate) struct UsageOf {
     from: Option<OffsetDateTime>,
     to: Option<OffsetDateTime>,
-    group: UsageGroup,
+    group: GroupBy,
+    format: Format,
 }
 
 impl FromFields for UsageOf {
     fn read(fields: &mut Fields) -> Result<Self, Noted> {
         let read = |word: &str| match word {
-            "total" => Some(UsageGroup::Total),
-            "model" => Some(UsageGroup::Model),
-            "key" => Some(UsageGroup::Key),
-            "day" => Some(UsageGroup::Day),
+            "total" => Some(GroupBy::Total),
+            "model" => Some(GroupBy::Model),
+            "key" => Some(GroupBy::Key),
+            "day" => Some(GroupBy::Day),
             _ => None,
         };
         let group = fields.word("group_by", read, "total, model, key, day");
+        let read = |word: &str| match word {
+            "json" => Some(Format::Json),
+            "csv" => Some(Format::Csv),
+            _ => None,
+        };
+        let format = fields.word("format", read, "json, csv");
         let (from, to) = period(fields)?;
         Ok(Self {
             from,
             to,
-            group: group?.unwrap_or(UsageGroup::Total),
+            group: group?.unwrap_or(GroupBy::Total),
+            format: format?.unwrap_or(Format::Json),
         })
     }
 }
@@ -132,7 +162,8 @@ impl FromFields for UsageOf {
         UsageParams,
     ),
     responses(
-        (status = 200, description = "The totals", body = UsageDto),
+        (status = 200, description = "The totals; as CSV a line a group, without the total",
+            content((UsageDto = "application/json"), (String = "text/csv"))),
         (status = 401, description = "Nobody is signed in", body = Problem,
             content_type = "application/problem+json"),
         (status = 404, description = "No such account, or not the user's", body = Problem,
@@ -149,21 +180,66 @@ pub(crate) async fn read(
     directory: web::Data<dyn Directory>,
     reports: web::Data<dyn Reports>,
     clock: web::Data<dyn Clock>,
-) -> Result<web::Json<UsageDto>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let account = access::account(&**directory, &user, path.into_inner(), Role::Member).await?;
-    let UsageOf { from, to, group } = query.0;
+    let UsageOf {
+        from,
+        to,
+        group,
+        format,
+    } = query.0;
     let (from, to) = covered(from, to, clock.now())?;
-    let lines = reports.usage(account.id, from, to, group).await?;
+    let zone: Zone = account.zone.parse().unwrap_or_else(|_| Zone::utc());
+    let by = |group| reports.usage(account.id, from, to, group);
+    let lines = match group {
+        GroupBy::Total => by(UsageGroup::Total).await?,
+        GroupBy::Model => by(UsageGroup::Model).await?,
+        GroupBy::Key => by(UsageGroup::Key).await?,
+        GroupBy::Day => {
+            let days = ReportedDay::of_period(&zone, from, to);
+            reports.usage_by_day(account.id, &days).await?
+        }
+    };
+    if format == Format::Csv {
+        return Ok(as_csv(&lines, account.currency));
+    }
     let total = total(&lines)?;
     let dto = |line| UsageLineDto::of(line, account.currency);
-    Ok(web::Json(UsageDto {
+    Ok(HttpResponse::Ok().json(UsageDto {
         from: instant(from),
         to: instant(to),
-        zone: "UTC",
+        zone: zone.name().to_owned(),
         group_by: group,
         data: lines.into_iter().map(dto).collect(),
         total: dto(total),
     }))
+}
+
+fn as_csv(lines: &[UsageLine], currency: Currency) -> HttpResponse {
+    let head = [
+        "group",
+        "calls",
+        "void_calls",
+        "prompt_tokens",
+        "cache_read_tokens",
+        "answer_tokens",
+        "charge",
+        "currency",
+    ];
+    let mut text = csv::line(head.map(Cell::Text));
+    for line in lines {
+        text.push_str(&csv::line([
+            Cell::Text(&line.group),
+            Cell::Count(line.calls),
+            Cell::Count(line.void_calls),
+            Cell::Count(line.prompt_tokens),
+            Cell::Count(line.cache_read_tokens),
+            Cell::Count(line.answer_tokens),
+            Cell::Money(line.charge),
+            Cell::Text(currency.code()),
+        ]));
+    }
+    csv::response("usage.csv").body(text)
 }
 
 /// The whole quarter hours that hold the period.

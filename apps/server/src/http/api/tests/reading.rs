@@ -299,3 +299,76 @@ async fn the_receipt_of_a_call_shows_how_its_window_was_closed() {
     let words = after["explanation"].as_str().unwrap();
     assert!(words.contains("window_adjustments"), "{words}");
 }
+
+#[actix_web::test]
+async fn every_call_is_in_the_file_once_and_adds_up_to_the_totals() {
+    const CALLS: usize = 1_203;
+    let scene = Scene::new().await;
+    scene.world.top_up(10_000_000).await;
+    for due in 1..=i64::try_from(CALLS).unwrap() {
+        scene
+            .world
+            .lease_and_settle(5_000, due.unsigned_abs())
+            .await;
+    }
+    let account = format!("/api/v1/accounts/{}", scene.account());
+    let file = scene
+        .get(&format!("{account}/calls.csv"), &scene.member)
+        .await;
+    assert_eq!(file.status, StatusCode::OK, "{}", file.text);
+    assert_eq!(file.header("content-type"), "text/csv; charset=utf-8");
+    let mut lines = file.text.split_terminator("\r\n");
+    let names: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let column = |name: &str| names.iter().position(|n| *n == name).unwrap();
+    let (id, charge) = (column("id"), column("charge"));
+    let lines: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    assert!(lines.iter().all(|line| line.len() == names.len()));
+    let ids: std::collections::BTreeSet<&str> = lines.iter().map(|line| line[id]).collect();
+    assert_eq!((lines.len(), ids.len()), (CALLS, CALLS));
+    let charged = lines.iter().map(|line| Nanos::parse(line[charge]).unwrap());
+    let charged = i64::try_from(Nanos::total(charged)).unwrap();
+    assert_eq!(charged, (1..=1_203).sum::<i64>());
+
+    let of_nobody = format!("{account}/calls.csv?to=2020-01-01T00:00:00Z");
+    let none = scene.get(&of_nobody, &scene.member).await;
+    assert_eq!(none.text.lines().count(), 1, "{}", none.text);
+    let stranger = scene.get(&format!("{account}/calls.csv"), "").await;
+    stranger.is_problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+    let wrong = scene
+        .get(&format!("{account}/calls.csv?from=now"), &scene.member)
+        .await;
+    wrong.is_problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+
+    let by_day = format!("{account}/usage?group_by=day&format=csv");
+    let totals = scene.get(&by_day, &scene.member).await;
+    let charged = Nanos::new(charged).to_string();
+    let wanted = format!("2026-11-22,{CALLS},0,");
+    let line = totals.text.lines().nth(1).unwrap();
+    assert!(line.starts_with(&wanted), "{}", totals.text);
+    assert!(
+        line.ends_with(&format!(",{charged},USD")),
+        "{}",
+        totals.text
+    );
+}
+
+#[actix_web::test]
+async fn days_are_cut_in_the_zone_of_the_account() {
+    let scene = Scene::new().await;
+    let body = json!({"name": "Kiwi", "zone": "Pacific/Auckland"});
+    let made = scene.post("/api/v1/accounts", &scene.operator, &body).await;
+    let id = made.body["id"].as_str().unwrap();
+    let usage = format!("/api/v1/accounts/{id}/usage?group_by=day");
+    let usage = scene.get(&usage, &scene.operator).await;
+    assert_eq!(usage.body["zone"], "Pacific/Auckland", "{}", usage.text);
+    for zone in ["Mars/Olympus", "", "Pacific/Auckland2"] {
+        let body = json!({"name": "Nowhere", "zone": zone});
+        let refused = scene.post("/api/v1/accounts", &scene.operator, &body).await;
+        refused.is_problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+        assert_eq!(
+            refused.body["errors"][0]["pointer"], "/zone",
+            "{}",
+            refused.text
+        );
+    }
+}
