@@ -22,8 +22,6 @@ use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, instant, micros};
 use crate::open::Store;
-use crate::rows::BatchSql;
-use crate::rows::Kind::Int;
 
 /// What is added up of a roll-up.
 const USED: [&str; 6] = [
@@ -34,50 +32,6 @@ const USED: [&str; 6] = [
     "answer_tokens",
     "charge",
 ];
-
-/// As [`halves`] writes it.
-macro_rules! halves {
-    ($column:literal) => {
-        concat!(
-            "CAST(COALESCE(SUM(",
-            $column,
-            " >> 32), 0) AS BIGINT) AS ",
-            $column,
-            "_high, CAST(COALESCE(SUM(",
-            $column,
-            " & 4294967295), 0) AS BIGINT) AS ",
-            $column,
-            "_low"
-        )
-    };
-}
-
-/// The totals of days, each from a quarter hour up to another.
-static OF_DAYS: BatchSql = BatchSql::new(
-    &[
-        ("account", Int),
-        ("place", Int),
-        ("day_start", Int),
-        ("day_end", Int),
-    ],
-    concat!(
-        "SELECT v.place, ",
-        halves!("calls"),
-        ", ",
-        halves!("void_calls"),
-        ", ",
-        halves!("prompt_tokens"),
-        ", ",
-        halves!("cache_read_tokens"),
-        ", ",
-        halves!("answer_tokens"),
-        ", ",
-        halves!("charge"),
-        " FROM {rows} v CROSS JOIN usage_rollup u WHERE u.account_id = v.account \
-         AND u.bucket_start >= v.day_start AND u.bucket_start < v.day_end \
-         GROUP BY v.place ORDER BY v.place"
-    ),
-);
 
 #[async_trait]
 impl Reports for Store {
@@ -172,18 +126,33 @@ impl Reports for Store {
         account: AccountId,
         days: &[ReportedDay],
     ) -> Result<Vec<UsageLine>, ReportError> {
-        let mut rows = OF_DAYS.rows(self.db.backend());
-        for (place, day) in (0_i64..).zip(days) {
-            let (from, to) = (bucket(day.start), micros(day.end));
-            rows.push([account.get().into(), place.into(), from.into(), to.into()]);
-        }
-        let found = db::patiently(rows.query(&self.db.reader)).await?;
-        let mut lines = Vec::new();
-        for row in &found {
-            let place = usize::try_from(get::<i64>(row, "place")?).unwrap_or(usize::MAX);
-            let unasked = || StoreError::unreadable("usage_rollup", "a day nobody asked for");
-            let day = days.get(place).ok_or_else(unasked)?;
-            lines.push(line_of(row, day.date.to_string())?);
+        let (Some(first), Some(last)) = (days.first(), days.last()) else {
+            return Ok(Vec::new());
+        };
+        // By quarter hours, of which each day has a whole number in any zone: what a day is, no
+        // database says alike.
+        let text = format!(
+            "SELECT bucket_start AS line, {} FROM usage_rollup \
+             WHERE account_id = ? AND bucket_start >= ? AND bucket_start < ? \
+             GROUP BY 1 ORDER BY 1",
+            sums(&USED)
+        );
+        let (from, to) = (bucket(first.start), micros(last.end));
+        let values = vec![account.get().into(), from.into(), to.into()];
+        let rows = db::patiently(db::all(&self.db.reader, &text, values)).await?;
+        let mut lines: Vec<UsageLine> = Vec::new();
+        let mut days = days.iter().peekable();
+        for row in &rows {
+            let at: i64 = get(row, "line")?;
+            while days.next_if(|day| micros(day.end) <= at).is_some() {}
+            let Some(day) = days.peek().filter(|day| bucket(day.start) <= at) else {
+                continue;
+            };
+            let more = line_of(row, day.date.to_string())?;
+            match lines.last_mut().filter(|line| line.group == more.group) {
+                Some(line) => line.add(&more),
+                None => lines.push(more),
+            }
         }
         Ok(lines)
     }

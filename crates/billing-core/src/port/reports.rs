@@ -341,6 +341,23 @@ pub struct UsageLine {
     pub charge: Nanos,
 }
 
+impl UsageLine {
+    /// Adds another line's figures; each stops at the largest that fits.
+    pub fn add(&mut self, more: &Self) {
+        let counts = [
+            (&mut self.calls, more.calls),
+            (&mut self.void_calls, more.void_calls),
+            (&mut self.prompt_tokens, more.prompt_tokens),
+            (&mut self.cache_read_tokens, more.cache_read_tokens),
+            (&mut self.answer_tokens, more.answer_tokens),
+        ];
+        for (count, more) in counts {
+            *count = count.saturating_add(more).min(i64::MAX.unsigned_abs());
+        }
+        self.charge = self.charge.plus(more.charge).unwrap_or(Nanos::MAX);
+    }
+}
+
 /// What an account ever got and paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CreditTotals {
