@@ -39,6 +39,7 @@ mod m20261123_000023_plans;
 mod m20261123_000024_subscriptions;
 mod m20261123_000025_missing;
 mod m20261123_000026_orders;
+mod m20261123_000027_invoices;
 mod m20261123_000028_clock;
 mod step;
 
@@ -76,6 +77,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000024_subscriptions::STEP),
             Box::new(m20261123_000025_missing::STEP),
             Box::new(m20261123_000026_orders::STEP),
+            Box::new(m20261123_000027_invoices::STEP),
             Box::new(m20261123_000028_clock::STEP),
         ]
     }

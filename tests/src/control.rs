@@ -213,6 +213,16 @@ impl Control {
         }
     }
 
+    /// Reads a file below `/api/v1/`.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub async fn file(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let asked = self.client.get(format!("{}/api/v1/{path}", self.origin));
+        let answer = asked.send().await?.error_for_status()?;
+        Ok(answer.bytes().await?.to_vec())
+    }
+
     /// Posts a body below `/api/v1/`.
     ///
     /// # Errors

@@ -400,7 +400,7 @@ fn a_plan_is_billed_to_the_wallet() {
     let proved = json(run(&["ledger", "verify", "--json"]));
     assert_eq!(
         (&proved["holds"], &proved["transactions"]),
-        (&true.into(), &2.into())
+        (&true.into(), &3.into())
     );
     let ended = run(&["plans", "end", "--account", account]);
     assert!(text(&ended.stdout).contains("on no plan any more"));

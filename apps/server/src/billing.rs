@@ -11,6 +11,7 @@ use billing_core::id::{AccountId, SubscriptionId};
 use billing_core::money::{Currency, Money};
 use billing_core::period::Period;
 use billing_core::port::clock::Clock;
+use billing_core::port::invoices::{Invoices, InvoicesError};
 use billing_core::port::subscriptions::{
     Collected, Collector, RecordError, Standing, Subscriptions,
 };
@@ -18,6 +19,8 @@ use billing_core::subscription::{Dunning, Effect, Fee};
 
 /// How many subscriptions are read at a time.
 const PAGE: u32 = 200;
+/// How many lines of invoices are looked at together for what they have earned.
+const EARNING: u32 = 200;
 /// How often it is looked whether nodes have given back what pays a fee.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -224,6 +227,25 @@ impl BillingRun<'_> {
                 return Ok(answer);
             }
             tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Books what fees have earned by now; says of how many lines of invoices. Each day of a line is booked
+/// once, however many do so.
+///
+/// # Errors
+/// [`InvoicesError`]. What was booked before stays so.
+pub(crate) async fn recognize(
+    invoices: &dyn Invoices,
+    clock: &dyn Clock,
+) -> Result<u32, InvoicesError> {
+    let mut all = 0_u32;
+    loop {
+        let booked = invoices.recognize(clock.now(), EARNING).await?;
+        all = all.saturating_add(booked);
+        if booked < EARNING {
+            return Ok(all);
         }
     }
 }

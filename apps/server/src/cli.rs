@@ -5,6 +5,7 @@ mod billing;
 mod clock;
 mod demo;
 mod doctor;
+mod invoices;
 mod keys;
 mod ledger;
 mod migrate;
@@ -74,6 +75,9 @@ enum Command {
     /// Show the date, or move it ahead for demonstrations and tests.
     #[command(subcommand)]
     Clock(clock::ClockCommand),
+    /// Show invoices, write them to files, void and credit them.
+    #[command(subcommand)]
+    Invoices(invoices::InvoicesCommand),
     /// Prove the books.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -180,6 +184,9 @@ pub(crate) enum CliError {
     /// What was asked of a subscription.
     #[error("{0}")]
     Order(#[from] billing_core::subscription_order::OrderError),
+    /// The invoices.
+    #[error("{0}")]
+    Invoices(#[from] billing_core::port::invoices::InvoicesError),
     /// The catalogue.
     #[error("the catalogue failed: {0}")]
     Catalogue(#[from] billing_core::port::catalogue::CatalogueError),
@@ -234,6 +241,7 @@ impl CliError {
             | Self::Subscriptions(_)
             | Self::Date(_)
             | Self::Order(_)
+            | Self::Invoices(_)
             | Self::Catalogue(_)
             | Self::Report(_)
             | Self::Import { .. }
@@ -291,6 +299,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Plans(command) => plans::run(command).await,
         Command::Billing(command) => billing::run(command).await,
         Command::Clock(command) => clock::run(command).await,
+        Command::Invoices(command) => invoices::run(command).await,
         Command::Ledger(command) => ledger::run(command).await,
         Command::Spool(command) => spool::run(command).await,
         Command::Openapi => {

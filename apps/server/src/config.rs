@@ -1,6 +1,7 @@
 //! Configuration: defaults, then `tollgate.toml`, then `TOLLGATE__SECTION__KEY`, then flags.
 
 mod channel;
+mod invoicing;
 pub(crate) mod lease;
 mod spool;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub(crate) use channel::{Channel, Protocol};
+use invoicing::Invoicing;
 use lease::Lease;
 use spool::Spool;
 
@@ -43,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) metrics: Metrics,
     /// The date.
     pub(crate) clock: ClockSettings,
+    /// How invoices are made.
+    pub(crate) invoicing: Invoicing,
     /// The upstreams.
     pub(crate) channel: Vec<Channel>,
 }
@@ -198,6 +202,7 @@ impl Default for Config {
             retention: Retention::default(),
             clock: ClockSettings::default(),
             metrics: Metrics::default(),
+            invoicing: Invoicing::default(),
             channel: Vec::new(),
         }
     }
@@ -287,6 +292,7 @@ impl Config {
         if let Some(fault) = self.spool.fault() {
             return Err(ConfigError::Contradiction(fault));
         }
+        self.invoicing.house().map_err(ConfigError::Contradiction)?;
         for (number, channel) in self.channel.iter().enumerate() {
             channel.check(number)?;
         }

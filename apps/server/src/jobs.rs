@@ -9,7 +9,7 @@ use billing_core::tier_schedule::GRACE;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::billing::BillingRun;
+use crate::billing::{BillingRun, recognize};
 use crate::checker;
 use crate::config::{Checker, Retention};
 use crate::node::ears::{self, Ears};
@@ -175,6 +175,9 @@ async fn bill(house: House) {
     for (subscription, error) in ran.failed {
         let subscription = subscription.map(tracing::field::display);
         tracing::warn!(subscription, %error, "what is due to subscriptions could not be done");
+    }
+    if let Err(error) = recognize(&*ports.invoices, &*ports.clock).await {
+        tracing::warn!(%error, "what fees have earned is not booked yet");
     }
 }
 

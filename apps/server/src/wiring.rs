@@ -15,6 +15,7 @@ use billing_core::port::books::Books;
 use billing_core::port::catalogue::{Catalogue, CatalogueError};
 use billing_core::port::clock::{Clock, MoveError, MovedDate, SteadyClock};
 use billing_core::port::directory::{Directory, DirectoryError};
+use billing_core::port::invoices::Invoices;
 use billing_core::port::nodes::Nodes;
 use billing_core::port::orders::Orders;
 use billing_core::port::plans::Plans;
@@ -100,6 +101,7 @@ pub(crate) struct Ports {
     pub(crate) subscriptions: Arc<dyn Subscriptions>,
     pub(crate) orders: Arc<dyn Orders>,
     pub(crate) collector: Arc<dyn Collector>,
+    pub(crate) invoices: Arc<dyn Invoices>,
     pub(crate) reports: Arc<dyn Reports>,
     pub(crate) proofs: Arc<dyn Proofs>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -159,6 +161,8 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
     let url = config.database.url.0.clone();
     let mut settings = StoreConfig::new(url, Arc::clone(&clock));
     settings.linger = LINGER;
+    let house = config.invoicing.house();
+    settings.invoicing = Arc::new(house.map_err(ConfigError::Contradiction)?);
     let store = Store::open(settings).await?;
     store.refuse_newer_schema().await?;
     let shared = Arc::new(store.clone());
@@ -181,6 +185,7 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
         subscriptions: shared.clone(),
         orders: shared.clone(),
         collector: shared.clone(),
+        invoices: shared.clone(),
         reports: shared.clone(),
         proofs: shared,
         ids: Arc::new(Ids::new(guest_number()?, Arc::clone(&clock))),

@@ -8,11 +8,12 @@ use time::{Duration, OffsetDateTime};
 
 use crate::budget::Amount;
 use crate::id::{AccountId, LotId};
+use crate::invoice::{AppliedCredit, Invoice, InvoiceError, InvoiceStatus};
 use crate::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
 use crate::money::{Money, MoneyError};
 use crate::settlement::{Booking, code_of};
 use crate::subscription::Fee;
-use crate::wallet::{AccountStatus, Lot, LotKind, Wallet, draw};
+use crate::wallet::{AccountStatus, Lot, LotDraw, LotKind, Wallet, draw};
 
 /// For how long a fee waits for what nodes have on lease, before it is declined.
 pub const FEE_WAITS: Duration = Duration::seconds(10);
@@ -26,6 +27,8 @@ pub enum FeePayment {
     OnLease(Amount),
     /// There is not enough.
     Short,
+    /// Its invoice was voided: nothing is owed for it.
+    Forgiven,
 }
 
 /// The books of an account after a fee was paid, or given back.
@@ -35,6 +38,8 @@ pub struct PaidFee {
     pub wallet: Wallet,
     /// Its lots.
     pub lots: Vec<Lot>,
+    /// The fee's invoice, now paid; `None` for a fee that has none.
+    pub invoice: Option<Invoice>,
     /// What was booked.
     pub txn: LedgerTxn,
 }
@@ -51,6 +56,9 @@ pub enum FeeError {
     /// The entries do not balance or do not fit.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// Its invoice cannot be paid.
+    #[error(transparent)]
+    Invoice(#[from] InvoiceError),
     /// An amount does not fit.
     #[error(transparent)]
     Money(#[from] MoneyError),
@@ -71,7 +79,8 @@ fn is_bought(lot: &Lot, now: OffsetDateTime) -> bool {
     lot.kind == LotKind::Paid && lot.effective_at <= now
 }
 
-/// Pays a fee from a wallet. What is paid is income of the fee's period and is booked as deferred.
+/// Pays a fee from a wallet: what its invoice asks for, with taxes. A fee that was charged before there
+/// were invoices is income of its period, and is booked as deferred.
 ///
 /// # Errors
 /// [`FeeError`].
@@ -79,12 +88,22 @@ pub fn pay_from_wallet(
     account: AccountId,
     mut wallet: Wallet,
     lots: Vec<Lot>,
-    fee: &Fee,
+    (fee, invoice): (&Fee, Option<Invoice>),
     booking: Booking,
 ) -> Result<FeePayment, FeeError> {
-    let due = Money::of_minor(fee.amount, wallet.currency)?.nanos();
     if fee.amount <= 0 {
         return Err(FeeError::Nothing(fee.key.clone()));
+    }
+    let due = match &invoice {
+        Some(invoice) if matches!(invoice.status, InvoiceStatus::Void(_)) => {
+            return Ok(FeePayment::Forgiven);
+        }
+        Some(invoice) => invoice.owed.total()?.get(),
+        None => fee.amount,
+    };
+    let due = Money::of_minor(due, wallet.currency)?.nanos();
+    if due.is_zero() {
+        return Ok(FeePayment::Forgiven);
     }
     let due = Amount::of(due);
     let owned = Amount::of(wallet.posted);
@@ -103,6 +122,32 @@ pub fn pay_from_wallet(
     lots.append(&mut paying);
     lots.sort_by_key(Lot::draw_order);
     wallet.posted = wallet.posted.minus(due.money())?;
+    let (invoice, entries) = match invoice {
+        Some(invoice) => {
+            let paid = invoice.apply(AppliedCredit::Wallet(draws), booking.now)?;
+            (Some(paid.invoice), paid.entries)
+        }
+        None => (None, deferred(due, &draws)?),
+    };
+    let head = LedgerHead {
+        id: booking.txn,
+        account,
+        currency: wallet.currency,
+        kind: LedgerKind::Fee,
+        key: payment_key(fee),
+        booked_at: booking.now,
+    };
+    let txn = LedgerTxn::new(head, entries)?;
+    Ok(FeePayment::Paid(Box::new(PaidFee {
+        wallet,
+        lots,
+        invoice,
+        txn,
+    })))
+}
+
+/// What is taken from lots, as income of a period to come.
+fn deferred(due: Amount, draws: &[LotDraw]) -> Result<Vec<Entry>, MoneyError> {
     let mut entries = vec![Entry {
         code: LedgerCode::DeferredSubscription,
         amount: due.money().negated()?,
@@ -113,16 +158,7 @@ pub fn pay_from_wallet(
         amount: drawn.amount.money(),
         lot: Some(drawn.lot),
     }));
-    let head = LedgerHead {
-        id: booking.txn,
-        account,
-        currency: wallet.currency,
-        kind: LedgerKind::Fee,
-        key: payment_key(fee),
-        booked_at: booking.now,
-    };
-    let txn = LedgerTxn::new(head, entries)?;
-    Ok(FeePayment::Paid(Box::new(PaidFee { wallet, lots, txn })))
+    Ok(entries)
 }
 
 /// Gives back to a wallet what was paid of fees and not used: as bought credit, in a lot of its own
@@ -176,7 +212,12 @@ pub fn give_back(
         },
     ];
     let txn = LedgerTxn::new(head, entries)?;
-    Ok(PaidFee { wallet, lots, txn })
+    Ok(PaidFee {
+        wallet,
+        lots,
+        invoice: None,
+        txn,
+    })
 }
 
 #[cfg(test)]
@@ -230,7 +271,14 @@ mod tests {
             txn: LedgerTxnId::new(1),
             now: EPOCH,
         };
-        pay_from_wallet(AccountId::new(1), wallet, lots.to_vec(), &fee, booking).unwrap()
+        pay_from_wallet(
+            AccountId::new(1),
+            wallet,
+            lots.to_vec(),
+            (&fee, None),
+            booking,
+        )
+        .unwrap()
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod credit_note;
 mod deferral;
 mod discount;
 mod group;
+mod house;
 mod issued;
 mod line;
 mod number;
@@ -33,11 +34,12 @@ pub use credit_note::{
 };
 pub use deferral::{Deferral, recognition};
 pub use discount::{AppliedDiscount, Discount, Off, Skipped, SkippedDiscount};
+pub use house::{BillingDetails, FeesSold, Invoicing, SoldFee};
 pub use issued::{
     AppliedCredit, Booked, Credited, Invoice, InvoiceError, InvoiceStatus, Issue, Owed, Paid,
 };
 pub use line::{Component, Line, LineItem, LineTax, LineUnit, StatedPrice};
-pub use number::{DocumentNumber, NotASeries, Series, broken_at};
+pub use number::{DocumentNumber, NotASeries, Numbering, Series, broken_at};
 pub use party::{Country, Locale, Party, PartyError, TaxId};
 pub use posting::wallet_change;
 pub use statement::{Movement, MovementKind, Statement, StatementError};

@@ -63,6 +63,8 @@ codes! {
     PromoExpense "promo_expense";
     /// Expense: usage beyond what the customer agreed to, which the house bears.
     Overrun "overrun";
+    /// Expense: what invoices asked for and nobody will pay.
+    BadDebt "bad_debt";
     /// Expense: what the upstream provider charges.
     ProviderCost "provider_cost";
     /// Liability: what is owed to the upstream provider.
@@ -122,6 +124,8 @@ kinds! {
     InvoicePayment "invoice_payment";
     /// What was booked for an invoice is undone.
     InvoiceVoid "invoice_void";
+    /// What an invoice asks for is given up.
+    WriteOff "write_off";
     /// A credit note was issued.
     CreditNote "credit_note";
     /// A part of a fee that was billed in advance has been earned.

@@ -353,8 +353,9 @@ fn settled(
         return Ok(Some(given?));
     }
     let has = bought(&lots, booking.now).min(Amount::of(wallet.posted));
-    match pay_from_wallet(account, wallet, lots, whole, booking)? {
+    match pay_from_wallet(account, wallet, lots, (whole, None), booking)? {
         FeePayment::Paid(paid) => Ok(Some(*paid)),
+        FeePayment::Forgiven => Ok(None),
         FeePayment::OnLease(missing) => {
             Err(OrderError::OnLease(Money::new(missing.money(), currency)))
         }
@@ -392,9 +393,10 @@ impl From<FeeError> for OrderError {
     fn from(error: FeeError) -> Self {
         match error {
             FeeError::Money(error) => error.into(),
-            FeeError::Nothing(_) | FeeError::NotBack(_) | FeeError::Ledger(_) => {
-                Self::Inconsistent(error.to_string())
-            }
+            FeeError::Nothing(_)
+            | FeeError::NotBack(_)
+            | FeeError::Invoice(_)
+            | FeeError::Ledger(_) => Self::Inconsistent(error.to_string()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! An invoice, or its draft, as a document.
 
 use billing_core::invoice::{
-    Component, Draft, Invoice, InvoiceStatus, Line, Locale, Party, TaxTreatment,
+    Component, Country, Draft, Invoice, InvoiceStatus, Line, Locale, Party, TaxTreatment,
 };
 use billing_core::money::{Currency, Minor};
 use billing_core::zone::Zone;
@@ -18,7 +18,8 @@ impl Document {
         let mut document = Self::of_content(&invoice.content, hand);
         document.number = invoice.number.to_string();
         document.stamp = match invoice.status {
-            InvoiceStatus::Open => None,
+            // What was given up is still owed: the customer's copy says so by the amount that is due.
+            InvoiceStatus::Open | InvoiceStatus::Uncollectible(_) => None,
             InvoiceStatus::Paid(_) => Some(hand.word(Word::Paid)),
             InvoiceStatus::Void(_) => Some(hand.word(Word::Void)),
         };
@@ -72,10 +73,12 @@ pub(crate) fn party(party: &Party, heading: Word, hand: Hand<'_>) -> Block {
     let mut lines = vec![party.name.clone()];
     lines.extend(party.address.iter().cloned());
     let country = country_name(party.country, hand.locale);
-    lines.push(match (&party.region, hand.locale) {
-        (None, _) => country,
-        (Some(region), Locale::En) => format!("{region}, {country}"),
-        (Some(region), Locale::ZhCn) => format!("{country} {region}"),
+    let is_known = party.country != Country::UNKNOWN;
+    lines.extend(match (&party.region, hand.locale) {
+        (None, _) => is_known.then_some(country),
+        (Some(region), _) if !is_known => Some(region.clone()),
+        (Some(region), Locale::En) => Some(format!("{region}, {country}")),
+        (Some(region), Locale::ZhCn) => Some(format!("{country} {region}")),
     });
     lines.extend(
         party
@@ -107,6 +110,7 @@ pub(crate) fn tax_notes<'a>(
     for treatment in treatments {
         let note = match treatment {
             TaxTreatment::Taxed { .. } => continue,
+            TaxTreatment::Exempt { reason } if reason.is_empty() => continue,
             TaxTreatment::Exempt { reason } => match hand.locale {
                 Locale::En => format!("{} {reason}", hand.word(Word::Exempt)),
                 Locale::ZhCn => format!("{}{reason}", hand.word(Word::Exempt)),

@@ -7,6 +7,7 @@ use billing_core::port::books::BooksError;
 use billing_core::port::catalogue::CatalogueError;
 use billing_core::port::clock::MoveError;
 use billing_core::port::directory::DirectoryError;
+use billing_core::port::invoices::InvoicesError;
 use billing_core::port::nodes::NodesError;
 use billing_core::port::plans::PlansError;
 use billing_core::port::reports::ReportError;
@@ -279,6 +280,16 @@ impl From<StoreError> for RecordError {
 impl From<StoreError> for OrderError {
     fn from(error: StoreError) -> Self {
         RecordError::from(error).into()
+    }
+}
+
+impl From<StoreError> for InvoicesError {
+    fn from(error: StoreError) -> Self {
+        if error.is_poison() {
+            Self::Inconsistent(error.to_string())
+        } else {
+            Self::Unavailable(boxed(error))
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The ports of `billing-core` over SeaORM: the same on SQLite and on PostgreSQL.
 //!
 //! A [`Store`] is several ports at once: `Books`, `Nodes`, `Directory`, `Catalogue`, `Plans`,
-//! `Subscriptions`, `Collector`, `Reports`, `Proofs`.
+//! `Subscriptions`, `Collector`, `Invoices`, `Reports`, `Proofs`.
 //! Decisions are made by rules of `billing-core`; this crate locks and loads what they look at,
 //! calls them, and writes what they answer, in one transaction. It decides nothing itself.
 //!
 //! # Where things are
-//! - One file a port: `books`, `nodes`, `directory`, `catalogue`, `plans`, `subscriptions`, `reports`.
+//! - One file a port: `books`, `nodes`, `directory`, `catalogue`, `plans`, `subscriptions`, `invoices`,
+//!   `reports`.
 //! - The hot path is constant SQL over arrays (`jsonb_each` on SQLite, `unnest` on PostgreSQL), and
 //!   row by row where SQLite settles; `rows` alone knows the difference. Control-plane rows are
 //!   SeaORM entities.
@@ -34,6 +35,7 @@ mod error;
 #[cfg(test)]
 mod hot_statements;
 mod instant;
+mod invoices;
 #[cfg(test)]
 mod list_plans;
 mod listen;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use billing_core::invoice::Invoicing;
 use billing_core::port::clock::Clock;
 use migrations::Migrator;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -47,6 +48,8 @@ pub struct StoreConfig {
     pub linger: Duration,
     /// How many settlements and leases share a transaction at most.
     pub batch: usize,
+    /// What the house says of itself on invoices, and how it numbers and taxes them.
+    pub invoicing: Arc<Invoicing>,
 }
 
 impl StoreConfig {
@@ -60,6 +63,7 @@ impl StoreConfig {
             connections,
             linger: Duration::ZERO,
             batch: committer::BATCH,
+            invoicing: Arc::new(Invoicing::default()),
         }
     }
 }
@@ -71,6 +75,7 @@ pub struct Store {
     pub(crate) committer: Committer,
     pub(crate) ids: TxnIds,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) invoicing: Arc<Invoicing>,
 }
 
 impl Store {
@@ -109,6 +114,7 @@ impl Store {
             committer,
             ids,
             clock: config.clock,
+            invoicing: config.invoicing,
         })
     }
 

@@ -22,9 +22,9 @@ use crate::books::load;
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, instant, micros, stored};
+use crate::invoices::Desk;
 use crate::open::Store;
 use crate::subscriptions::{self, row, standing_code};
-use crate::txn_ids::TxnIds;
 
 type Result<T> = std::result::Result<T, PlansError>;
 
@@ -71,7 +71,7 @@ impl Plans for Store {
 
     async fn begin(&self, made: NewSubscription) -> Result<Subscription> {
         let tx = self.db.begin().await?;
-        let result = begin(&tx, &made, &self.ids).await;
+        let result = begin(&tx, &made, self.desk()).await;
         let result = db::finish(tx, result).await;
         self.committer.forget(made.account);
         result
@@ -83,8 +83,10 @@ impl Plans for Store {
 
     async fn end(&self, account: AccountId, now: OffsetDateTime) -> Result<bool> {
         let tx = self.db.begin().await?;
-        let result = end(&tx, account, &self.ids, now).await;
-        db::finish(tx, result).await
+        let result = end(&tx, account, self.desk(), now).await;
+        let result = db::finish(tx, result).await;
+        self.committer.forget(account);
+        result
     }
 }
 
@@ -238,7 +240,7 @@ async fn allowed<C: ConnectionTrait>(tx: &C, made: &NewSubscription) -> Result<P
 async fn begin<C: ConnectionTrait>(
     tx: &C,
     made: &NewSubscription,
-    ids: &TxnIds,
+    desk: Desk<'_>,
 ) -> Result<Subscription> {
     let version = allowed(tx, made).await?;
     // Nobody has a plan's trial twice, whatever they changed to since.
@@ -258,7 +260,7 @@ async fn begin<C: ConnectionTrait>(
     let due_at = due_at(&subscription, &Dunning::default());
     row::insert(tx, &subscription, due_at, made.after_quota).await?;
     let of = (&subscription, version.terms.currency);
-    let applied = subscriptions::apply(tx, of, &effects, ids, made.now).await;
+    let applied = subscriptions::apply(tx, of, &effects, desk, made.now).await;
     applied.map_err(|error| not_recorded(error, SUBSCRIPTION))?;
     Ok(subscription)
 }
@@ -312,7 +314,7 @@ async fn subscribe<C: ConnectionTrait>(tx: &C, made: &NewSubscription) -> Result
 async fn end<C: ConnectionTrait>(
     tx: &C,
     account: AccountId,
-    ids: &TxnIds,
+    desk: Desk<'_>,
     now: OffsetDateTime,
 ) -> Result<bool> {
     let Some(wallet) = load::locked_wallet(tx, account).await? else {
@@ -338,7 +340,7 @@ async fn end<C: ConnectionTrait>(
         return Err(PlansError::Parked);
     }
     let of = (&subscription, wallet.currency);
-    let applied = subscriptions::apply(tx, of, &effects, ids, now).await;
+    let applied = subscriptions::apply(tx, of, &effects, desk, now).await;
     applied.map_err(|error| not_recorded(error, SUBSCRIPTION))?;
     Ok(true)
 }

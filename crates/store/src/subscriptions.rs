@@ -24,9 +24,9 @@ use crate::books::{credit, load};
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, micros};
+use crate::invoices::{self, Desk};
 use crate::open::Store;
 use crate::plans;
-use crate::txn_ids::TxnIds;
 
 type Result<T> = std::result::Result<T, RecordError>;
 
@@ -60,7 +60,7 @@ impl Subscriptions for Store {
 
     async fn save(&self, saving: &Saving, now: OffsetDateTime) -> Result<()> {
         let tx = self.db.begin().await?;
-        let result = save(&tx, saving, &self.ids, now).await;
+        let result = save(&tx, saving, self.desk(), now).await;
         let result = db::finish(tx, result).await;
         self.committer.forget(saving.subscription.account);
         result
@@ -166,7 +166,7 @@ async fn open_fee<C: ConnectionTrait>(
 async fn save<C: ConnectionTrait>(
     tx: &C,
     saving: &Saving,
-    ids: &TxnIds,
+    desk: Desk<'_>,
     now: OffsetDateTime,
 ) -> Result<()> {
     let subscription = &saving.subscription;
@@ -179,10 +179,10 @@ async fn save<C: ConnectionTrait>(
         return Err(RecordError::Changed);
     }
     if let Some(fee) = &saving.paid {
-        paid(tx, fee, now).await?;
+        paid(tx, account, fee, now).await?;
     }
     let of = (subscription, wallet.currency);
-    apply(tx, of, &saving.effects, ids, now).await
+    apply(tx, of, &saving.effects, desk, now).await
 }
 
 /// Records what follows from a change, each once for its key, and tells the nodes.
@@ -190,15 +190,17 @@ pub(crate) async fn apply<C: ConnectionTrait>(
     tx: &C,
     (subscription, currency): (&Subscription, Currency),
     effects: &[Effect],
-    ids: &TxnIds,
+    desk: Desk<'_>,
     now: OffsetDateTime,
 ) -> Result<()> {
     let account = subscription.account;
+    let ids = desk.ids;
+    charge_all(tx, (subscription, currency), effects, desk, now).await?;
+    invoices::end::of_ended(tx, subscription, desk, now).await?;
     for (place, effect) in (0_i64..).zip(effects) {
         match effect {
-            Effect::Charge(fee) => charge(tx, subscription, fee, now).await?,
-            // What is tried again is on record already.
-            Effect::Retry(_) => {}
+            // What is charged is on record by now, and what is tried again was before.
+            Effect::Charge(_) | Effect::Retry(_) => {}
             Effect::Grant {
                 key,
                 amount,
@@ -243,6 +245,26 @@ fn not_granted(error: BooksError) -> RecordError {
     RecordError::Inconsistent(error.to_string())
 }
 
+/// Records fees that are charged together, and invoices them. A number of an invoice is taken before
+/// anything is told to the nodes: two who issue never wait for each other in a circle.
+async fn charge_all<C: ConnectionTrait>(
+    tx: &C,
+    of: (&Subscription, Currency),
+    effects: &[Effect],
+    desk: Desk<'_>,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let fees = effects.iter().filter_map(|effect| match effect {
+        Effect::Charge(fee) => Some(fee),
+        Effect::Retry(_) | Effect::Grant { .. } | Effect::Tell(_) => None,
+    });
+    let fees: Vec<&Fee> = fees.collect();
+    for fee in &fees {
+        charge(tx, of.0, fee, now).await?;
+    }
+    invoices::issue::fees(tx, of, &fees, desk, now).await
+}
+
 async fn charge<C: ConnectionTrait>(
     tx: &C,
     subscription: &Subscription,
@@ -271,7 +293,12 @@ async fn charge<C: ConnectionTrait>(
 }
 
 /// Notes that a fee is paid, for the period that it turned out to be for.
-async fn paid<C: ConnectionTrait>(tx: &C, fee: &Fee, now: OffsetDateTime) -> Result<()> {
+async fn paid<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+    fee: &Fee,
+    now: OffsetDateTime,
+) -> Result<()> {
     let text = "UPDATE subscription_fee SET paid_at = ?, period_start = ?, period_end = ?, fee = ? \
                 WHERE fee_key = ? AND paid_at IS NULL";
     let values = vec![
@@ -285,6 +312,7 @@ async fn paid<C: ConnectionTrait>(tx: &C, fee: &Fee, now: OffsetDateTime) -> Res
         let what = format!("{} is paid and was not owed", fee.key);
         return Err(RecordError::Inconsistent(what));
     }
+    invoices::issue::paid_for(tx, account, fee).await?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 pub mod books;
 pub mod catalogue;
 pub mod directory;
+pub mod invoices;
 pub mod nodes;
 pub mod orders;
 pub mod plans;

@@ -27,6 +27,7 @@ mod books;
 mod catalogue;
 mod corrections;
 mod directory;
+mod invoices;
 mod leases;
 mod nodes;
 mod orders;
@@ -63,6 +64,7 @@ struct State {
     subscriptions: Vec<plans::Held>,
     billed: subscriptions::Billed,
     ordered: orders::Ordered,
+    documents: invoices::Documents,
     prices: PriceBook,
     price_ids: BTreeSet<i64>,
 }
@@ -125,6 +127,7 @@ impl Memory {
                 subscriptions: Vec::new(),
                 billed: subscriptions::Billed::default(),
                 ordered: orders::Ordered::default(),
+                documents: invoices::Documents::default(),
                 prices: PriceBook::default(),
                 price_ids: BTreeSet::new(),
             }),
@@ -156,13 +159,14 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::invoices::invoicing;
     use crate::world::NOON;
     use crate::{ManualClock, Ports};
 
     #[expect(clippy::unused_async, reason = "an opener is async")]
     async fn open() -> Ports {
         let clock = ManualClock::at(NOON);
-        let memory = Arc::new(Memory::new(Arc::new(clock.clone())));
+        let memory = Arc::new(Memory::new(Arc::new(clock.clone())).invoicing(invoicing()));
         Ports::of(memory, clock, ())
     }
 
@@ -181,6 +185,7 @@ mod tests {
     crate::catalogue_contract!(catalogue_in_memory, super::open);
     crate::plans_contract!(plans_in_memory, super::open);
     crate::subscriptions_contract!(subscriptions_in_memory, super::open);
+    crate::invoices_contract!(invoices_in_memory, super::open);
     crate::orders_contract!(orders_in_memory, super::open);
 
     #[test]

@@ -17,6 +17,7 @@ use billing_core::port::clock::Clock;
 use billing_core::port::directory::{
     Account, AccountTerms, ApiKey, Directory, DirectoryError, KeyLimit, SecretHash, User,
 };
+use billing_core::port::invoices::Invoices;
 use billing_core::port::nodes::{NodeJoin, Nodes, NodesError, Replaces};
 use billing_core::port::orders::Orders;
 use billing_core::port::plans::Plans;
@@ -50,6 +51,8 @@ pub struct Ports {
     pub orders: Arc<dyn Orders>,
     /// What their fees are paid with.
     pub collector: Arc<dyn Collector>,
+    /// What asks for these fees on paper.
+    pub invoices: Arc<dyn Invoices>,
     /// What can be looked up.
     pub reports: Arc<dyn Reports>,
     /// What is proved.
@@ -72,6 +75,7 @@ impl Ports {
             + Subscriptions
             + Orders
             + Collector
+            + Invoices
             + Reports
             + Proofs
             + 'static,
@@ -85,6 +89,7 @@ impl Ports {
             subscriptions: store.clone(),
             orders: store.clone(),
             collector: store.clone(),
+            invoices: store.clone(),
             reports: store.clone(),
             proofs: store,
             clock,

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{CliError, Place, say};
-use crate::billing::{BillingRun, Done, Ran, What};
+use crate::billing::{BillingRun, Done, Ran, What, recognize};
 use crate::wiring::Ports;
 
 /// What can be done about billing.
@@ -88,6 +88,11 @@ async fn run_now(args: RunArgs) -> Result<(), CliError> {
     let ports = args.place.ports().await?;
     let dunning = Dunning::default();
     let ran = over(&ports, &dunning, args.dry_run).all().await;
+    let earned = if args.dry_run {
+        0
+    } else {
+        recognize(&*ports.invoices, &*ports.clock).await?
+    };
     if args.json {
         let done: Vec<_> = ran.done.iter().map(shown).collect();
         let failed = ran.failed.iter().map(|(id, why)| {
@@ -95,9 +100,15 @@ async fn run_now(args: RunArgs) -> Result<(), CliError> {
             json!({"subscription": id, "error": why.to_string()})
         });
         let failed: Vec<_> = failed.collect();
-        say(&json!({"done": !args.dry_run, "steps": done, "failed": failed}).to_string());
+        say(
+            &json!({"done": !args.dry_run, "steps": done, "failed": failed, "earned": earned})
+                .to_string(),
+        );
     } else {
         in_words(&ran, args.dry_run);
+        if earned > 0 {
+            say(&format!("what {earned} fees have earned is booked"));
+        }
     }
     match (ran.failed.len(), ran.parked()) {
         (0, 0) => Ok(()),

@@ -16,6 +16,7 @@ pub(crate) mod error;
 pub(crate) mod extract;
 pub(crate) mod fields;
 pub(crate) mod gate;
+pub(crate) mod invoices;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 mod once_each;
@@ -156,7 +157,43 @@ fn accounts_of(config: &mut ServiceConfig) {
         .service(read(one("/calls.csv"), web::get().to(calls_csv::download)))
         .service(read(one("/calls/{call}"), web::get().to(calls::read)))
         .service(read(one("/usage"), web::get().to(usage::read)))
-        .service(read(one("/ledger"), web::get().to(ledger::list)));
+        .service(read(one("/ledger"), web::get().to(ledger::list)))
+        .configure(invoices_of);
+}
+
+fn invoices_of(config: &mut ServiceConfig) {
+    let one = |tail: &str| format!("/accounts/{{account}}{tail}");
+    let read = |path: String, route: Route| resource(&path, [(Method::GET, route)]);
+    let act = |path: String, route: Route| resource(&path, [(Method::POST, route)]);
+    config
+        .service(resource(
+            &one("/billing-details"),
+            [
+                (Method::GET, web::get().to(invoices::details::read)),
+                (Method::PUT, web::put().to(invoices::details::set)),
+            ],
+        ))
+        .service(read(one("/invoices"), web::get().to(invoices::list)))
+        .service(read(
+            one("/invoices/{invoice}"),
+            web::get().to(invoices::read),
+        ))
+        .service(read(
+            one("/invoices/{invoice}/invoice.pdf"),
+            web::get().to(invoices::pdf),
+        ))
+        .service(read(
+            one("/invoices/{invoice}/invoice.html"),
+            web::get().to(invoices::html),
+        ))
+        .service(act(
+            one("/invoices/{invoice}/void"),
+            web::post().to(invoices::void),
+        ))
+        .service(act(
+            one("/invoices/{invoice}/credit-notes"),
+            web::post().to(invoices::credit),
+        ));
 }
 
 fn subscription_of(config: &mut ServiceConfig) {

@@ -12,8 +12,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::api::session::COOKIE;
 use super::api::wire;
 use super::api::{
-    accounts, calls, calls_csv, clock, keys, ledger, plans, price_list, prices, quote, session,
-    subscription, usage, users, wallet,
+    accounts, calls, calls_csv, clock, invoices, keys, ledger, plans, price_list, prices, quote,
+    session, subscription, usage, users, wallet,
 };
 use super::health;
 use super::v1::{chat, credits, generation, key, models};
@@ -35,7 +35,7 @@ use super::v1::{chat, credits, generation, key, models};
         accounts::list, accounts::create, accounts::read, accounts::change,
         keys::list, keys::create, keys::revoke,
         wallet::read, wallet::top_up, ledger::list,
-        calls::list, calls::read, calls_csv::download, usage::read, prices::list,
+    calls::list, calls::read, calls_csv::download, invoices::credit, invoices::details::read, invoices::details::set, invoices::html, invoices::list, invoices::pdf, invoices::read, invoices::void, prices::list, usage::read,
         price_list::list, price_list::one, quote::quote,
         users::create, users::set_member,
         clock::read, clock::advance,
@@ -54,6 +54,7 @@ use super::v1::{chat, credits, generation, key, models};
         (name = "accounts", description = "Who pays"),
         (name = "keys", description = "What calls are made with"),
         (name = "wallet", description = "Balance, credit and journal"),
+        (name = "invoices", description = "What was charged, on paper"),
         (name = "calls", description = "Calls and their receipts"),
         (name = "usage", description = "Totals"),
         (name = "plans", description = "What can be subscribed to"),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::discount::{
@@ -18,7 +19,7 @@ use crate::money::{Currency, Minor, MoneyError, Nanos};
 use crate::period::Period;
 
 /// What an invoice says at its head and foot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoiceHead {
     /// Its id.
     pub id: InvoiceId,
@@ -77,7 +78,7 @@ pub struct Carried {
 }
 
 /// An invoice that can still change. It has no number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draft {
     /// Head and foot.
     pub head: InvoiceHead,
@@ -96,7 +97,7 @@ pub struct Draft {
 }
 
 /// What an invoice comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// The sum of what the lines show.
     pub lines: Minor,

@@ -4,6 +4,7 @@
 //! a line's tax is given back in proportion to what of the line was, counted from the first note on,
 //! so that a line that is given back in full has given back all its tax and no more.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
 
@@ -20,7 +21,7 @@ use crate::ledger::{Entry, LedgerCode};
 use crate::money::{Currency, Minor, MoneyError, Nanos};
 
 /// A document that gives something back of an invoice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreditNote {
     /// Its id.
     pub id: CreditNoteId,
@@ -55,7 +56,7 @@ pub struct CreditNote {
 }
 
 /// What is given back of one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreditedLine {
     /// The line's place on the invoice, from zero.
     pub line: usize,
@@ -66,7 +67,7 @@ pub struct CreditedLine {
 }
 
 /// Where what was paid goes back to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CreditTo {
     /// It is credit for later invoices.
     Balance,
@@ -122,6 +123,9 @@ pub enum CreditError {
     /// The invoice does not count.
     #[error("the invoice {0} is void; there is nothing to give back")]
     Void(DocumentNumber),
+    /// The invoice was given up.
+    #[error("the invoice {0} was given up; nothing of it was paid that could be given back")]
+    WrittenOff(DocumentNumber),
     /// The note would be empty.
     #[error("a credit note of nothing")]
     Nothing,
@@ -247,6 +251,9 @@ impl Invoice {
     ) -> Result<CreditIssued, CreditError> {
         if let InvoiceStatus::Void(_) = self.status {
             return Err(CreditError::Void(self.number.clone()));
+        }
+        if let InvoiceStatus::Uncollectible(_) = self.status {
+            return Err(CreditError::WrittenOff(self.number.clone()));
         }
         let lines = self.credited_lines(earlier, &ask.lines)?;
         let sums = Sums::of(&lines, &self.content)?;

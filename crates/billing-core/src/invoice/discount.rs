@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::coupon::CouponCode;
 use super::group::{Group, add_to_lines, spread_over};
 use super::line::{Component, LineItem};
@@ -11,7 +13,7 @@ use crate::id::PlanId;
 use crate::money::{Minor, MoneyError};
 
 /// A discount on an invoice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discount {
     /// What the invoice calls it.
     pub name: String,
@@ -26,7 +28,7 @@ pub struct Discount {
 }
 
 /// How much a discount is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Off {
     /// A percentage of what earlier discounts have left.
     Percent(Percent),
@@ -35,7 +37,7 @@ pub enum Off {
 }
 
 /// A discount that an invoice gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedDiscount {
     /// The discount.
     pub discount: Discount,
@@ -46,7 +48,7 @@ pub struct AppliedDiscount {
 }
 
 /// A discount that an invoice does not give.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedDiscount {
     /// The discount.
     pub discount: Discount,
@@ -55,7 +57,7 @@ pub struct SkippedDiscount {
 }
 
 /// Why a discount is not given. It is then not used up either.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Skipped {
     /// The lines come to less than they must.
     BelowMinimum,

@@ -1,5 +1,6 @@
-//! An invoice from the moment it has a number: open, paid or void.
+//! An invoice from the moment it has a number: open, paid, void or given up.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
 
@@ -11,7 +12,7 @@ use crate::money::{Minor, Money, MoneyError, Nanos};
 use crate::wallet::{LotDraw, LotKind};
 
 /// A final invoice. What it lists never changes again; what is still to be paid does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invoice {
     /// What it lists, and what that comes to.
     pub content: Draft,
@@ -32,7 +33,7 @@ pub struct Invoice {
 }
 
 /// What has become of a final invoice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InvoiceStatus {
     /// Something is to be paid.
     Open,
@@ -40,10 +41,12 @@ pub enum InvoiceStatus {
     Paid(OffsetDateTime),
     /// It does not count, since then. It was never paid.
     Void(OffsetDateTime),
+    /// It counts, and was given up then: what is still owed will not be paid.
+    Uncollectible(OffsetDateTime),
 }
 
 /// What is still to be paid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Owed {
     /// For used calls. It counts against the credit limit.
     pub usage: Minor,
@@ -52,7 +55,7 @@ pub struct Owed {
 }
 
 /// How an invoice was paid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Paid {
     /// With the credit of earlier credit notes.
     pub by_credit: Minor,
@@ -63,7 +66,7 @@ pub struct Paid {
 }
 
 /// What credit notes have given back of an invoice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Credited {
     /// By lowering what is to be paid.
     pub offset: Minor,
@@ -111,7 +114,7 @@ pub enum InvoiceError {
     #[error(transparent)]
     Assembly(#[from] AssemblyError),
     /// It is not open.
-    #[error("the invoice {0} is {1}; only an open one can be paid")]
+    #[error("the invoice {0} is {1}; only an open one can be paid, voided or given up")]
     NotOpen(DocumentNumber, &'static str),
     /// Nothing is paid.
     #[error("a payment of nothing")]
@@ -210,6 +213,7 @@ impl InvoiceStatus {
             Self::Open => "open",
             Self::Paid(_) => "paid",
             Self::Void(_) => "void",
+            Self::Uncollectible(_) => "uncollectible",
         }
     }
 }
@@ -319,7 +323,7 @@ impl Invoice {
         earned: Nanos,
         at: OffsetDateTime,
     ) -> Result<Booked, InvoiceError> {
-        if let InvoiceStatus::Void(_) = self.status {
+        if let InvoiceStatus::Void(_) | InvoiceStatus::Uncollectible(_) = self.status {
             return Err(InvoiceError::NotOpen(self.number, self.status.name()));
         }
         if !self.paid.by_payment.is_zero() || self.credited != Credited::default() {
@@ -345,6 +349,36 @@ impl Invoice {
         })
     }
 
+    /// Gives up what is owed: it will not be paid. `unearned` is what of its fees is not earned yet:
+    /// it never will be, and is no loss.
+    ///
+    /// # Errors
+    /// [`InvoiceError::NotOpen`], [`InvoiceError::Money`].
+    pub fn write_off(
+        mut self,
+        unearned: Nanos,
+        at: OffsetDateTime,
+    ) -> Result<Booked, InvoiceError> {
+        if self.status != InvoiceStatus::Open {
+            return Err(InvoiceError::NotOpen(self.number, self.status.name()));
+        }
+        let currency = self.content.head.currency;
+        let usage = self.owed.usage.nanos(currency)?;
+        let other = self.owed.other.nanos(currency)?;
+        let back = unearned.max(Nanos::ZERO).min(other);
+        let entries = vec![
+            leg(LedgerCode::DeferredSubscription, back),
+            leg(LedgerCode::BadDebt, usage.plus(other)?.minus(back)?),
+            leg(LedgerCode::ReceivableUsage, usage.negated()?),
+            leg(LedgerCode::Receivable, other.negated()?),
+        ];
+        self.status = InvoiceStatus::Uncollectible(at);
+        Ok(Booked {
+            invoice: self,
+            entries,
+        })
+    }
+
     /// Proves that it is what it lists, and that every minor unit of it is owed, paid or credited.
     ///
     /// # Errors
@@ -354,12 +388,17 @@ impl Invoice {
         let due = self.owed.total()?;
         let paid = self.paid.total()?;
         let accounted = Minor::total([due, paid, self.credited.offset])?;
-        let open = self.status == InvoiceStatus::Open;
+        let owes = matches!(
+            self.status,
+            InvoiceStatus::Open | InvoiceStatus::Uncollectible(_)
+        );
         let holds = match self.status {
             InvoiceStatus::Void(_) => accounted.is_zero(),
-            InvoiceStatus::Open | InvoiceStatus::Paid(_) => accounted == self.content.totals.total,
+            InvoiceStatus::Open | InvoiceStatus::Paid(_) | InvoiceStatus::Uncollectible(_) => {
+                accounted == self.content.totals.total
+            }
         };
-        if !holds || open == due.is_zero() {
+        if !holds || owes == due.is_zero() {
             return Err(AssemblyError::Contradiction("what is owed and paid"));
         }
         if self.credited.returned()? > paid || self.credited.refunded > self.paid.by_payment {

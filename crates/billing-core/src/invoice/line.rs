@@ -13,7 +13,7 @@ use crate::price::UnitPrice;
 use crate::subscription::FeeKind;
 
 /// A line as it is handed in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineItem {
     /// What it is made of, in a form that finds it again: unique on the invoice, and with the account
     /// for ever, so that nothing is invoiced twice.
@@ -101,7 +101,7 @@ pub enum LineUnit {
 }
 
 /// A price as it is shown: for so many units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatedPrice {
     /// What one unit costs.
     pub price: UnitPrice,
@@ -110,7 +110,7 @@ pub struct StatedPrice {
 }
 
 /// A line as it stands on an invoice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// What was handed in.
     pub item: LineItem,
@@ -125,7 +125,7 @@ pub struct Line {
 }
 
 /// A line's part of a tax.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineTax {
     /// The tax.
     pub rate: TaxRate,

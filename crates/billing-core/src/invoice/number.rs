@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 
 /// How many characters a series may have.
 const LONGEST: usize = 24;
@@ -17,6 +17,11 @@ const DIGITS: usize = 6;
 /// It ends with `-` or `/`, so that no two series can have a number in common.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Series(String);
+
+/// The series that documents of a kind are numbered in: one for all time, or, with `{year}` in its
+/// name, one for each year of UTC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Numbering(String);
 
 /// The text is no series.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -30,7 +35,7 @@ pub struct NotASeries(String);
 ///
 /// Who finalizes a document takes the number in the same transaction from the series' one row, so
 /// that a document that does not become final takes none.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DocumentNumber {
     /// The series.
     pub series: Series,
@@ -50,6 +55,41 @@ impl Series {
             series: self.clone(),
             sequence: sequence.unwrap_or(0).saturating_add(1),
         }
+    }
+}
+
+impl Numbering {
+    /// What stands for the year.
+    const YEAR: &str = "{year}";
+
+    /// The usual series of invoices.
+    pub fn invoices() -> Self {
+        Self("INV-".to_owned())
+    }
+
+    /// The usual series of credit notes.
+    pub fn credit_notes() -> Self {
+        Self("CN-".to_owned())
+    }
+
+    /// The series of an instant.
+    pub fn series(&self, at: OffsetDateTime) -> Series {
+        let year = at.to_offset(UtcOffset::UTC).year();
+        Series(self.0.replace(Self::YEAR, &year.to_string()))
+    }
+}
+
+impl FromStr for Numbering {
+    type Err = NotASeries;
+    fn from_str(text: &str) -> Result<Self, NotASeries> {
+        let of_a_year: Result<Series, NotASeries> = text.replace(Self::YEAR, "2026").parse();
+        of_a_year.map(|_| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Numbering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -116,6 +156,17 @@ mod tests {
         assert_eq!(first.to_string(), "INV-2026-000001");
         let late = series.after(Some(1_999_999));
         assert_eq!(late.to_string(), "INV-2026-2000000");
+    }
+
+    #[test]
+    fn a_series_may_be_of_a_year() {
+        let numbering: Numbering = "INV-{year}-".parse().unwrap();
+        assert_eq!(
+            numbering.series(OffsetDateTime::UNIX_EPOCH).prefix(),
+            "INV-1970-"
+        );
+        assert!("INV-{year}".parse::<Numbering>().is_err());
+        assert!("INV-{month}-".parse::<Numbering>().is_err());
     }
 
     #[test]

@@ -113,6 +113,9 @@ pub(super) fn is_printable(line: &str) -> bool {
 pub struct Country([u8; 2]);
 
 impl Country {
+    /// No country: two letters that stand for none. Nothing is said of it on paper.
+    pub const UNKNOWN: Self = Self(*b"ZZ");
+
     /// The two letters.
     pub fn code(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or("??")

@@ -55,7 +55,7 @@ pub enum TaxTreatment {
 }
 
 /// A tax of an invoice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaxTotal {
     /// The tax.
     pub rate: TaxRate,
@@ -113,6 +113,13 @@ impl TaxTreatment {
             Self::Taxed { rates } => rates,
             Self::Exempt { .. } | Self::ReverseCharge => &[],
         }
+    }
+}
+
+impl TaxCategory {
+    /// What is sold where nothing else is said.
+    pub fn standard() -> Self {
+        Self("standard".to_owned())
     }
 }
 

@@ -56,6 +56,16 @@ pub enum TaxTableError {
 }
 
 impl TaxTable {
+    /// A table by which no tax is due, and nothing is said of it.
+    pub const fn untaxed() -> Self {
+        Self {
+            rules: Vec::new(),
+            elsewhere: TaxTreatment::Exempt {
+                reason: String::new(),
+            },
+        }
+    }
+
     /// A table of rules.
     ///
     /// # Errors

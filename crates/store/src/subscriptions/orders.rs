@@ -3,7 +3,9 @@
 
 use async_trait::async_trait;
 use billing_core::budget::{Amount, BudgetScope};
+use billing_core::fee_payment::{FeePayment, bought, pay_from_wallet};
 use billing_core::id::{AccountId, LotId, SubscriptionId};
+use billing_core::money::{Minor, Money};
 use billing_core::plan::PlanVersion;
 use billing_core::port::orders::{KeptQuote, NewOrder, Orders, QuoteAsk};
 use billing_core::port::subscriptions::{RecordError, Standing};
@@ -14,7 +16,7 @@ use billing_core::subscription::{Dunning, Effect};
 use billing_core::subscription_order::{
     CarriedOut, Done, Footing, Order, OrderError, carry_out, quote,
 };
-use billing_core::wallet::{Lot, Wallet};
+use billing_core::wallet::Wallet;
 use sea_orm::{ConnectionTrait, Value};
 use time::OffsetDateTime;
 
@@ -23,6 +25,7 @@ use crate::books::{lease, load};
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{amount, get, micros};
+use crate::invoices::{Desk, row as documents};
 use crate::open::Store;
 use crate::plans;
 use crate::txn_ids::TxnIds;
@@ -61,13 +64,13 @@ impl Orders for Store {
             Ok(wallet) => carried(&tx, made, wallet, &self.ids).await,
             Err(error) => Err(error),
         };
-        let (carried, _) = db::finish(tx, result).await?;
+        let carried = db::finish(tx, result).await?;
         Ok(carried.done)
     }
 
     async fn place(&self, made: &NewOrder) -> Result<Done> {
         let tx = self.db.begin().await?;
-        let result = place(&tx, made, &self.ids).await;
+        let result = place(&tx, made, self.desk()).await;
         let result = db::finish(tx, result).await;
         self.committer.forget(made.account);
         match result? {
@@ -218,20 +221,20 @@ async fn to_be_taken<C: ConnectionTrait>(
     Ok(Some((quote, to)))
 }
 
-/// What an order would change, with the lots as they were; nothing is written.
+/// What an order would change; nothing is written.
 async fn carried<C: ConnectionTrait>(
     tx: &C,
     made: &NewOrder,
     wallet: Wallet,
     ids: &TxnIds,
-) -> Result<(CarriedOut, Vec<Lot>)> {
+) -> Result<CarriedOut> {
     let quote = to_be_taken(tx, made).await?;
     let standing = to_be_changed(tx, made.account, made.now).await?;
     let lots = payment::lots(tx, made.account).await?;
     let footing = Footing {
         quote: quote.as_ref().map(|(quote, to)| (quote, to)),
         wallet,
-        lots: lots.clone(),
+        lots,
         unused: unused(tx, &standing, made.now).await?,
         paid_so_far: paid_so_far(tx, standing.subscription.id).await?,
         standing: &standing,
@@ -242,8 +245,7 @@ async fn carried<C: ConnectionTrait>(
         now: made.now,
     };
     let dunning = Dunning::default();
-    let carried = carry_out(made.order, &footing, (&dunning, lot, booking))?;
-    Ok((carried, lots))
+    carry_out(made.order, &footing, (&dunning, lot, booking))
 }
 
 /// What was paid for a subscription less what was given back, in minor units.
@@ -254,12 +256,12 @@ async fn paid_so_far<C: ConnectionTrait>(tx: &C, id: SubscriptionId) -> Stored<i
     found.map_or(Ok(0), |row| get(&row, "paid"))
 }
 
-async fn place<C: ConnectionTrait>(tx: &C, made: &NewOrder, ids: &TxnIds) -> Result<Placed> {
+async fn place<C: ConnectionTrait>(tx: &C, made: &NewOrder, desk: Desk<'_>) -> Result<Placed> {
     let wallet = locked_wallet(tx, made.account).await?;
     if let Some(before) = done_before(tx, made).await? {
         return Ok(Placed::Done(Box::new(before)));
     }
-    let (carried, lots) = match carried(tx, made, wallet, ids).await {
+    let carried = match carried(tx, made, wallet, desk.ids).await {
         Ok(carried) => carried,
         Err(OrderError::OnLease(missing)) => {
             let wanted = Amount::of(missing.nanos());
@@ -269,14 +271,51 @@ async fn place<C: ConnectionTrait>(tx: &C, made: &NewOrder, ids: &TxnIds) -> Res
         Err(error) => return Err(error),
     };
     lease::drop_claim_of_house(tx, made.account).await?;
-    if let Some(books) = &carried.books {
-        let fingerprint = format!("order {} {}", carried.done.net, wallet.currency);
-        let texts = (fingerprint.as_str(), "change of a subscription");
-        payment::write(tx, books, &lots, texts).await?;
-    }
-    record(tx, &carried, wallet, (ids, made.now)).await?;
+    record(tx, &carried, wallet, (desk, made.now)).await?;
+    pay(tx, made, &carried.done, desk).await?;
     note(tx, made, &carried.done).await?;
     Ok(Placed::Done(Box::new(carried.done)))
+}
+
+/// Pays the invoice of what an order charges, which was just made. What gives back is a credit note of
+/// earlier invoices, and in the wallet already.
+async fn pay<C: ConnectionTrait>(
+    tx: &C,
+    made: &NewOrder,
+    done: &Done,
+    desk: Desk<'_>,
+) -> Result<()> {
+    let charged = done.items.iter().find(|fee| fee.amount > 0);
+    let Some(fee) = charged.filter(|_| done.net > 0) else {
+        return Ok(());
+    };
+    let wallet = locked_wallet(tx, made.account).await?;
+    let lots = payment::lots(tx, made.account).await?;
+    let has = bought(&lots, made.now).min(Amount::of(wallet.posted));
+    let booking = Booking {
+        txn: desk.ids.next(made.now),
+        now: made.now,
+    };
+    let invoice = documents::of_fee(tx, made.account, fee).await?;
+    let owed = invoice.as_ref().map(|invoice| invoice.owed.total());
+    let owed = owed.transpose()?.map_or(fee.amount, Minor::get);
+    match pay_from_wallet(made.account, wallet, lots.clone(), (fee, invoice), booking)? {
+        FeePayment::Paid(paid) => {
+            let fingerprint = format!("fee {} {}", fee.amount, wallet.currency);
+            let texts = (fingerprint.as_str(), "change of a subscription");
+            payment::write(tx, &paid, &lots, texts).await?;
+            Ok(())
+        }
+        FeePayment::Forgiven => Ok(()),
+        FeePayment::OnLease(missing) => {
+            let missing = Money::new(missing.money(), wallet.currency);
+            Err(OrderError::OnLease(missing))
+        }
+        FeePayment::Short => Err(OrderError::Short {
+            needed: Money::of_minor(owed, wallet.currency)?,
+            has: Money::new(has.money(), wallet.currency),
+        }),
+    }
 }
 
 /// Records what becomes of the subscription; its fees are paid.
@@ -284,7 +323,7 @@ async fn record<C: ConnectionTrait>(
     tx: &C,
     carried: &CarriedOut,
     wallet: Wallet,
-    (ids, now): (&TxnIds, OffsetDateTime),
+    (desk, now): (Desk<'_>, OffsetDateTime),
 ) -> Result<()> {
     let saving = &carried.saving;
     let subscription = &saving.subscription;
@@ -292,10 +331,10 @@ async fn record<C: ConnectionTrait>(
         return Err(RecordError::Changed.into());
     }
     let of = (subscription, wallet.currency);
-    apply(tx, of, &saving.effects, ids, now).await?;
+    apply(tx, of, &saving.effects, desk, now).await?;
     for effect in &saving.effects {
         if let Effect::Charge(fee) = effect {
-            paid(tx, fee, now).await?;
+            paid(tx, subscription.account, fee, now).await?;
         }
     }
     Ok(())

@@ -15,6 +15,7 @@ use crate::books::{credit, lease, load};
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, instant, micros, stored};
+use crate::invoices::{deferral, row};
 use crate::open::Store;
 
 #[async_trait]
@@ -62,7 +63,8 @@ async fn collect<C: ConnectionTrait>(
         None => None,
     };
     let before = lots(tx, account).await?;
-    let paid = pay_from_wallet(account, wallet, before.clone(), fee, booking);
+    let invoice = row::of_fee(tx, account, fee).await?;
+    let paid = pay_from_wallet(account, wallet, before.clone(), (fee, invoice), booking);
     let paid = paid.map_err(|error| RecordError::Inconsistent(error.to_string()))?;
     let gave_up = waits_since.is_some_and(|since| booking.now >= since.saturating_add(FEE_WAITS));
     let (outcome, collected) = match &paid {
@@ -71,6 +73,7 @@ async fn collect<C: ConnectionTrait>(
             write(tx, paid, &before, texts).await?;
             ("paid", Collected::Paid)
         }
+        FeePayment::Forgiven => ("paid", Collected::Paid),
         FeePayment::OnLease(missing) if !gave_up => {
             lease::claim_for_house(tx, account, *missing, booking.now).await?;
             ("waits", Collected::Unknown)
@@ -156,6 +159,10 @@ pub(super) async fn write<C: ConnectionTrait>(
         db::run(tx, text, values).await?;
     }
     keyed::book(tx, &paid.txn, texts, paid.wallet.posted).await?;
+    if let Some(invoice) = &paid.invoice {
+        row::update(tx, invoice).await?;
+        deferral::begin(tx, invoice).await?;
+    }
     let at = micros(paid.txn.booked_at());
     db::note_change(tx, "account", Some(account), at).await?;
     Ok(())

@@ -161,6 +161,7 @@ impl Txn {
                 | LedgerKind::InvoiceCredit
                 | LedgerKind::InvoicePayment
                 | LedgerKind::InvoiceVoid
+                | LedgerKind::WriteOff
                 | LedgerKind::Recognition,
             )
             | None => false,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use billing_core::port::books::Books;
 use billing_core::port::nodes::Nodes;
 use store::{Store, StoreConfig};
+use testkit::contract::invoices::invoicing;
 use testkit::world::NOON;
 use testkit::{ManualClock, Ports};
 
@@ -33,6 +34,7 @@ pub(crate) async fn postgres() -> Ports {
 pub(crate) async fn store(url: &str, clock: &ManualClock) -> Store {
     let mut config = StoreConfig::new(url, Arc::new(clock.clone()));
     config.connections = 4;
+    config.invoicing = Arc::new(invoicing());
     let store = Store::open(config).await.unwrap();
     store.migrate(|_, _, _| ()).await.unwrap();
     store
@@ -51,6 +53,7 @@ pub(crate) fn ports(stores: &[Store], clock: ManualClock, keep: impl Any + Send 
         subscriptions: one.clone(),
         orders: one.clone(),
         collector: one.clone(),
+        invoices: one.clone(),
         reports: one.clone(),
         proofs: one,
         clock,

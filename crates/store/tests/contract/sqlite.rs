@@ -7,5 +7,6 @@ testkit::catalogue_contract!(catalogue, crate::open::sqlite);
 testkit::plans_contract!(plans, crate::open::sqlite);
 testkit::subscriptions_contract!(subscriptions, crate::open::sqlite);
 testkit::orders_contract!(orders, crate::open::sqlite);
+testkit::invoices_contract!(invoices, crate::open::sqlite);
 testkit::reports_contract!(reports, crate::open::sqlite);
 testkit::proofs_contract!(proofs, crate::open::sqlite);

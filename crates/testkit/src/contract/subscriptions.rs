@@ -95,7 +95,7 @@ pub(super) async fn run(world: &World) {
     }
 }
 
-async fn collect(world: &World, fee: &Fee, attempt: u8) -> Collected {
+pub(super) async fn collect(world: &World, fee: &Fee, attempt: u8) -> Collected {
     let collector = &world.ports.collector;
     let answer = collector.collect(world.account, fee, attempt, world.now());
     answer.await.unwrap()

@@ -383,10 +383,12 @@ impl Page {
         let later = later
             .map(|e| -i128::from(e.amount.get()))
             .filter(|a| *a > 0);
-        let entries = self.journal.iter().flat_map(|b| b.txn.entries());
-        let fees = entries.filter(|e| e.code == LedgerCode::DeferredSubscription);
-        // So is what was given back of them.
-        let fees = fees.map(|e| -i128::from(e.amount.get())).filter(|a| *a > 0);
+        // What pays a fee is taken from lots.
+        let fees = self.journal.iter().map(|b| &b.txn);
+        let fees = fees.filter(|txn| txn.kind() == LedgerKind::Fee);
+        let fees = fees.flat_map(LedgerTxn::entries);
+        let fees = fees.filter(|e| e.code == LedgerCode::WalletPaid);
+        let fees = fees.map(|e| i128::from(e.amount.get()));
         let charged = charged + later.sum::<i128>() + fees.sum::<i128>();
         let credited = sum(self.lots.iter().map(|l| l.granted).collect());
         let posted = i128::from(self.wallet.posted.get());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use billing_core::budget::BudgetScope;
+use billing_core::fee_payment::{FeePayment, pay_from_wallet};
 use billing_core::id::{AccountId, ChangeQuoteId, LotId};
 use billing_core::lease::{Claim, HOUSE, HOUSE_CLAIM_FOR};
 use billing_core::plan::PlanVersion;
@@ -86,22 +87,47 @@ impl State {
     fn write(&mut self, made: &NewOrder, carried: &CarriedOut) -> Result<(), RecordError> {
         let page = self.books.get_mut(&made.account).unwrap();
         page.claims.remove(&(HOUSE, BudgetScope::Wallet));
-        if let Some(books) = &carried.books {
-            (page.wallet, page.lots) = (books.wallet, books.lots.clone());
-            let txn = &books.txn;
-            let fingerprint = format!("order {}", carried.done.net);
-            let heard = (fingerprint, txn.id(), books.wallet.posted);
-            page.keys.insert(txn.key().to_owned(), heard);
-            page.journal.push(Booked {
-                txn: txn.clone(),
-                note: "change of a subscription".to_owned(),
-            });
-        }
+        // What gives back is a credit note of what was charged before; what charges has an invoice.
         self.record(&carried.saving, made.now)?;
+        self.pay_order(made, carried)?;
         for effect in &carried.saving.effects {
             if let Effect::Charge(fee) = effect {
                 self.billed.paid(fee, made.now);
             }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Pays the invoice of what an order charges.
+    fn pay_order(&mut self, made: &NewOrder, carried: &CarriedOut) -> Result<(), RecordError> {
+        let charged = carried.done.items.iter().find(|fee| fee.amount > 0);
+        let Some(fee) = charged.filter(|_| carried.done.net > 0) else {
+            return Ok(());
+        };
+        let booking = Booking {
+            txn: self.txn_id(made.now),
+            now: made.now,
+        };
+        let invoice = self.invoice_of(fee);
+        let page = self.books.get_mut(&made.account).unwrap();
+        let lots = page.lots.clone();
+        let paid = pay_from_wallet(made.account, page.wallet, lots, (fee, invoice), booking);
+        let FeePayment::Paid(paid) = paid.unwrap() else {
+            let what = format!("{} cannot be paid", fee.key);
+            return Err(RecordError::Inconsistent(what));
+        };
+        (page.wallet, page.lots) = (paid.wallet, paid.lots);
+        let txn = paid.txn;
+        let heard = (format!("fee {}", fee.amount), txn.id(), page.wallet.posted);
+        page.keys.insert(txn.key().to_owned(), heard);
+        page.journal.push(Booked {
+            txn,
+            note: "change of a subscription".to_owned(),
+        });
+        if let Some(invoice) = paid.invoice {
+            self.invoice_paid(invoice);
         }
         Ok(())
     }

@@ -155,16 +155,26 @@ impl State {
         now: OffsetDateTime,
     ) -> Result<(), RecordError> {
         let account = subscription.account;
+        let fees = effects.iter().filter_map(|effect| match effect {
+            Effect::Charge(fee) => Some(fee.clone()),
+            Effect::Retry(_) | Effect::Grant { .. } | Effect::Tell(_) => None,
+        });
+        let fees: Vec<Fee> = fees.collect();
+        if let Some(fee) = fees
+            .iter()
+            .find(|fee| self.billed.fees.contains_key(&fee.key))
+        {
+            let twice = format!("{} is charged twice", fee.key);
+            return Err(RecordError::Inconsistent(twice));
+        }
+        self.invoice_fees(subscription, &fees, now)?;
+        self.end_invoices(subscription, now);
+        let charged = fees
+            .into_iter()
+            .map(|fee| (fee.key.clone(), (subscription.id, fee, None)));
+        self.billed.fees.extend(charged);
         for effect in effects {
             match effect {
-                Effect::Charge(fee) => {
-                    let fees = &mut self.billed.fees;
-                    if fees.contains_key(&fee.key) {
-                        let twice = format!("{} is charged twice", fee.key);
-                        return Err(RecordError::Inconsistent(twice));
-                    }
-                    fees.insert(fee.key.clone(), (subscription.id, fee.clone(), None));
-                }
                 Effect::Grant {
                     key,
                     amount,
@@ -185,7 +195,7 @@ impl State {
                     };
                     page.add_credit(account, credit, txn, now).unwrap();
                 }
-                Effect::Retry(_) | Effect::Tell(_) => {}
+                Effect::Charge(_) | Effect::Retry(_) | Effect::Tell(_) => {}
             }
         }
         self.changes.push(ChangeSubject::Account(account));
@@ -232,6 +242,7 @@ impl State {
         }
         if let Some(fee) = &saving.paid {
             self.billed.paid(fee, now);
+            self.paid_for(fee);
         }
         self.sync(subscription.id, now);
         Ok(())
@@ -359,13 +370,22 @@ impl Collector for Memory {
             return Ok(Collected::Declined);
         }
         let since = tried.map_or(now, |(_, since)| since);
+        let invoice = state.invoice_of(fee);
         let page = state.books.get_mut(&account).unwrap();
         let booking = Booking { txn, now };
-        let paid = pay_from_wallet(account, page.wallet, page.lots.clone(), fee, booking);
+        let paid = pay_from_wallet(
+            account,
+            page.wallet,
+            page.lots.clone(),
+            (fee, invoice),
+            booking,
+        );
+        let mut of_paid = None;
         let collected = match paid.unwrap() {
             FeePayment::Paid(paid) => {
                 let balance = paid.wallet.posted;
                 (page.wallet, page.lots) = (paid.wallet, paid.lots);
+                of_paid = paid.invoice;
                 let note = "fee of a subscription".to_owned();
                 page.keys.insert(key, (fingerprint, txn, balance));
                 page.journal.push(Booked {
@@ -384,10 +404,14 @@ impl Collector for Memory {
                 page.claims.insert((HOUSE, BudgetScope::Wallet), claim);
                 Collected::Unknown
             }
+            FeePayment::Forgiven => Collected::Paid,
             FeePayment::OnLease(_) | FeePayment::Short => Collected::Declined,
         };
         if collected != Collected::Unknown {
             page.claims.remove(&(HOUSE, BudgetScope::Wallet));
+        }
+        if let Some(invoice) = of_paid {
+            state.invoice_paid(invoice);
         }
         let tries = &mut state.billed.tries;
         tries.insert((fee.key.clone(), attempt), (collected, since));

@@ -1,6 +1,7 @@
 //! The control API over the ports in memory, through the routes of the binary.
 
 mod accounts;
+mod invoices;
 mod money;
 mod price_list;
 mod quote;
@@ -38,6 +39,7 @@ async fn nothing_is_open_but_the_sign_in_and_the_prices() {
                 .replace("{account}", &scene.account())
                 .replace("{key}", &scene.world.key.to_string())
                 .replace("{call}", "req_0000000000001")
+                .replace("{invoice}", "INV-000001")
                 .replace("{user}", "usr_0000000000001")
                 .replace("{plan}", "pro");
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
@@ -50,7 +52,7 @@ async fn nothing_is_open_but_the_sign_in_and_the_prices() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 33);
+    assert_eq!(tried, 41);
 }
 
 #[actix_web::test]

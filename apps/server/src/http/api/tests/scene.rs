@@ -207,6 +207,7 @@ impl Scene {
             .app_data(Data::from(books))
             .app_data(Data::from(directory))
             .app_data(Data::from(reports))
+            .app_data(Data::from(Arc::clone(&ports.invoices)))
             .app_data(Data::from(proofs))
             .app_data(Data::from(plans))
             .app_data(Data::from(subscriptions))
