@@ -85,6 +85,19 @@ async fn a_month_passes_in_a_moment_for_everybody() {
     let answer = served.payer.caller.call(&Ask::of("sim/echo")).await;
     assert!(answer.is_complete(), "{answer:?}");
     served.gate.verify_ledger().unwrap();
+    let doctor = served.gate.run(&["doctor"]).unwrap();
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(
+        said.contains("moved ahead by") && !said.contains("NTP"),
+        "{said}"
+    );
+
+    // Whoever opens these books next has their date, whatever its configuration says.
+    let served = served.again("").await.unwrap();
+    let seen = served.control.get("clock").await.unwrap();
+    assert!(seen["ahead_s"].as_u64().unwrap() >= 40 * DAY_S, "{seen}");
+    assert_eq!(seen["movable"], false);
+    assert!(seen["now"].as_str() >= shown["now"].as_str(), "{seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

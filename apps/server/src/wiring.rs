@@ -13,7 +13,7 @@ use billing_core::lease_book::LeasePolicy;
 use billing_core::node::number_of_a_guest;
 use billing_core::port::books::Books;
 use billing_core::port::catalogue::{Catalogue, CatalogueError};
-use billing_core::port::clock::{Clock, MoveError, MovedDate, SteadyClock};
+use billing_core::port::clock::{Advance, Clock, MoveError, MovedDate, SteadyClock};
 use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::invoices::Invoices;
 use billing_core::port::nodes::Nodes;
@@ -131,27 +131,10 @@ impl DeploymentDate {
 
     /// Moves it, here at once and wherever these books are open within seconds.
     pub(crate) async fn advance(&self, by: Advance) -> Result<(), MoveError> {
-        let machine = SystemClock.now();
-        let to = match by {
-            Advance::To(to) => to,
-            Advance::By(by) => {
-                let ahead = self.moved.ahead().await?;
-                machine.saturating_add(ahead).saturating_add(by)
-            }
-        };
-        let ahead = self.moved.move_to(to, machine).await?;
+        let ahead = self.moved.advance(by, SystemClock.now()).await?;
         self.clock.be_ahead(ahead);
         Ok(())
     }
-}
-
-/// How far the date is to be moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Advance {
-    /// To an instant.
-    To(time::OffsetDateTime),
-    /// By so much.
-    By(time::Duration),
 }
 
 /// Opens the database, and nothing else.
@@ -223,7 +206,7 @@ pub(crate) async fn open_replay(
         spool.port(),
         Arc::clone(&ports.books),
         Arc::clone(prices),
-        Arc::clone(&ports.clock),
+        Arc::clone(&ports.machine),
         Duration::from_millis(config.spool.settle_timeout_ms),
     )))
 }
@@ -300,6 +283,7 @@ pub(crate) async fn open_house(
     leases.confirmed(joined_at);
     // Before anything is kept in memory, so that no change of it goes unheard.
     let news_from = ports.directory.newest_change().await?;
+    ports.date.read().await?;
     prices.reload().await?;
     let channels = Channels::of(config)?;
     let routes = Arc::new(channels.routes(config)?);
@@ -354,7 +338,8 @@ impl House {
         if self.node.clock_is_off() {
             return Ok(0);
         }
-        self.ports.store.purge(self.ports.clock.now()).await
+        let (date, machine) = (self.ports.clock.now(), self.ports.machine.now());
+        self.ports.store.purge(date, machine).await
     }
 
     /// Deletes some of the calls that are older than so many days: how many, and whether nothing is

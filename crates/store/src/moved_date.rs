@@ -1,7 +1,7 @@
 //! How far the date is ahead of the machine's.
 
 use async_trait::async_trait;
-use billing_core::port::clock::{MoveError, MovedDate, moved};
+use billing_core::port::clock::{Advance, MoveError, MovedDate, moved};
 use sea_orm::ConnectionTrait;
 use time::{Duration, OffsetDateTime};
 
@@ -16,31 +16,27 @@ impl MovedDate for Store {
         Ok(ahead(&self.db.reader, "").await?)
     }
 
-    async fn move_to(
-        &self,
-        to: OffsetDateTime,
-        machine: OffsetDateTime,
-    ) -> Result<Duration, MoveError> {
+    async fn advance(&self, by: Advance, machine: OffsetDateTime) -> Result<Duration, MoveError> {
         let tx = self.db.begin().await?;
-        let result = move_to(&tx, to, machine).await;
+        let result = advance(&tx, by, machine).await;
         db::finish(tx, result).await
     }
 }
 
-async fn move_to<C: ConnectionTrait>(
+async fn advance<C: ConnectionTrait>(
     tx: &C,
-    to: OffsetDateTime,
+    by: Advance,
     machine: OffsetDateTime,
 ) -> Result<Duration, MoveError> {
     // Made first, so that there is a row to lock for whoever moves it at the same time.
     let row = "INSERT INTO moved_date (one, ahead) VALUES (1, 0) ON CONFLICT (one) DO NOTHING";
     db::run(tx, row, Vec::new()).await?;
-    let ahead = moved(ahead(tx, "{lock}").await?, to, machine)?;
+    let ahead = moved(ahead(tx, "{lock}").await?, by, machine)?;
     let stored = i64::try_from(ahead.whole_microseconds())
         .map_err(|_| StoreError::unreadable("moved_date", "it is too far ahead"))?;
     let text = "UPDATE moved_date SET ahead = ?";
     db::run(tx, text, vec![stored.into()]).await?;
-    db::note_change(tx, "date", None, micros(to)).await?;
+    db::note_change(tx, "date", None, micros(machine.saturating_add(ahead))).await?;
     Ok(ahead)
 }
 

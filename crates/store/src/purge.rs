@@ -36,19 +36,27 @@ const CLAIMS: &str = "DELETE FROM lease_claim WHERE expires_at < ?";
 
 impl Store {
     /// Deletes sessions that have ended, leases that have been empty for an hour, and changes and
-    /// fenced nodes that are older than a day: at most 1000 rows of each. Answers with how many rows are gone. To be called now and then, by
-    /// any number of nodes.
+    /// fenced nodes that are older than a day: at most 1000 rows of each. Answers with how many rows
+    /// are gone. To be called now and then, by any number of nodes.
+    ///
+    /// Sessions go by the deployment's `date`. What nodes tell each other goes by the `machine`'s,
+    /// which is the store's within what clocks may differ by: a date that is moved makes none of it
+    /// old.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn purge(&self, now: OffsetDateTime) -> Result<u64, StoreError> {
-        let now = micros(now);
-        let yesterday = now.saturating_sub(DAY_US);
-        let an_hour_ago = now.saturating_sub(HOUR_US);
+    pub async fn purge(
+        &self,
+        date: OffsetDateTime,
+        machine: OffsetDateTime,
+    ) -> Result<u64, StoreError> {
+        let (date, machine) = (micros(date), micros(machine));
+        let yesterday = machine.saturating_sub(DAY_US);
+        let an_hour_ago = machine.saturating_sub(HOUR_US);
         let mut gone = 0_u64;
         // Each in a transaction of its own, so that settlements wait for none of them long.
         for (text, before) in [
-            (SESSIONS, now),
+            (SESSIONS, date),
             (CLAIMS, an_hour_ago),
             (LEASES, an_hour_ago),
             (CHANGES, yesterday),

@@ -1,5 +1,6 @@
 //! `tollgate clock`: the date of the deployment, which demonstrations and tests move ahead.
 
+use billing_core::port::clock::Advance;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
@@ -7,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use super::prices::instant;
 use super::{CliError, Place, say};
 use crate::http::api::wire;
-use crate::wiring::{Advance, Ports};
+use crate::wiring::Ports;
 
 /// What can be done with the clock.
 #[derive(Debug, Subcommand)]

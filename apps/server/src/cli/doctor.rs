@@ -183,9 +183,10 @@ async fn examine(config: &Config, ports: &Ports) -> Vec<Finding> {
     }
     let mut findings = vec![Finding::new("schema", Level::Ok, "up to date")];
     match ports.store.look().await {
-        Ok(look) => findings.extend(looked(config, ports.clock.now(), &look)),
+        Ok(look) => findings.extend(looked(config, ports.machine.now(), &look)),
         Err(error) => findings.extend(failed("database", error.to_string())),
     }
+    findings.extend(date(ports).await);
     findings.push(match ports.catalogue.price_book().await {
         Ok(book) if book.is_empty() => Finding::new(
             "prices",
@@ -217,6 +218,24 @@ fn looked(config: &Config, now: OffsetDateTime, look: &Look) -> Vec<Finding> {
     };
     findings.push(Finding::new("lists", level, detail));
     findings
+}
+
+/// A date that was moved ahead; nothing is said of one that is the machine's.
+async fn date(ports: &Ports) -> Option<Finding> {
+    let ahead = match ports.date.read().await {
+        Ok(ahead) if ahead.is_zero() => return None,
+        Ok(ahead) => ahead.whole_seconds(),
+        Err(error) => return Some(Finding::new("date", Level::Fail, error.to_string())),
+    };
+    if ports.date.may_be_moved {
+        let detail = format!("moved ahead by {ahead} s, as `clock.movable` allows");
+        return Some(Finding::new("date", Level::Ok, detail));
+    }
+    let detail = format!(
+        "moved ahead by {ahead} s, and `clock.movable` is not set: these are the books of a \
+         demonstration or a test, not to be gone on with in earnest"
+    );
+    Some(Finding::new("date", Level::Warn, detail))
 }
 
 fn clocks(now: OffsetDateTime, look: &Look) -> Finding {

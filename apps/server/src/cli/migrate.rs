@@ -1,12 +1,12 @@
 //! `tollgate migrate`.
 
 use super::{CliError, Place, say};
-use crate::wiring::{Store, open_ports};
+use crate::wiring::{Ports, WiringError, open_ports};
 
 /// Brings the database to this version's schema.
 pub(crate) async fn run(place: &Place) -> Result<(), CliError> {
     let ports = open_ports(&place.config()?).await?;
-    let steps = migrate(&ports.store).await?;
+    let steps = migrate(&ports).await?;
     say(&match steps {
         0 => "the schema is up to date".to_owned(),
         1 => "1 step taken; the schema is up to date".to_owned(),
@@ -15,10 +15,12 @@ pub(crate) async fn run(place: &Place) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Takes the steps that the schema lacks.
-pub(crate) async fn migrate(store: &Store) -> Result<usize, CliError> {
-    let steps = store
+/// Takes the steps that the schema lacks, and the date from the books, which could not be read before.
+pub(crate) async fn migrate(ports: &Ports) -> Result<usize, CliError> {
+    let steps = ports
+        .store
         .migrate(|step, done, all| tracing::info!(step, "migrating, step {} of {all}", done + 1))
         .await?;
+    ports.date.read().await.map_err(WiringError::from)?;
     Ok(steps)
 }

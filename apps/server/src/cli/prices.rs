@@ -13,6 +13,7 @@ mod simulate;
 mod tiers;
 
 use billing_core::money::Currency;
+use billing_core::port::clock::Clock;
 use billing_core::price::{Rate, Variant};
 use billing_core::price_book::PriceBook;
 use clap::{Args, Subcommand};
@@ -21,6 +22,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{CliError, Place, must_exist, say};
 use crate::catalogue::report::in_words;
+use crate::clock::SystemClock;
 use crate::wiring::Ports;
 
 pub(super) use draft::instant;
@@ -137,6 +139,11 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
 
 /// The prices and accounts that are there, for a run that changes nothing: none where there is no
 /// database.
+/// The date that those ports have, or the machine's where there are none.
+fn date_of(ports: Option<&Ports>) -> &dyn Clock {
+    ports.map_or(&SystemClock, |ports| &*ports.clock)
+}
+
 async fn as_it_is(place: &Place) -> Result<(PriceBook, Option<Ports>), CliError> {
     if must_exist(&place.config()?).is_err() {
         return Ok((PriceBook::default(), None));

@@ -76,6 +76,8 @@ struct Rating {
     /// Where the prices come from.
     prices: String,
     payer: Option<Payer>,
+    /// For when usages are rated that do not say it.
+    now: OffsetDateTime,
 }
 
 /// The account whose prices are asked for.
@@ -86,12 +88,12 @@ struct Payer {
 
 /// Runs it.
 pub(crate) async fn run(args: QuoteArgs) -> Result<(), CliError> {
-    let now = SystemClock.now();
     let Rating {
         book,
         prices,
         payer,
-    } = rating(&args, now).await?;
+        now,
+    } = rating(&args).await?;
     if is_same_file(&args.input, &args.output) {
         return Err(CliError::Argument(format!(
             "{} would be written over while it is read; give another --output",
@@ -170,12 +172,13 @@ async fn used(payer: Option<&Payer>, counter: BudgetScope) -> Result<Amount, Cli
 }
 
 /// The prices to rate with, where they come from, and for whom they are.
-async fn rating(args: &QuoteArgs, now: OffsetDateTime) -> Result<Rating, CliError> {
+async fn rating(args: &QuoteArgs) -> Result<Rating, CliError> {
     let of_anybody = |drafts, prices: String| {
         Ok(Rating {
             book: book_of(drafts)?,
             prices,
             payer: None,
+            now: SystemClock.now(),
         })
     };
     if let Some(file) = &args.prices {
@@ -202,7 +205,7 @@ async fn rating(args: &QuoteArgs, now: OffsetDateTime) -> Result<Rating, CliErro
         Ok(()) => {}
     }
     let ports = place.ports().await?;
-    let book = ports.catalogue.price_book().await?;
+    let (book, now) = (ports.catalogue.price_book().await?, ports.clock.now());
     if book.models().all(|model| model.version_at(now).is_none()) {
         return Err(CliError::Argument(
             "the database has no prices: import a catalogue with `tollgate prices import`, or \
@@ -222,6 +225,7 @@ async fn rating(args: &QuoteArgs, now: OffsetDateTime) -> Result<Rating, CliErro
         book,
         prices,
         payer,
+        now,
     })
 }
 

@@ -94,7 +94,7 @@ async fn start(config: &Config, spool: &OwnSpool) -> Result<House, CliError> {
 
 async fn try_start(config: &Config, spool: &OwnSpool) -> Result<House, CliError> {
     let ports = open_ports(config).await?;
-    super::migrate::migrate(&ports.store).await?;
+    super::migrate::migrate(&ports).await?;
     Ok(open_house(config, ports, spool.clone()).await?)
 }
 

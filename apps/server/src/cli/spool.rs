@@ -169,7 +169,7 @@ async fn replay(args: ReplayArgs) -> Result<(), CliError> {
     if spool.backlog().entries == 0 {
         // Nothing is left to settle under these ids: what they had on lease is free.
         for id in spool.ended_ids() {
-            let told = ports.nodes.leave(id, ports.clock.now()).await;
+            let told = ports.nodes.leave(id, ports.machine.now()).await;
             told.map_err(|error| WiringError::from(EnterError::from(error)))?;
         }
     }

@@ -192,6 +192,13 @@ impl Leases {
         self.with_shard(account, |shard, now| shard.book.changed(account, now));
     }
 
+    /// Funds or limits of any account may have changed.
+    pub(crate) fn all_changed(self: &Arc<Self>) {
+        for shard in &self.shards {
+            self.apply(shard, |shard, now| shard.book.all_changed(now));
+        }
+    }
+
     /// Lets time pass in every book.
     pub(crate) fn tick(self: &Arc<Self>) {
         for shard in &self.shards {

@@ -77,7 +77,7 @@ fn node(house: &House, page: &mut Page) {
     page.one(("spool_entries", Gauge, help), spool.entries);
     let help = "Calls in the spool of this node that the books refuse.";
     page.one(("spool_parked", Gauge, help), spool.parked);
-    let now = house.ports.clock.now();
+    let now = house.ports.machine.now();
     let waits = |since: OffsetDateTime| (now - since).try_into().unwrap_or_default();
     let help = "How long the oldest call in the spool of this node has waited; 0 when none waits.";
     let oldest = spool.oldest.map_or(Duration::ZERO, waits);

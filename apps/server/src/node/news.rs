@@ -22,7 +22,7 @@ pub(crate) async fn follow(house: House, ears: Arc<Ears>, stop: CancellationToke
     let ports = &house.ports;
     let mut reader = Reader {
         position: house.news_from,
-        read_at: (ports.steady.steady(), ports.clock.now()),
+        read_at: (ports.steady.steady(), ports.machine.now()),
         stale_prices: false,
         stale_date: false,
         failing: false,
@@ -52,7 +52,7 @@ struct Reader {
 impl Reader {
     async fn read(&mut self) {
         let ports = &self.house.ports;
-        let (asked, asked_on) = (ports.steady.steady(), ports.clock.now());
+        let (asked, asked_on) = (ports.steady.steady(), ports.machine.now());
         let since = asked.since(self.read_at.0).max(asked_on - self.read_at.1);
         match self.hear(since).await {
             Ok(()) => {
@@ -90,6 +90,7 @@ impl Reader {
     fn forget_all(&mut self) {
         (self.stale_prices, self.stale_date) = (true, true);
         self.house.callers.forget_all();
+        self.house.leases.all_changed();
     }
 
     /// Hears what has changed; it did so last so long ago.
@@ -116,7 +117,7 @@ impl Reader {
                         MOVED.note(account);
                     }
                     ChangeSubject::Prices => self.stale_prices = true,
-                    // Whoever is there first deletes what is old by then, also what is not read here.
+                    // Whatever was kept may be of another day now.
                     ChangeSubject::Date => self.forget_all(),
                 }
             }

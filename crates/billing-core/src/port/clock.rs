@@ -33,16 +33,21 @@ pub trait MovedDate: Send + Sync + Debug {
     /// [`MoveError::Unavailable`].
     async fn ahead(&self) -> Result<Duration, MoveError>;
 
-    /// Moves it, so that it is `to` when the machine's date is `machine`; never back. Answers with by
-    /// how much it is ahead then.
+    /// Moves it while the machine's date is `machine`; never back. Answers with by how much it is
+    /// ahead then.
     ///
     /// # Errors
     /// [`MoveError`]; nothing has moved then.
-    async fn move_to(
-        &self,
-        to: OffsetDateTime,
-        machine: OffsetDateTime,
-    ) -> Result<Duration, MoveError>;
+    async fn advance(&self, by: Advance, machine: OffsetDateTime) -> Result<Duration, MoveError>;
+}
+
+/// How far the date is to be moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advance {
+    /// To an instant: once, however often it is said.
+    To(OffsetDateTime),
+    /// By so much, each time that it is said.
+    By(Duration),
 }
 
 /// Why the date was not moved.
@@ -68,16 +73,16 @@ pub enum MoveError {
 /// The furthest that a date may be ahead of the machine's.
 pub const FURTHEST: Duration = Duration::days(50 * 366);
 
-/// By how much the date is ahead once it is moved to an instant.
+/// By how much a date that is `ahead` is so once it is moved.
 ///
 /// # Errors
 /// [`MoveError::Backwards`], [`MoveError::TooFar`].
-pub fn moved(
-    ahead: Duration,
-    to: OffsetDateTime,
-    machine: OffsetDateTime,
-) -> Result<Duration, MoveError> {
+pub fn moved(ahead: Duration, by: Advance, machine: OffsetDateTime) -> Result<Duration, MoveError> {
     let now = machine.saturating_add(ahead);
+    let to = match by {
+        Advance::To(to) => to,
+        Advance::By(by) => now.saturating_add(by),
+    };
     if to < now {
         return Err(MoveError::Backwards { now });
     }
@@ -100,14 +105,16 @@ mod tests {
     #[test]
     fn the_date_is_only_moved_forward_and_not_beyond_reckoning() {
         let (day, none) = (Duration::DAY, Duration::ZERO);
-        assert_eq!(moved(none, MACHINE + day, MACHINE).unwrap(), day);
-        assert_eq!(moved(day, MACHINE + day, MACHINE).unwrap(), day);
-        let back = moved(day, MACHINE + day - Duration::SECOND, MACHINE);
+        let to = |ahead, to| moved(ahead, Advance::To(to), MACHINE);
+        assert_eq!(to(none, MACHINE + day).unwrap(), day);
+        assert_eq!(to(day, MACHINE + day).unwrap(), day);
+        assert_eq!(moved(day, Advance::By(day), MACHINE).unwrap(), day * 2);
+        let back = to(day, MACHINE + day - Duration::SECOND);
         let Err(MoveError::Backwards { now }) = back else {
             panic!("{back:?}");
         };
         assert_eq!(now, MACHINE + day);
         let far = MACHINE + FURTHEST + Duration::SECOND;
-        assert!(matches!(moved(none, far, MACHINE), Err(MoveError::TooFar { to }) if to == far));
+        assert!(matches!(to(none, far), Err(MoveError::TooFar { to }) if to == far));
     }
 }

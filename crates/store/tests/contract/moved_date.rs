@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use billing_core::port::clock::{MoveError, MovedDate};
+use billing_core::port::clock::{Advance, MoveError, MovedDate};
 use billing_core::port::directory::{ChangeSubject, Directory};
 use store::Store;
 use testkit::ManualClock;
@@ -15,7 +15,7 @@ use crate::open::on_both;
 
 on_both! {
     a_date_is_moved_forward_for_everybody_and_told
-    of_moves_at_once_the_furthest_stays
+    moves_at_once_add_up
 }
 
 async fn world(url: &str, keep: impl Any + Send + Sync) -> (Store, Arc<dyn Any + Send + Sync>) {
@@ -30,14 +30,17 @@ async fn a_date_is_moved_forward_for_everybody_and_told(
     let other = crate::open::store(&url, &ManualClock::at(NOON)).await;
     assert_eq!(store.ahead().await.unwrap(), Duration::ZERO);
     let (day, before) = (Duration::DAY, store.newest_change().await.unwrap());
-    assert_eq!(store.move_to(NOON + day, NOON).await.unwrap(), day);
+    assert_eq!(
+        store.advance(Advance::To(NOON + day), NOON).await.unwrap(),
+        day
+    );
     assert_eq!(other.ahead().await.unwrap(), day);
     let told = other.changes(before, 10).await.unwrap();
     assert!(
         matches!(told[..], [change] if change.subject == ChangeSubject::Date),
         "{told:?}"
     );
-    let back = other.move_to(NOON + day / 2, NOON).await;
+    let back = other.advance(Advance::To(NOON + day / 2), NOON).await;
     assert!(
         matches!(back, Err(MoveError::Backwards { now }) if now == NOON + day),
         "{back:?}"
@@ -45,24 +48,22 @@ async fn a_date_is_moved_forward_for_everybody_and_told(
     assert_eq!(store.ahead().await.unwrap(), day);
     // The machine's date goes on by itself, and the moved one with it.
     let later = NOON + Duration::HOUR;
-    assert!(other.move_to(NOON + day, later).await.is_err());
-    assert_eq!(other.move_to(later + day, later).await.unwrap(), day);
+    assert!(other.advance(Advance::To(NOON + day), later).await.is_err());
+    assert_eq!(
+        other
+            .advance(Advance::To(later + day), later)
+            .await
+            .unwrap(),
+        day
+    );
 }
 
-async fn of_moves_at_once_the_furthest_stays(
-    (store, _keep): (Store, Arc<dyn Any + Send + Sync>),
-    _url: String,
-) {
+async fn moves_at_once_add_up((store, _keep): (Store, Arc<dyn Any + Send + Sync>), _url: String) {
     let mut moves = JoinSet::new();
     for days in 1..=16 {
-        let store = store.clone();
-        moves.spawn(async move {
-            store
-                .move_to(NOON + Duration::days(days), NOON)
-                .await
-                .is_ok()
-        });
+        let (store, by) = (store.clone(), Advance::By(Duration::days(days)));
+        moves.spawn(async move { store.advance(by, NOON).await.unwrap() });
     }
-    assert!(moves.join_all().await.contains(&true));
-    assert_eq!(store.ahead().await.unwrap(), Duration::days(16));
+    moves.join_all().await;
+    assert_eq!(store.ahead().await.unwrap(), Duration::days(136));
 }

@@ -4,12 +4,12 @@ use billing_core::price_change::{PriceChange, TierChange};
 use clap::Args;
 use serde::Serialize;
 
+use super::date_of;
 use super::draft::{Draft, DraftArgs, line};
 use super::review::{REACHES_NOTHING, known_accounts, reach_nothing};
 use super::tiers::{change_in_words, terms_in_words};
 use super::{Place, as_it_is};
 use crate::cli::{CliError, say};
-use crate::clock::SystemClock;
 
 /// How many changes the short report names.
 const NAMED: usize = 40;
@@ -68,7 +68,7 @@ struct ShownChange {
 pub(crate) async fn run(args: DiffArgs) -> Result<(), CliError> {
     let (book, ports) = as_it_is(&args.place).await?;
     let mut id = i64::MAX >> 1;
-    let draft = args.draft.read(&book, &SystemClock, || {
+    let draft = args.draft.read(&book, date_of(ports.as_ref()), || {
         id += 1;
         id
     })?;

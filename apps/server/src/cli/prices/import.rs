@@ -6,6 +6,7 @@ use billing_core::port::clock::Clock;
 use billing_core::price_book::{PriceBook, PriceDraft};
 use clap::Args;
 
+use super::date_of;
 use super::draft::{Draft, DraftArgs, edition_of, is_empty};
 use super::review::{REACHES_NOTHING, known_accounts, not_too_much, reach_nothing};
 use super::tiers::change_in_words;
@@ -54,7 +55,7 @@ pub(crate) async fn run(args: ImportArgs) -> Result<(), CliError> {
     if args.dry_run {
         let (book, ports) = as_it_is(&args.place).await?;
         let mut id = i64::MAX >> 1;
-        let draft = args.draft.read(&book, &SystemClock, || {
+        let draft = args.draft.read(&book, date_of(ports.as_ref()), || {
             id += 1;
             id
         })?;
@@ -72,7 +73,7 @@ pub(crate) async fn run(args: ImportArgs) -> Result<(), CliError> {
         guard(&args, &draft, &book)
     } else {
         let ports = open_ports(&args.place.config()?).await?;
-        migrate::migrate(&ports.store).await?;
+        migrate::migrate(&ports).await?;
         let book = ports.catalogue.price_book().await?;
         let read = args.draft.read(&book, &*ports.clock, || ports.ids.next());
         let mut draft = read?;

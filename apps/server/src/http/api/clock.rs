@@ -1,7 +1,7 @@
 //! The date of the deployment, which demonstrations and tests move ahead.
 
 use actix_web::web;
-use billing_core::port::clock::{Clock, MoveError};
+use billing_core::port::clock::{Advance, Clock, MoveError};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 use utoipa::ToSchema;
@@ -11,7 +11,7 @@ use super::error::{ApiError, Problem};
 use super::extract::Body;
 use super::fields::{Fields, FromFields, Noted};
 use super::wire::instant;
-use crate::wiring::{Advance, DeploymentDate};
+use crate::wiring::DeploymentDate;
 
 /// The date.
 #[derive(Debug, Serialize, ToSchema)]
@@ -79,7 +79,8 @@ pub(crate) async fn read(
 
 /// Move the date ahead
 ///
-/// For all accounts and nodes of this deployment, and for good. What falls due meanwhile is done
+/// For all accounts and nodes of this deployment, and for good. Whoever may have to repeat it gives
+/// `to`, which moves it once. What falls due meanwhile is done
 /// within a minute; sessions that would have ended by then have ended.
 #[utoipa::path(
     post, path = "/api/v1/clock", operation_id = "move_clock", tag = "clock",
