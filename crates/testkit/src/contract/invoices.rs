@@ -22,7 +22,7 @@ use super::subscriptions::{NINE, begin, collect, days, load, monthly, run};
 use crate::World;
 
 /// Every rule of invoices, as tests: `testkit::invoices_contract!(name, opener)`. The opener's store
-/// invoices as [`invoicing`](crate::contract::invoices::invoicing) says.
+/// invoices as [`invoicing`] says.
 #[macro_export]
 macro_rules! invoices_contract {
     ($name:ident, $open:expr) => {
