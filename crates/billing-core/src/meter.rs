@@ -198,8 +198,13 @@ impl fmt::Display for Meter {
 
 /// A text that names no meter.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("\"{0}\" is not a meter")]
+#[error("\"{0}\" is not a meter; they are {list}", list = all_names())]
 pub struct UnknownMeter(String);
+
+fn all_names() -> String {
+    let names: Vec<&str> = Meter::ALL.iter().map(|meter| meter.name()).collect();
+    names.join(", ")
+}
 
 impl FromStr for Meter {
     type Err = UnknownMeter;

@@ -180,7 +180,7 @@ fn rates_of(of: &str, node: &Node) -> Result<Vec<Rate>, Fault> {
             }
             let same = |r: &Rate| (r.meter, r.tier, r.above) == (rate.meter, rate.tier, rate.above);
             if rates.iter().any(same) {
-                return Err(place("it is priced twice".to_owned()));
+                return Err(place("it is priced twice; keep one of the two".to_owned()));
             }
             rates.push(rate);
         }

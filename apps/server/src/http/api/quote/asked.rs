@@ -103,11 +103,7 @@ fn usage(fields: &mut Fields) -> Result<Usage, Noted> {
         let quantity = fields.whole(&name);
         let meter = match name.parse::<Meter>() {
             Ok(meter) => Ok(meter),
-            Err(error) => {
-                let names: Vec<&str> = Meter::ALL.iter().map(|meter| meter.name()).collect();
-                let detail = format!("{error}; they are {}.", names.join(", "));
-                fields.wrong(&name, "unknown_meter", &detail)
-            }
+            Err(error) => fields.wrong(&name, "unknown_meter", &format!("{error}.")),
         };
         usage = match (usage, meter, quantity) {
             (Ok(usage), Ok(meter), Ok(quantity)) => Ok(usage.with(meter, quantity.unwrap_or(0))),
