@@ -137,13 +137,13 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The prices and accounts that are there, for a run that changes nothing: none where there is no
-/// database.
 /// The date that those ports have, or the machine's where there are none.
 fn date_of(ports: Option<&Ports>) -> &dyn Clock {
     ports.map_or(&SystemClock, |ports| &*ports.clock)
 }
 
+/// The prices and accounts that are there, for a run that changes nothing: none where there is no
+/// database.
 async fn as_it_is(place: &Place) -> Result<(PriceBook, Option<Ports>), CliError> {
     if must_exist(&place.config()?).is_err() {
         return Ok((PriceBook::default(), None));
