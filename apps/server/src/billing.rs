@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use billing_core::billing_run::{Next, SANE, Saving, collected, next, payable};
+use billing_core::billing_run::{Next, SANE, Saving, collected, due_at, next, payable};
 use billing_core::fee_payment::FEE_WAITS;
 use billing_core::id::{AccountId, SubscriptionId};
 use billing_core::money::{Currency, Money};
@@ -15,7 +15,7 @@ use billing_core::port::invoices::{Invoices, InvoicesError};
 use billing_core::port::subscriptions::{
     Collected, Collector, RecordError, Standing, Subscriptions,
 };
-use billing_core::subscription::{Dunning, Effect, Fee};
+use billing_core::subscription::{Dunned, Dunning, Effect, Fee, State};
 
 /// How many subscriptions are read at a time.
 const PAGE: u32 = 200;
@@ -53,6 +53,8 @@ pub(crate) enum What {
     Became,
     /// It was set aside, because of this.
     Parked(String),
+    /// It owes this, and dunning has come so far (dry run).
+    Owes(Money, Dunned),
 }
 
 /// What became of all that was due.
@@ -109,8 +111,64 @@ impl BillingRun<'_> {
                 }
             }
             after = ids.last().copied();
-            if u32::try_from(ids.len()).is_ok_and(|read| read < PAGE) {
-                return ran;
+            if is_last(&ids) {
+                break;
+            }
+        }
+        if self.is_dry
+            && let Err(error) = self.foresee_dunning(&mut ran.done).await
+        {
+            ran.failed.push((None, error));
+        }
+        ran
+    }
+
+    /// Reckons anew, by this ladder, when each subscription that owes is to be looked at: it may
+    /// have been reckoned by another, before the deployment was configured so. Says of how many.
+    pub(crate) async fn reckon(self) -> Result<usize, RecordError> {
+        let (mut after, mut reckoned) = (None, 0_usize);
+        loop {
+            let ids = self.subscriptions.owing(after, PAGE).await?;
+            for id in &ids {
+                let now = self.clock.now();
+                if let Some(standing) = self.subscriptions.load(*id, now).await? {
+                    self.look_later(&standing).await?;
+                    reckoned = reckoned.saturating_add(1);
+                }
+            }
+            after = ids.last().copied();
+            if is_last(&ids) {
+                return Ok(reckoned);
+            }
+        }
+    }
+
+    async fn look_later(self, standing: &Standing) -> Result<(), RecordError> {
+        let subscription = &standing.subscription;
+        let due_at = due_at(subscription, self.dunning);
+        let (id, revision) = (subscription.id, subscription.revision);
+        self.subscriptions.look_at(id, revision, due_at).await
+    }
+
+    /// Says of each subscription that owes how far dunning has come, and what would be done by this
+    /// ladder where another said that nothing is due yet.
+    async fn foresee_dunning(self, done: &mut Vec<Done>) -> Result<(), RecordError> {
+        let mut after = None;
+        loop {
+            let ids = self.subscriptions.owing(after, PAGE).await?;
+            for id in &ids {
+                let now = self.clock.now();
+                let Some(standing) = self.subscriptions.load(*id, now).await? else {
+                    continue;
+                };
+                if !done.iter().any(|done| done.subscription == *id) {
+                    done.extend(foreseen(&standing, &next(&standing, self.dunning, now)));
+                }
+                done.extend(owes(&standing, self.dunning));
+            }
+            after = ids.last().copied();
+            if is_last(&ids) {
+                return Ok(());
             }
         }
     }
@@ -122,7 +180,7 @@ impl BillingRun<'_> {
         id: SubscriptionId,
         done: &mut Vec<Done>,
     ) -> Result<(), RecordError> {
-        for _ in 0..SANE {
+        for turn in 0..SANE {
             let now = self.clock.now();
             let Some(standing) = self.subscriptions.load(id, now).await? else {
                 return Ok(());
@@ -133,6 +191,8 @@ impl BillingRun<'_> {
                 return Ok(());
             }
             let saving = match step {
+                // It was reckoned by another ladder when it is to be looked at.
+                Next::Nothing if turn == 0 => return self.look_later(&standing).await,
                 Next::Nothing => return Ok(()),
                 Next::Park(why) => return self.park(&standing, why, done).await,
                 Next::Save(saving) => *saving,
@@ -304,9 +364,27 @@ fn foreseen(standing: &Standing, step: &Next) -> Vec<Done> {
     }
 }
 
+/// What a subscription owes, and how far dunning has come; `None` where it was not dunned yet.
+fn owes(standing: &Standing, dunning: &Dunning) -> Option<Done> {
+    let (State::Grace(owed) | State::PastDue(owed)) = standing.subscription.state else {
+        return None;
+    };
+    let dunned = standing.subscription.dunned(dunning)?;
+    let money = minor(owed.amount, standing.version.terms.currency);
+    Some(of(standing, What::Owes(money, dunned)))
+}
+
+fn is_last(ids: &[SubscriptionId]) -> bool {
+    u32::try_from(ids.len()).is_ok_and(|read| read < PAGE)
+}
+
 /// What a fee comes to. One that does not fit was never charged.
 fn money(fee: &Fee, currency: Currency) -> Money {
-    let money = Money::of_minor(fee.amount, currency);
+    minor(fee.amount, currency)
+}
+
+fn minor(amount: i64, currency: Currency) -> Money {
+    let money = Money::of_minor(amount, currency);
     money.unwrap_or_else(|_| Money::new(billing_core::money::Nanos::MAX, currency))
 }
 

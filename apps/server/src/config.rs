@@ -1,6 +1,7 @@
 //! Configuration: defaults, then `tollgate.toml`, then `TOLLGATE__SECTION__KEY`, then flags.
 
 mod channel;
+mod dunning;
 mod invoicing;
 pub(crate) mod lease;
 mod spool;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub(crate) use channel::{Channel, Protocol};
+use dunning::DunningSettings;
 use invoicing::Invoicing;
 use lease::Lease;
 use spool::Spool;
@@ -47,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) clock: ClockSettings,
     /// How invoices are made.
     pub(crate) invoicing: Invoicing,
+    /// What happens to fees that cannot be collected.
+    pub(crate) dunning: DunningSettings,
     /// The upstreams.
     pub(crate) channel: Vec<Channel>,
 }
@@ -203,6 +207,7 @@ impl Default for Config {
             clock: ClockSettings::default(),
             metrics: Metrics::default(),
             invoicing: Invoicing::default(),
+            dunning: DunningSettings::default(),
             channel: Vec::new(),
         }
     }
@@ -293,6 +298,7 @@ impl Config {
             return Err(ConfigError::Contradiction(fault));
         }
         self.invoicing.house().map_err(ConfigError::Contradiction)?;
+        self.dunning.ladder().map_err(ConfigError::Contradiction)?;
         for (number, channel) in self.channel.iter().enumerate() {
             channel.check(number)?;
         }

@@ -2,9 +2,9 @@
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use billing_core::subscription::Dunning;
 use billing_core::tier_schedule::GRACE;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,7 +62,10 @@ pub(crate) fn start(
         close_windows(closed.clone())
     }));
     let billed = house.clone();
-    tracker.spawn(every(BILLING, stop.clone(), move || bill(billed.clone())));
+    let reckoned = Arc::new(AtomicBool::new(false));
+    tracker.spawn(every(BILLING, stop.clone(), move || {
+        bill(billed.clone(), Arc::clone(&reckoned))
+    }));
     if let Some(days) = retention.calls_days {
         let kept = house.clone();
         let ends = stop.clone();
@@ -157,16 +160,23 @@ async fn close_windows(house: House) {
     }
 }
 
-/// Every node does so; each thing is done once.
-async fn bill(house: House) {
+/// Every node does so; each thing is done once. What was reckoned by another ladder than this
+/// process has is reckoned anew first, once.
+async fn bill(house: House, reckoned: Arc<AtomicBool>) {
     let ports = &house.ports;
     let run = BillingRun {
         subscriptions: &*ports.subscriptions,
         collector: &*ports.collector,
         clock: &*ports.clock,
-        dunning: &Dunning::default(),
+        dunning: &ports.dunning,
         is_dry: false,
     };
+    if !reckoned.load(Ordering::Relaxed) {
+        match run.reckon().await {
+            Ok(_) => reckoned.store(true, Ordering::Relaxed),
+            Err(error) => tracing::warn!(%error, "when fees are tried again is not reckoned yet"),
+        }
+    }
     let ran = run.all().await;
     for done in ran.done {
         tracing::info!(account = %done.account, subscription = %done.subscription,

@@ -23,6 +23,7 @@ use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
 use billing_core::port::subscriptions::{Collector, Subscriptions};
 use billing_core::price::Prospect;
+use billing_core::subscription::Dunning;
 use gateway_core::lanes::Lane;
 use providers::OpenError;
 use store::StoreConfig;
@@ -101,6 +102,8 @@ pub(crate) struct Ports {
     pub(crate) subscriptions: Arc<dyn Subscriptions>,
     pub(crate) orders: Arc<dyn Orders>,
     pub(crate) collector: Arc<dyn Collector>,
+    /// How often what is owed is tried again.
+    pub(crate) dunning: Arc<Dunning>,
     pub(crate) invoices: Arc<dyn Invoices>,
     pub(crate) reports: Arc<dyn Reports>,
     pub(crate) proofs: Arc<dyn Proofs>,
@@ -146,6 +149,9 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
     settings.linger = LINGER;
     let house = config.invoicing.house();
     settings.invoicing = Arc::new(house.map_err(ConfigError::Contradiction)?);
+    let dunning = config.dunning.ladder();
+    let dunning = Arc::new(dunning.map_err(ConfigError::Contradiction)?);
+    settings.dunning = Arc::clone(&dunning);
     let store = Store::open(settings).await?;
     store.refuse_newer_schema().await?;
     let shared = Arc::new(store.clone());
@@ -168,6 +174,7 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
         subscriptions: shared.clone(),
         orders: shared.clone(),
         collector: shared.clone(),
+        dunning,
         invoices: shared.clone(),
         reports: shared.clone(),
         proofs: shared,

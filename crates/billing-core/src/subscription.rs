@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-pub use dunning::{Dunning, DunningError};
+pub use dunning::{AtEnd, Dunned, Dunning, DunningError};
 pub use run::Due;
 pub use step::{Effect, Fee, FeeKind, Message, Paid};
 

@@ -15,7 +15,7 @@ use billing_core::proration::{ProrationUnit, Share};
 use billing_core::quota::{Quota, QuotaTerms, QuotaWindow};
 use billing_core::subscription::change::{ChangeAsk, ChangeQuote, ChangeWay, Timing};
 use billing_core::subscription::{
-    Due, Dunning, Effect, EndReason, Fee, FeeKind, Paid, Start, State, Subscription,
+    AtEnd, Due, Dunned, Dunning, Effect, EndReason, Fee, FeeKind, Paid, Start, State, Subscription,
     SubscriptionError,
 };
 use billing_core::zone::Zone;
@@ -344,6 +344,80 @@ fn what_is_not_paid_is_tried_again_and_then_given_up() {
             ..
         }
     ));
+}
+
+/// What is owed says which try comes next, when calls stop, and when it ends.
+#[test]
+fn what_is_owed_says_how_far_it_has_come() {
+    let version = plan(1, 1_000, "P1M");
+    let mut subscription = active(&version);
+    let dunning = Dunning::default();
+    assert_eq!(subscription.dunned(&dunning), None);
+    let due = subscription.due(&dunning).unwrap();
+    subscription.step(due, (&version, None), true).unwrap();
+    assert_eq!(subscription.dunned(&dunning), None);
+    let since = due.0;
+    subscription.not_paid(since);
+    let days = |days| since + Duration::days(days);
+    let dunned = Dunned {
+        tries: 1,
+        most: 5,
+        next_try_at: Some(days(1)),
+        grace_until: days(3),
+        ends_at: Some(days(16)),
+    };
+    assert_eq!(subscription.dunned(&dunning), Some(dunned));
+    for _ in 0..4 {
+        subscription.not_paid(days(9));
+    }
+    let last = Dunned {
+        tries: 5,
+        next_try_at: None,
+        ..dunned
+    };
+    assert_eq!(subscription.dunned(&dunning), Some(last));
+    let waits = Dunning {
+        at_end: AtEnd::Wait,
+        ..dunning
+    };
+    let never = Dunned {
+        ends_at: None,
+        ..last
+    };
+    assert_eq!(subscription.dunned(&waits), Some(never));
+    let (at, due) = subscription.due(&waits).unwrap();
+    assert_eq!((at, due), (days(3), Due::CloseGrace));
+    subscription
+        .step((at, due), (&version, None), true)
+        .unwrap();
+    assert_eq!(subscription.due(&waits), None);
+}
+
+/// A ladder that has become shorter than what was tried ends it, and tries nothing again.
+#[test]
+fn a_ladder_with_fewer_steps_than_were_tried_gives_up() {
+    let version = plan(1, 1_000, "P1M");
+    let mut subscription = active(&version);
+    let (at, due) = subscription.due(&Dunning::default()).unwrap();
+    subscription
+        .step((at, due), (&version, None), true)
+        .unwrap();
+    for _ in 0..4 {
+        subscription.not_paid(at);
+    }
+    let short = Dunning {
+        retry_days: vec![2],
+        grace_days: 1,
+        ..Dunning::default()
+    };
+    let mut seen = Vec::new();
+    while let Some((at, due)) = subscription.due(&short) {
+        seen.push(due);
+        subscription
+            .step((at, due), (&version, None), true)
+            .unwrap();
+    }
+    assert_eq!(seen, [Due::CloseGrace, Due::GiveUp]);
 }
 
 /// A fee that is paid after its period was over, with calls stopped, is for a period from then on.

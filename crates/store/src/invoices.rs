@@ -30,11 +30,13 @@ use crate::txn_ids::TxnIds;
 
 type Result<T> = std::result::Result<T, InvoicesError>;
 
-/// What is needed to make documents: ids, and what the house says of itself.
+/// What is needed to record what happens to subscriptions, and to make documents: ids, what the house
+/// says of itself, and by which ladder fees are tried again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Desk<'a> {
     pub(crate) ids: &'a TxnIds,
     pub(crate) house: &'a billing_core::invoice::Invoicing,
+    pub(crate) dunning: &'a billing_core::subscription::Dunning,
 }
 
 impl Store {
@@ -43,6 +45,7 @@ impl Store {
         Desk {
             ids: &self.ids,
             house: &self.invoicing,
+            dunning: &self.dunning,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use billing_core::invoice::Invoicing;
 use billing_core::port::clock::Clock;
+use billing_core::subscription::Dunning;
 use migrations::Migrator;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{Connection, Error as SqlxError, PgConnection};
@@ -50,6 +51,8 @@ pub struct StoreConfig {
     pub batch: usize,
     /// What the house says of itself on invoices, and how it numbers and taxes them.
     pub invoicing: Arc<Invoicing>,
+    /// How often a fee is tried again: by this it is reckoned when a subscription is looked at.
+    pub dunning: Arc<Dunning>,
 }
 
 impl StoreConfig {
@@ -64,6 +67,7 @@ impl StoreConfig {
             linger: Duration::ZERO,
             batch: committer::BATCH,
             invoicing: Arc::new(Invoicing::default()),
+            dunning: Arc::new(Dunning::default()),
         }
     }
 }
@@ -76,6 +80,7 @@ pub struct Store {
     pub(crate) ids: TxnIds,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) invoicing: Arc<Invoicing>,
+    pub(crate) dunning: Arc<Dunning>,
 }
 
 impl Store {
@@ -115,6 +120,7 @@ impl Store {
             ids,
             clock: config.clock,
             invoicing: config.invoicing,
+            dunning: config.dunning,
         })
     }
 

@@ -12,7 +12,7 @@ use billing_core::port::plans::{NewSubscription, NewVersion, Offer, Plans, Plans
 use billing_core::port::subscriptions::RecordError;
 use billing_core::proration::{ProrationUnit, Share};
 use billing_core::quota::{Quota, QuotaTerms};
-use billing_core::subscription::{Dunning, Start, Subscription};
+use billing_core::subscription::{Start, Subscription};
 use billing_core::zone::Zone;
 use sea_orm::{ConnectionTrait, QueryResult};
 use serde::de::DeserializeOwned;
@@ -257,7 +257,7 @@ async fn begin<C: ConnectionTrait>(
         may_try: db::one(tx, text, values).await?.is_none(),
     };
     let (subscription, effects) = Subscription::start(start, made.now)?;
-    let due_at = due_at(&subscription, &Dunning::default());
+    let due_at = due_at(&subscription, desk.dunning);
     row::insert(tx, &subscription, due_at, made.after_quota).await?;
     let of = (&subscription, version.terms.currency);
     let applied = subscriptions::apply(tx, of, &effects, desk, made.now).await;

@@ -51,6 +51,41 @@ impl Subscriptions for Store {
         rows.iter().map(id).collect()
     }
 
+    async fn owing(
+        &self,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>> {
+        let text = "SELECT id FROM subscription WHERE state IN ('grace', 'past_due') \
+                    AND managed_by = 'house' AND id > ? ORDER BY id LIMIT ?";
+        let values = vec![
+            after.map_or(i64::MIN, SubscriptionId::get).into(),
+            i64::from(limit).into(),
+        ];
+        let rows = db::all(&self.db.reader, text, values).await?;
+        let id = |row: &QueryResult| Ok(SubscriptionId::new(get(row, "id")?));
+        rows.iter().map(id).collect()
+    }
+
+    async fn look_at(
+        &self,
+        id: SubscriptionId,
+        revision: u64,
+        due_at: Option<OffsetDateTime>,
+    ) -> Result<()> {
+        let text = "UPDATE subscription SET due_at = ? \
+                    WHERE id = ? AND revision = ? AND parked_at IS NULL";
+        let values = vec![
+            due_at.map(micros).into(),
+            id.get().into(),
+            row::revision(revision).into(),
+        ];
+        let tx = self.db.begin().await?;
+        let result = db::run(&tx, text, values).await;
+        db::finish(tx, result).await?;
+        Ok(())
+    }
+
     async fn load(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<Option<Standing>> {
         // A fee and the subscription that owes it are of one moment.
         let tx = self.db.snapshot().await?;

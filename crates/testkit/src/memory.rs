@@ -19,6 +19,7 @@ use billing_core::port::directory::{
 };
 use billing_core::price_book::PriceBook;
 use billing_core::settlement::{BudgetUse, SettledCall};
+use billing_core::subscription::Dunning;
 use billing_core::tier_schedule::Close;
 use billing_core::wallet::{Lot, Wallet};
 use time::OffsetDateTime;
@@ -63,6 +64,8 @@ struct State {
     plan_names: BTreeMap<String, String>,
     subscriptions: Vec<plans::Held>,
     billed: subscriptions::Billed,
+    /// By which it is reckoned when what is owed is looked at.
+    dunning: Dunning,
     ordered: orders::Ordered,
     documents: invoices::Documents,
     prices: PriceBook,
@@ -126,6 +129,7 @@ impl Memory {
                 plan_names: BTreeMap::new(),
                 subscriptions: Vec::new(),
                 billed: subscriptions::Billed::default(),
+                dunning: Dunning::default(),
                 ordered: orders::Ordered::default(),
                 documents: invoices::Documents::default(),
                 prices: PriceBook::default(),

@@ -4,6 +4,7 @@ use billing_core::id::{PlanId, PlanVersionId, SubscriptionId};
 use billing_core::money::Nanos;
 use billing_core::plan::{Billing, PlanTerms};
 use billing_core::port::plans::{NewSubscription, NewVersion};
+use billing_core::subscription::AtEnd;
 use serde_json::json;
 use testkit::world::NOON;
 use testkit::{ManualClock, Memory, Ports, World};
@@ -77,6 +78,7 @@ fn whats(ran: &Ran) -> Vec<(&str, &str)> {
         What::Granted(_) => "granted",
         What::Became => "became",
         What::Parked(_) => "parked",
+        What::Owes(..) => "owes",
     };
     assert!(ran.failed.is_empty(), "{:?}", ran.failed);
     ran.done
@@ -153,6 +155,108 @@ async fn what_is_owed_can_be_paid_by_hand() {
     world.assert_sound().await;
 }
 
+/// A ladder that is changed holds at once for what is owed: nothing is tried that was not due by it,
+/// and nothing is tried twice on one step.
+#[tokio::test]
+async fn a_ladder_that_is_changed_holds_for_what_is_owed_already() {
+    let world = world().await;
+    world.top_up(DOLLAR).await;
+    begin(&world, "P1M").await;
+    let short = Dunning {
+        retry_days: vec![1, 2],
+        grace_days: 2,
+        ..Dunning::default()
+    };
+    run(&world, &short, false).all().await;
+    world.ports.clock.advance(time::Duration::days(31));
+    let ran = run(&world, &short, false).all().await;
+    assert_eq!(whats(&ran).last(), Some(&("declined", "grace")));
+
+    // Longer: what was to be tried after a day is tried after five.
+    let long = Dunning {
+        retry_days: vec![5, 5],
+        grace_days: 7,
+        ..Dunning::default()
+    };
+    let since = world.now();
+    for _ in 0..4 {
+        world.ports.clock.advance(time::Duration::DAY);
+        assert_eq!(whats(&run(&world, &long, false).all().await), []);
+    }
+    let dry = run(&world, &long, true).all().await;
+    let owed = match &dry.done[..] {
+        [
+            Done {
+                what: What::Owes(owed, dunned),
+                ..
+            },
+        ] => (*owed, *dunned),
+        other => panic!("{other:?}"),
+    };
+    let days = |days| since + time::Duration::days(days);
+    let dunned = Dunned {
+        tries: 1,
+        most: 3,
+        next_try_at: Some(days(5)),
+        grace_until: days(7),
+        ends_at: Some(days(10)),
+    };
+    assert_eq!(owed, (dollars(1), dunned));
+    world.ports.clock.advance(time::Duration::DAY);
+    let ran = run(&world, &long, false).all().await;
+    assert_eq!(whats(&ran), [("declined", "grace")]);
+    assert_eq!(whats(&run(&world, &long, false).all().await), []);
+
+    // Shorter: what is due by it is done once it is reckoned anew, and not before.
+    let shorter = Dunning {
+        retry_days: vec![1, 1],
+        grace_days: 1,
+        ..Dunning::default()
+    };
+    let foreseen = run(&world, &shorter, true).all().await;
+    assert_eq!(
+        whats(&foreseen),
+        [("became", "past_due"), ("owes", "grace")]
+    );
+    assert_eq!(whats(&run(&world, &shorter, false).all().await), []);
+    assert_eq!(run(&world, &shorter, false).reckon().await.unwrap(), 1);
+    let ran = run(&world, &shorter, false).all().await;
+    let over = [
+        ("became", "past_due"),
+        ("declined", "past_due"),
+        ("became", "ended"),
+    ];
+    assert_eq!(whats(&ran), over);
+    assert_eq!(run(&world, &long, false).reckon().await.unwrap(), 0);
+    world.assert_sound().await;
+}
+
+/// Where a subscription is not to end, it waits to be paid after its last try.
+#[tokio::test]
+async fn what_nobody_pays_waits_where_it_is_to() {
+    let world = world().await;
+    world.top_up(DOLLAR).await;
+    let id = begin(&world, "P1M").await;
+    let waits = Dunning {
+        retry_days: vec![1],
+        grace_days: 0,
+        at_end: AtEnd::Wait,
+    };
+    run(&world, &waits, false).all().await;
+    world.ports.clock.advance(time::Duration::days(31));
+    run(&world, &waits, false).all().await;
+    world.ports.clock.advance(time::Duration::DAY);
+    let last = run(&world, &waits, false).all().await;
+    assert_eq!(whats(&last), [("declined", "past_due")]);
+    world.ports.clock.advance(time::Duration::days(400));
+    assert_eq!(whats(&run(&world, &waits, false).all().await), []);
+    world.top_up(DOLLAR).await;
+    let mut done = Vec::new();
+    assert!(run(&world, &waits, false).pay(id, &mut done).await.unwrap());
+    assert!(done.iter().any(|done| done.state == "active"), "{done:?}");
+    world.assert_sound().await;
+}
+
 /// A store that is away.
 #[derive(Debug)]
 struct Away;
@@ -169,6 +273,23 @@ impl Subscriptions for Away {
         _: Option<SubscriptionId>,
         _: u32,
     ) -> Result<Vec<SubscriptionId>, RecordError> {
+        away()
+    }
+
+    async fn owing(
+        &self,
+        _: Option<SubscriptionId>,
+        _: u32,
+    ) -> Result<Vec<SubscriptionId>, RecordError> {
+        away()
+    }
+
+    async fn look_at(
+        &self,
+        _: SubscriptionId,
+        _: u64,
+        _: Option<OffsetDateTime>,
+    ) -> Result<(), RecordError> {
         away()
     }
 

@@ -3,7 +3,7 @@
 use billing_core::id::SubscriptionId;
 use billing_core::money::Money;
 use billing_core::period::Period;
-use billing_core::subscription::Dunning;
+use billing_core::subscription::Dunned;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -74,20 +74,23 @@ pub(crate) async fn run(command: BillingCommand) -> Result<(), CliError> {
 }
 
 /// A run over these ports.
-pub(super) fn over<'a>(ports: &'a Ports, dunning: &'a Dunning, is_dry: bool) -> BillingRun<'a> {
+pub(super) fn over(ports: &Ports, is_dry: bool) -> BillingRun<'_> {
     BillingRun {
         subscriptions: &*ports.subscriptions,
         collector: &*ports.collector,
         clock: &*ports.clock,
-        dunning,
+        dunning: &ports.dunning,
         is_dry,
     }
 }
 
 async fn run_now(args: RunArgs) -> Result<(), CliError> {
     let ports = args.place.ports().await?;
-    let dunning = Dunning::default();
-    let ran = over(&ports, &dunning, args.dry_run).all().await;
+    let run = over(&ports, args.dry_run);
+    if !args.dry_run {
+        run.reckon().await?;
+    }
+    let ran = run.all().await;
     let earned = if args.dry_run {
         0
     } else {
@@ -156,8 +159,27 @@ pub(super) fn words(done: &Done) -> String {
         What::Granted(money) => format!("given {money}, included in the plan"),
         What::Became => format!("is {}", done.state),
         What::Parked(why) => format!("set aside: {why}"),
+        What::Owes(money, dunned) => format!("owes {money}; {}", how_far(dunned)),
     };
     format!("{} {}: {what}", done.account, done.subscription)
+}
+
+/// How far it has come with a fee that could not be collected.
+pub(super) fn how_far(dunned: &Dunned) -> String {
+    let Dunned { tries, most, .. } = *dunned;
+    let next = match dunned.next_try_at {
+        Some(next) => format!(
+            "tried {tries} of {most} times, the next time at {}",
+            at(next)
+        ),
+        None => format!("tried {tries} times and not again"),
+    };
+    let ends = dunned.ends_at.map_or_else(
+        || "it waits to be paid".to_owned(),
+        |ends| format!("it ends at {} unless it is paid", at(ends)),
+    );
+    let stops = at(dunned.grace_until);
+    format!("{next}; calls stop at {stops}; {ends}")
 }
 
 pub(super) fn span(period: Period) -> String {
@@ -187,6 +209,16 @@ fn shown(done: &Done) -> serde_json::Value {
             shown["why"] = json!(why);
             ("parked", None, None)
         }
+        What::Owes(money, dunned) => {
+            shown["dunning"] = json!({
+                "tries": dunned.tries,
+                "most": dunned.most,
+                "next_try_at": dunned.next_try_at.map(at),
+                "grace_until": at(dunned.grace_until),
+                "ends_at": dunned.ends_at.map(at),
+            });
+            ("owes", Some(money), None)
+        }
     };
     shown["step"] = json!(step);
     if let Some(money) = money {
@@ -207,9 +239,8 @@ fn subscription_id(text: &str) -> Result<SubscriptionId, CliError> {
 async fn pay(args: PayArgs) -> Result<(), CliError> {
     let id = subscription_id(&args.subscription)?;
     let ports = args.place.ports().await?;
-    let dunning = Dunning::default();
     let mut done = Vec::new();
-    let owed = over(&ports, &dunning, false).pay(id, &mut done).await;
+    let owed = over(&ports, false).pay(id, &mut done).await;
     for done in &done {
         say(&words(done));
     }

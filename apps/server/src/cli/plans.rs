@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use billing_core::id::{PlanId, PlanVersionId, QuotaId, SubscriptionId};
 use billing_core::plan::PlanTerms;
 use billing_core::port::plans::{NewSubscription, NewVersion, Offer};
-use billing_core::subscription::Dunning;
 use billing_core::subscription_order::Order;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -194,9 +193,8 @@ fn no_plan(code: &str) -> CliError {
 /// Begins a subscription, and does what is due to it at once.
 async fn bill(ports: &Ports, code: &str, made: NewSubscription) -> Result<(), CliError> {
     let began = ports.plans.begin(made).await?;
-    let dunning = Dunning::default();
     let mut done = Vec::new();
-    let ran = over(ports, &dunning, false).one(began.id, &mut done).await;
+    let ran = over(ports, false).one(began.id, &mut done).await;
     for done in &done {
         say(&words(done));
     }

@@ -251,6 +251,7 @@ fn app(
         .app_data(Data::from(ports.subscriptions.clone()))
         .app_data(Data::from(ports.orders.clone()))
         .app_data(Data::from(ports.collector.clone()))
+        .app_data(Data::from(ports.dunning.clone()))
         .app_data(Data::from(ports.invoices.clone()))
         .app_data(Data::from(ports.proofs.clone()))
         .app_data(Data::from(ports.clock.clone()))

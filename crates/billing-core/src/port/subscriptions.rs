@@ -41,6 +41,28 @@ pub trait Subscriptions: Send + Sync + Debug {
         limit: u32,
     ) -> Result<Vec<SubscriptionId>, RecordError>;
 
+    /// Subscriptions of which a fee could not be collected, after one in order of id.
+    ///
+    /// # Errors
+    /// [`RecordError::Unavailable`].
+    async fn owing(
+        &self,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>, RecordError>;
+
+    /// Notes when a subscription that stands at a revision is to be looked at, as it is reckoned
+    /// now. Nothing happens to one that stands elsewhere by now, or is set aside.
+    ///
+    /// # Errors
+    /// [`RecordError::Unavailable`].
+    async fn look_at(
+        &self,
+        id: SubscriptionId,
+        revision: u64,
+        due_at: Option<OffsetDateTime>,
+    ) -> Result<(), RecordError>;
+
     /// A subscription as it stands; `None` where there is none that is billed.
     ///
     /// # Errors

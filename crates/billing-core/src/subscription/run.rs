@@ -42,23 +42,12 @@ impl Subscription {
                 let retry = dunning.next_try(&owed).map(|at| (at, Due::Retry));
                 Some(retry.map_or(close, |retry| retry.min(close)))
             }
-            State::PastDue(owed) => Some(match dunning.next_try(&owed) {
-                Some(at) => (at, Due::Retry),
-                None => (self.given_up_at(dunning), Due::GiveUp),
-            }),
+            State::PastDue(owed) => match dunning.next_try(&owed) {
+                Some(at) => Some((at, Due::Retry)),
+                None => dunning.given_up_at(&owed).map(|at| (at, Due::GiveUp)),
+            },
             State::Paused { .. } => None,
         };
         cancel.into_iter().chain(next).min()
-    }
-
-    /// When it is given up: at the last try, or when grace was over, where that is later.
-    fn given_up_at(&self, dunning: &Dunning) -> OffsetDateTime {
-        let (State::Grace(owed) | State::PastDue(owed)) = self.state else {
-            return self.billed_through;
-        };
-        let tries = owed.tries.saturating_sub(1);
-        let last = dunning.next_try(&super::Owed { tries, ..owed });
-        let grace = dunning.grace_until(&owed);
-        last.map_or(grace, |last| last.max(grace))
     }
 }

@@ -216,6 +216,29 @@ impl Subscriptions for House {
         })
     }
 
+    async fn owing(
+        &self,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>, RecordError> {
+        self.books().operate(|books| {
+            let all = books.subscriptions.values();
+            let owing = all.filter(|s| matches!(s.state, State::Grace(_) | State::PastDue(_)));
+            let owing = owing.map(|s| s.id).filter(|id| Some(*id) > after);
+            Ok(owing.take(usize::try_from(limit).unwrap()).collect())
+        })
+    }
+
+    /// What is due is reckoned each time that it is asked for.
+    async fn look_at(
+        &self,
+        _: SubscriptionId,
+        _: u64,
+        _: Option<OffsetDateTime>,
+    ) -> Result<(), RecordError> {
+        Ok(())
+    }
+
     async fn load(
         &self,
         id: SubscriptionId,

@@ -11,8 +11,8 @@ use billing_core::port::orders::{KeptQuote, NewOrder, Orders, QuoteAsk};
 use billing_core::port::subscriptions::{RecordError, Standing};
 use billing_core::proration::Share;
 use billing_core::settlement::Booking;
+use billing_core::subscription::Effect;
 use billing_core::subscription::change::{ChangeAsk, ChangeQuote};
-use billing_core::subscription::{Dunning, Effect};
 use billing_core::subscription_order::{
     CarriedOut, Done, Footing, Order, OrderError, carry_out, quote,
 };
@@ -28,7 +28,6 @@ use crate::instant::{amount, get, micros};
 use crate::invoices::{Desk, row as documents};
 use crate::open::Store;
 use crate::plans;
-use crate::txn_ids::TxnIds;
 
 type Result<T> = std::result::Result<T, OrderError>;
 type Stored<T> = std::result::Result<T, StoreError>;
@@ -61,7 +60,7 @@ impl Orders for Store {
     async fn preview(&self, made: &NewOrder) -> Result<Done> {
         let tx = self.db.begin().await?;
         let result = match locked_wallet(&tx, made.account).await {
-            Ok(wallet) => carried(&tx, made, wallet, &self.ids).await,
+            Ok(wallet) => carried(&tx, made, wallet, self.desk()).await,
             Err(error) => Err(error),
         };
         let carried = db::finish(tx, result).await?;
@@ -226,7 +225,7 @@ async fn carried<C: ConnectionTrait>(
     tx: &C,
     made: &NewOrder,
     wallet: Wallet,
-    ids: &TxnIds,
+    desk: Desk<'_>,
 ) -> Result<CarriedOut> {
     let quote = to_be_taken(tx, made).await?;
     let standing = to_be_changed(tx, made.account, made.now).await?;
@@ -239,13 +238,12 @@ async fn carried<C: ConnectionTrait>(
         paid_so_far: paid_so_far(tx, standing.subscription.id).await?,
         standing: &standing,
     };
-    let lot = LotId::new(ids.next(made.now).get());
+    let lot = LotId::new(desk.ids.next(made.now).get());
     let booking = Booking {
-        txn: ids.next(made.now),
+        txn: desk.ids.next(made.now),
         now: made.now,
     };
-    let dunning = Dunning::default();
-    carry_out(made.order, &footing, (&dunning, lot, booking))
+    carry_out(made.order, &footing, (desk.dunning, lot, booking))
 }
 
 /// What was paid for a subscription less what was given back, in minor units.
@@ -261,7 +259,7 @@ async fn place<C: ConnectionTrait>(tx: &C, made: &NewOrder, desk: Desk<'_>) -> R
     if let Some(before) = done_before(tx, made).await? {
         return Ok(Placed::Done(Box::new(before)));
     }
-    let carried = match carried(tx, made, wallet, desk.ids).await {
+    let carried = match carried(tx, made, wallet, desk).await {
         Ok(carried) => carried,
         Err(OrderError::OnLease(missing)) => {
             let wanted = Amount::of(missing.nanos());

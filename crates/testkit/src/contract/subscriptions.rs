@@ -36,6 +36,7 @@ macro_rules! subscriptions_contract {
             a_trial_gives_its_quotas_and_is_had_once
             what_is_set_aside_is_not_due_until_it_is_taken_up_again
             an_account_has_one_subscription_at_a_time
+            what_owes_is_looked_at_when_it_is_reckoned_anew
         );
     };
 }
@@ -437,4 +438,35 @@ pub async fn an_account_has_one_subscription_at_a_time(world: World) {
     let billed = plans.begin(made()).await;
     assert!(matches!(billed, Err(PlansError::Already(code)) if code == "pro"));
     assert!(has_quotas(&world).await);
+}
+
+/// What owes is listed, and is due when the ladder of today says so; what has changed since it was
+/// read, or is set aside, stays as it is.
+pub async fn what_owes_is_looked_at_when_it_is_reckoned_anew(world: World) {
+    let subscriptions = &world.ports.subscriptions;
+    let owing = async || subscriptions.owing(None, 100).await.unwrap();
+    world.top_up(NINE).await;
+    let id = begin(&world, monthly()).await.id;
+    run(&world).await;
+    assert_eq!(owing().await, []);
+    days(&world, 31).await;
+    assert_eq!(owing().await, [id]);
+    assert_eq!(subscriptions.owing(Some(id), 100).await.unwrap(), []);
+    assert_eq!(due(&world).await, []);
+
+    let revision = load(&world, id).await.subscription.revision;
+    let now = Some(world.now());
+    let stale = subscriptions.look_at(id, revision - 1, now).await;
+    stale.unwrap();
+    assert_eq!(due(&world).await, []);
+    subscriptions.look_at(id, revision, now).await.unwrap();
+    assert_eq!(due(&world).await, [id]);
+    assert_eq!(load(&world, id).await.subscription.revision, revision);
+
+    subscriptions
+        .park(id, "looked at", world.now())
+        .await
+        .unwrap();
+    subscriptions.look_at(id, revision, now).await.unwrap();
+    assert_eq!(due(&world).await, []);
 }

@@ -12,8 +12,8 @@ use billing_core::port::orders::{KeptQuote, NewOrder, Orders, QuoteAsk};
 use billing_core::port::subscriptions::{RecordError, Standing};
 use billing_core::proration::Share;
 use billing_core::settlement::Booking;
+use billing_core::subscription::Effect;
 use billing_core::subscription::change::{ChangeAsk, ChangeQuote};
-use billing_core::subscription::{Dunning, Effect};
 use billing_core::subscription_order::{
     CarriedOut, Done, Footing, Order, OrderError, carry_out, quote,
 };
@@ -81,7 +81,7 @@ impl State {
             paid_so_far: self.billed.paid_for(standing.subscription.id),
             standing: &standing,
         };
-        carry_out(made.order, &footing, (&Dunning::default(), lot, booking))
+        carry_out(made.order, &footing, (&self.dunning, lot, booking))
     }
 
     fn write(&mut self, made: &NewOrder, carried: &CarriedOut) -> Result<(), RecordError> {

@@ -17,9 +17,7 @@ use billing_core::port::subscriptions::{
 };
 use billing_core::proration::{ProrationUnit, Share};
 use billing_core::settlement::Booking;
-use billing_core::subscription::{
-    Dunning, Effect, Fee, FeeKind, Start, State as Stands, Subscription,
-};
+use billing_core::subscription::{Effect, Fee, FeeKind, Start, State as Stands, Subscription};
 use billing_core::wallet::{Credit, LotKind};
 use time::OffsetDateTime;
 
@@ -73,7 +71,7 @@ impl Memory {
         };
         let (subscription, effects) = Subscription::start(start, made.now)?;
         let kept = Kept {
-            due_at: due_at(&subscription, &Dunning::default()),
+            due_at: due_at(&subscription, &state.dunning),
             subscription: subscription.clone(),
             after_quota: made.after_quota,
             parked: None,
@@ -301,6 +299,39 @@ impl Subscriptions for Memory {
         let due = state.billed.all.iter().filter(|(_, kept)| is_due(kept));
         let due = due.map(|(id, _)| *id).filter(|id| Some(*id) > after);
         Ok(due.take(usize::try_from(limit).unwrap()).collect())
+    }
+
+    async fn owing(
+        &self,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>, RecordError> {
+        let state = self.state();
+        let owes = |kept: &Kept| {
+            matches!(
+                kept.subscription.state,
+                Stands::Grace(_) | Stands::PastDue(_)
+            )
+        };
+        let owing = state.billed.all.iter().filter(|(_, kept)| owes(kept));
+        let owing = owing.map(|(id, _)| *id).filter(|id| Some(*id) > after);
+        Ok(owing.take(usize::try_from(limit).unwrap()).collect())
+    }
+
+    async fn look_at(
+        &self,
+        id: SubscriptionId,
+        revision: u64,
+        due_at: Option<OffsetDateTime>,
+    ) -> Result<(), RecordError> {
+        let mut state = self.state();
+        let kept = state.billed.all.get_mut(&id);
+        let stands =
+            |kept: &&mut Kept| kept.parked.is_none() && kept.subscription.revision == revision;
+        if let Some(kept) = kept.filter(stands) {
+            kept.due_at = due_at;
+        }
+        Ok(())
     }
 
     async fn load(

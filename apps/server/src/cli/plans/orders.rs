@@ -5,13 +5,13 @@ use billing_core::id::{AccountId, ChangeQuoteId};
 use billing_core::port::orders::{KeptQuote, NewOrder, QuoteAsk};
 use billing_core::proration::ProrationUnit;
 use billing_core::subscription::change::{ChangeWay, Timing};
-use billing_core::subscription::{Fee, State, Subscription};
+use billing_core::subscription::{Dunning, Fee, State, Subscription};
 use billing_core::subscription_order::{Done, Order};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::no_plan;
-use crate::cli::billing::{at, span};
+use crate::cli::billing::{at, how_far, span};
 use crate::cli::keys::account_id;
 use crate::cli::{CliError, Place, say};
 use crate::http::api::error::ApiError;
@@ -168,7 +168,7 @@ async fn place(ports: &Ports, account: AccountId, order: Order, how: &How) -> Re
         let shown = shown(ports).done(&done, how.preview).await;
         return print(&shown.map_err(|error| broken(&error))?);
     }
-    in_words(&done);
+    in_words(&done, &ports.dunning);
     say(match (how.preview, done.is_replayed) {
         (true, _) => "preview: nothing was done",
         (false, true) => "done before, under the same key; nothing was done now",
@@ -198,7 +198,7 @@ pub(super) async fn show(whose: Whose) -> Result<(), CliError> {
         let plan = offer.map_or_else(String::new, |o| format!("{} version {}", o.code, o.number));
         let quantity = subscription.quantity;
         say(&format!("{account} is on {quantity} × {plan}"));
-        stands(subscription);
+        stands(subscription, &ports.dunning);
         return Ok(());
     }
     let given = ports.plans.subscribed(account).await?;
@@ -225,6 +225,7 @@ fn on_none(account: AccountId) -> CliError {
 fn shown(ports: &Ports) -> Shown<'_> {
     Shown {
         plans: &*ports.plans,
+        dunning: &ports.dunning,
         now: ports.clock.now(),
     }
 }
@@ -263,7 +264,7 @@ async fn show_quote(ports: &Ports, kept: &KeptQuote, is_json: bool) -> Result<()
     Ok(())
 }
 
-fn in_words(done: &Done) {
+fn in_words(done: &Done, dunning: &Dunning) {
     items(&done.items, done.currency);
     if !done.items.is_empty() {
         say(&format!("total {}", money(done.net, done.currency)));
@@ -275,7 +276,7 @@ fn in_words(done: &Done) {
             done.currency
         ));
     }
-    stands(&done.subscription);
+    stands(&done.subscription, dunning);
     say(&format!("balance {} {}", done.balance, done.currency));
 }
 
@@ -295,7 +296,7 @@ fn items(fees: &[Fee], currency: billing_core::money::Currency) {
     }
 }
 
-fn stands(subscription: &Subscription) {
+fn stands(subscription: &Subscription, dunning: &Dunning) {
     let id = subscription.id;
     let until = match subscription.state {
         State::Trialing { ends_at } => format!(" until {}", at(ends_at)),
@@ -307,6 +308,9 @@ fn stands(subscription: &Subscription) {
         | State::Ended { .. } => String::new(),
     };
     say(&format!("{id} is {}{until}", subscription.state.name()));
+    if let Some(dunned) = subscription.dunned(dunning) {
+        say(&how_far(&dunned));
+    }
     if let Some(end) = subscription.cancel_at {
         say(&format!("it ends at {}", at(end)));
     }

@@ -52,12 +52,14 @@ pub(crate) async fn read(
     directory: web::Data<dyn Directory>,
     plans: web::Data<dyn Plans>,
     orders: web::Data<dyn Orders>,
+    dunning: web::Data<Dunning>,
     reports: web::Data<dyn Reports>,
     clock: web::Data<dyn Clock>,
 ) -> Result<web::Json<SubscriptionDto>, ApiError> {
     let account = access::account(&**directory, &user, path.into_inner(), Role::Member).await?;
     let shown = Shown {
         plans: &**plans,
+        dunning: &dunning,
         now: clock.now(),
     };
     let standing = orders.standing_of(account.id, shown.now).await?;
@@ -158,6 +160,7 @@ pub(crate) async fn subscribe(
     orders: web::Data<dyn Orders>,
     subscriptions: web::Data<dyn Subscriptions>,
     collector: web::Data<dyn Collector>,
+    dunning: web::Data<Dunning>,
     reports: web::Data<dyn Reports>,
     ids: web::Data<Ids>,
     clock: web::Data<dyn Clock>,
@@ -174,11 +177,11 @@ pub(crate) async fn subscribe(
         now: clock.now(),
     };
     let began = plans.begin(made).await?;
-    let dunning = Dunning::default();
     let run = run(&**subscriptions, &**collector, &**clock, &dunning);
     run.one(began.id, &mut Vec::new()).await?;
     let shown = Shown {
         plans: &**plans,
+        dunning: &dunning,
         now: clock.now(),
     };
     let standing = orders.standing_of(account.id, shown.now).await?;
@@ -220,13 +223,13 @@ pub(crate) async fn pay(
     orders: web::Data<dyn Orders>,
     subscriptions: web::Data<dyn Subscriptions>,
     collector: web::Data<dyn Collector>,
+    dunning: web::Data<Dunning>,
     reports: web::Data<dyn Reports>,
     clock: web::Data<dyn Clock>,
 ) -> Result<web::Json<SubscriptionDto>, ApiError> {
     let account = access::account(&**directory, &user, path.into_inner(), Role::Admin).await?;
     let standing = orders.standing_of(account.id, clock.now()).await?;
     let standing = standing.ok_or(ApiError::NotFound("subscription that is billed"))?;
-    let dunning = Dunning::default();
     let run = run(&**subscriptions, &**collector, &**clock, &dunning);
     let mut done = Vec::new();
     if !run.pay(standing.subscription.id, &mut done).await? {
@@ -246,6 +249,7 @@ pub(crate) async fn pay(
     }
     let shown = Shown {
         plans: &**plans,
+        dunning: &dunning,
         now: clock.now(),
     };
     let standing = orders.standing_of(account.id, shown.now).await?;

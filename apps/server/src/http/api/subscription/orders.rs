@@ -11,6 +11,7 @@ use billing_core::port::directory::{Directory, Role, User};
 use billing_core::port::orders::{NewOrder, Orders, QuoteAsk};
 use billing_core::port::plans::Plans;
 use billing_core::proration::ProrationUnit;
+use billing_core::subscription::Dunning;
 use billing_core::subscription::change::Timing;
 use billing_core::subscription_order::Order;
 use utoipa::ToSchema;
@@ -105,6 +106,7 @@ pub(crate) async fn quote(
     directory: web::Data<dyn Directory>,
     plans: web::Data<dyn Plans>,
     orders: web::Data<dyn Orders>,
+    dunning: web::Data<Dunning>,
     ids: web::Data<Ids>,
     clock: web::Data<dyn Clock>,
 ) -> Result<HttpResponse, ApiError> {
@@ -131,6 +133,7 @@ pub(crate) async fn quote(
     let kept = orders.quote(&ask).await?;
     let shown = Shown {
         plans: &**plans,
+        dunning: &dunning,
         now,
     };
     Ok(HttpResponse::Created().json(shown.quote(&kept).await?))
@@ -220,6 +223,7 @@ pub(crate) struct Desk {
     directory: web::Data<dyn Directory>,
     plans: web::Data<dyn Plans>,
     orders: web::Data<dyn Orders>,
+    dunning: web::Data<Dunning>,
     clock: web::Data<dyn Clock>,
 }
 
@@ -245,6 +249,7 @@ impl Desk {
         };
         let shown = Shown {
             plans: &**self.plans,
+            dunning: &self.dunning,
             now: self.clock.now(),
         };
         let mut response = HttpResponse::Ok();
@@ -309,11 +314,12 @@ macro_rules! orders {
             directory: web::Data<dyn Directory>,
             plans: web::Data<dyn Plans>,
             orders: web::Data<dyn Orders>,
+            dunning: web::Data<Dunning>,
             clock: web::Data<dyn Clock>,
         ) -> Result<HttpResponse, ApiError> {
             let headers = request.headers().clone();
             let account = path.into_inner();
-            let desk = Desk { user, account, headers, directory, plans, orders, clock };
+            let desk = Desk { user, account, headers, directory, plans, orders, dunning, clock };
             let $read = body.0;
             let order = $order;
             desk.place(order, $read.preview).await

@@ -9,7 +9,7 @@ use billing_core::port::plans::Plans;
 use billing_core::port::reports::Reports;
 use billing_core::port::subscriptions::Standing;
 use billing_core::subscription::change::ChangeWay;
-use billing_core::subscription::{Access, Fee, ManagedBy, State, Subscription};
+use billing_core::subscription::{Access, Dunned, Dunning, Fee, ManagedBy, State, Subscription};
 use billing_core::subscription_order::Done;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -63,6 +63,36 @@ pub(crate) struct PendingDto {
     at: String,
 }
 
+/// How far it has come with a fee that could not be collected.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DunningDto {
+    /// How often it was tried, the first time too.
+    tries: u8,
+    /// How many tries there are in all.
+    most: u8,
+    /// When it is tried again; null after the last try.
+    #[schema(format = DateTime)]
+    next_try_at: Option<String>,
+    /// When calls stop, or have stopped.
+    #[schema(format = DateTime)]
+    grace_until: String,
+    /// When the subscription ends unless it is paid by then; null where it does not end by itself.
+    #[schema(format = DateTime)]
+    ends_at: Option<String>,
+}
+
+impl DunningDto {
+    fn of(dunned: Dunned) -> Self {
+        Self {
+            tries: dunned.tries,
+            most: dunned.most,
+            next_try_at: dunned.next_try_at.map(instant),
+            grace_until: instant(dunned.grace_until),
+            ends_at: dunned.ends_at.map(instant),
+        }
+    }
+}
+
 /// The subscription of an account.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SubscriptionDto {
@@ -101,6 +131,8 @@ pub(crate) struct SubscriptionDto {
     pending: Option<PendingDto>,
     /// What is owed.
     owed: Option<MoneyDto>,
+    /// How far it has come with what is owed; null where nothing is.
+    dunning: Option<DunningDto>,
     /// When it began.
     #[schema(format = DateTime)]
     started_at: Option<String>,
@@ -176,6 +208,7 @@ pub(crate) struct DoneDto {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown<'a> {
     pub(crate) plans: &'a dyn Plans,
+    pub(crate) dunning: &'a Dunning,
     pub(crate) now: OffsetDateTime,
 }
 
@@ -244,6 +277,7 @@ impl Shown<'_> {
             cancel_at: of.cancel_at.map(instant),
             pending,
             owed: owed.map(|owed| minor(owed, currency)),
+            dunning: of.dunned(self.dunning).map(DunningDto::of),
             started_at: Some(instant(of.started_at)),
             quotas: None,
         })
@@ -267,6 +301,7 @@ impl Shown<'_> {
             cancel_at: None,
             pending: None,
             owed: None,
+            dunning: None,
             started_at: None,
             quotas: None,
         })

@@ -18,6 +18,7 @@ use billing_core::port::proofs::Proofs;
 use billing_core::port::reports::Reports;
 use billing_core::port::subscriptions::{Collector, Subscriptions};
 use billing_core::price::{Attribute, Attributes, Prospect};
+use billing_core::subscription::Dunning;
 use serde_json::Value;
 use testkit::world::{NOON, user};
 use testkit::{ManualClock, Memory, Ports, World};
@@ -213,6 +214,7 @@ impl Scene {
             .app_data(Data::from(subscriptions))
             .app_data(Data::from(orders))
             .app_data(Data::from(collector))
+            .app_data(Data::new(Dunning::default()))
             .app_data(Data::from(clock))
             .app_data(Data::new(price_list))
             .app_data(Data::from(served))
