@@ -7,7 +7,7 @@ use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
 use crate::budget::Amount;
-use crate::id::{AccountId, LotId};
+use crate::id::AccountId;
 use crate::invoice::{AppliedCredit, Invoice, InvoiceError, InvoiceStatus};
 use crate::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
 use crate::money::{Money, MoneyError};
@@ -31,7 +31,28 @@ pub enum FeePayment {
     Forgiven,
 }
 
-/// The books of an account after a fee was paid, or given back.
+/// What comes of an amount that is to be taken from a wallet, before anything is booked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reckoned {
+    /// It is there.
+    Enough(WalletDraw),
+    /// There is enough, and so much of it is on lease.
+    OnLease(Amount),
+    /// There is not enough, or the account is stopped.
+    Short,
+}
+
+/// An amount that is taken from a wallet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WalletDraw {
+    /// The wallet after it.
+    pub wallet: Wallet,
+    lots: Vec<Lot>,
+    draws: Vec<LotDraw>,
+    due: Amount,
+}
+
+/// The books of an account after a fee was paid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaidFee {
     /// The wallet.
@@ -50,9 +71,6 @@ pub enum FeeError {
     /// It credits something, or nothing.
     #[error("the fee {0} charges nothing")]
     Nothing(String),
-    /// It charges something, or nothing.
-    #[error("{0} gives nothing back")]
-    NotBack(String),
     /// The entries do not balance or do not fit.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -79,6 +97,39 @@ fn is_bought(lot: &Lot, now: OffsetDateTime) -> bool {
     lot.kind == LotKind::Paid && lot.effective_at <= now
 }
 
+/// Reckons what takes an amount from a wallet: from what was bought, all of it or nothing.
+///
+/// # Errors
+/// [`MoneyError::OutOfRange`].
+pub fn reckon(
+    mut wallet: Wallet,
+    lots: Vec<Lot>,
+    due: Amount,
+    now: OffsetDateTime,
+) -> Result<Reckoned, MoneyError> {
+    let owned = Amount::of(wallet.posted);
+    let is_enough = bought(&lots, now).min(owned) >= due;
+    if !is_enough || wallet.status != AccountStatus::Active {
+        return Ok(Reckoned::Short);
+    }
+    let missing = due.less(owned.less(wallet.leased));
+    if !missing.is_zero() {
+        return Ok(Reckoned::OnLease(missing));
+    }
+    let (mut paying, mut lots): (Vec<Lot>, Vec<Lot>) =
+        lots.into_iter().partition(|lot| is_bought(lot, now));
+    let (draws, _) = draw(&mut paying, due, now);
+    lots.append(&mut paying);
+    lots.sort_by_key(Lot::draw_order);
+    wallet.posted = wallet.posted.minus(due.money())?;
+    Ok(Reckoned::Enough(WalletDraw {
+        wallet,
+        lots,
+        draws,
+        due,
+    }))
+}
+
 /// Pays a fee from a wallet: what its invoice asks for, with taxes. A fee that was charged before there
 /// were invoices is income of its period, and is booked as deferred.
 ///
@@ -86,7 +137,7 @@ fn is_bought(lot: &Lot, now: OffsetDateTime) -> bool {
 /// [`FeeError`].
 pub fn pay_from_wallet(
     account: AccountId,
-    mut wallet: Wallet,
+    wallet: Wallet,
     lots: Vec<Lot>,
     (fee, invoice): (&Fee, Option<Invoice>),
     booking: Booking,
@@ -105,45 +156,50 @@ pub fn pay_from_wallet(
     if due.is_zero() {
         return Ok(FeePayment::Forgiven);
     }
-    let due = Amount::of(due);
-    let owned = Amount::of(wallet.posted);
-    let is_enough = bought(&lots, booking.now).min(owned) >= due;
-    if !is_enough || wallet.status != AccountStatus::Active {
-        return Ok(FeePayment::Short);
-    }
-    let missing = due.less(owned.less(wallet.leased));
-    if !missing.is_zero() {
-        return Ok(FeePayment::OnLease(missing));
-    }
-    let (mut paying, mut lots): (Vec<Lot>, Vec<Lot>) = lots
-        .into_iter()
-        .partition(|lot| is_bought(lot, booking.now));
-    let (draws, _) = draw(&mut paying, due, booking.now);
-    lots.append(&mut paying);
-    lots.sort_by_key(Lot::draw_order);
-    wallet.posted = wallet.posted.minus(due.money())?;
-    let (invoice, entries) = match invoice {
-        Some(invoice) => {
-            let paid = invoice.apply(AppliedCredit::Wallet(draws), booking.now)?;
-            (Some(paid.invoice), paid.entries)
+    match reckon(wallet, lots, Amount::of(due), booking.now)? {
+        Reckoned::Enough(draw) => {
+            let paid = draw.pay(account, (fee, invoice), booking)?;
+            Ok(FeePayment::Paid(Box::new(paid)))
         }
-        None => (None, deferred(due, &draws)?),
-    };
-    let head = LedgerHead {
-        id: booking.txn,
-        account,
-        currency: wallet.currency,
-        kind: LedgerKind::Fee,
-        key: payment_key(fee),
-        booked_at: booking.now,
-    };
-    let txn = LedgerTxn::new(head, entries)?;
-    Ok(FeePayment::Paid(Box::new(PaidFee {
-        wallet,
-        lots,
-        invoice,
-        txn,
-    })))
+        Reckoned::OnLease(missing) => Ok(FeePayment::OnLease(missing)),
+        Reckoned::Short => Ok(FeePayment::Short),
+    }
+}
+
+impl WalletDraw {
+    /// Pays a fee's invoice with it, which asks for just that.
+    ///
+    /// # Errors
+    /// [`FeeError`].
+    pub fn pay(
+        self,
+        account: AccountId,
+        (fee, invoice): (&Fee, Option<Invoice>),
+        booking: Booking,
+    ) -> Result<PaidFee, FeeError> {
+        let (invoice, entries) = match invoice {
+            Some(invoice) => {
+                let paid = invoice.apply(AppliedCredit::Wallet(self.draws), booking.now)?;
+                (Some(paid.invoice), paid.entries)
+            }
+            None => (None, deferred(self.due, &self.draws)?),
+        };
+        let head = LedgerHead {
+            id: booking.txn,
+            account,
+            currency: self.wallet.currency,
+            kind: LedgerKind::Fee,
+            key: payment_key(fee),
+            booked_at: booking.now,
+        };
+        let txn = LedgerTxn::new(head, entries)?;
+        Ok(PaidFee {
+            wallet: self.wallet,
+            lots: self.lots,
+            invoice,
+            txn,
+        })
+    }
 }
 
 /// What is taken from lots, as income of a period to come.
@@ -161,69 +217,10 @@ fn deferred(due: Amount, draws: &[LotDraw]) -> Result<Vec<Entry>, MoneyError> {
     Ok(entries)
 }
 
-/// Gives back to a wallet what was paid of fees and not used: as bought credit, in a lot of its own
-/// that never lapses.
-///
-/// # Errors
-/// [`FeeError`].
-pub fn give_back(
-    account: AccountId,
-    mut wallet: Wallet,
-    mut lots: Vec<Lot>,
-    (fee, lot): (&Fee, LotId),
-    booking: Booking,
-) -> Result<PaidFee, FeeError> {
-    if fee.amount >= 0 {
-        return Err(FeeError::NotBack(fee.key.clone()));
-    }
-    let back = Money::of_minor(fee.amount, wallet.currency)?.nanos();
-    let back = back.negated()?;
-    wallet.posted = wallet.posted.plus(back)?;
-    let amount = Amount::of(back);
-    lots.push(Lot {
-        id: lot,
-        kind: LotKind::Paid,
-        priority: 0,
-        effective_at: booking.now,
-        expires_at: None,
-        created_at: booking.now,
-        granted: amount,
-        remaining: amount,
-    });
-    lots.sort_by_key(Lot::draw_order);
-    let head = LedgerHead {
-        id: booking.txn,
-        account,
-        currency: wallet.currency,
-        kind: LedgerKind::FeeCredit,
-        key: payment_key(fee),
-        booked_at: booking.now,
-    };
-    let entries = [
-        Entry {
-            code: LedgerCode::DeferredSubscription,
-            amount: back,
-            lot: None,
-        },
-        Entry {
-            code: code_of(LotKind::Paid),
-            amount: back.negated()?,
-            lot: Some(lot),
-        },
-    ];
-    let txn = LedgerTxn::new(head, entries)?;
-    Ok(PaidFee {
-        wallet,
-        lots,
-        invoice: None,
-        txn,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::LedgerTxnId;
+    use crate::id::{LedgerTxnId, LotId};
     use crate::money::{Currency, Nanos};
     use crate::period::Period;
     use crate::subscription::FeeKind;
@@ -308,47 +305,6 @@ mod tests {
             paid(&[lot(2, LotKind::Paid, 150)], 99, 0),
             FeePayment::Short
         );
-    }
-
-    #[test]
-    fn what_was_not_used_is_bought_credit_again() {
-        let wallet = Wallet {
-            currency: Currency::USD,
-            posted: cents(-20),
-            leased: Amount::ZERO,
-            credit_limit: Amount::of(cents(50)),
-            status: AccountStatus::Active,
-        };
-        let period = Period {
-            start: EPOCH,
-            end: EPOCH,
-        };
-        let fee = |amount| Fee {
-            key: "sub_1:r3:net".to_owned(),
-            kind: FeeKind::Unused,
-            period,
-            amount,
-        };
-        let booking = Booking {
-            txn: LedgerTxnId::new(1),
-            now: EPOCH,
-        };
-        let back = |fee: Fee| {
-            let of = (&fee, LotId::new(9));
-            give_back(AccountId::new(1), wallet, vec![], of, booking)
-        };
-        let given = back(fee(-75)).unwrap();
-        assert_eq!(given.wallet.posted, cents(55));
-        assert_eq!(given.lots, [lot(9, LotKind::Paid, 75)]);
-        let entries = given.txn.entries().iter();
-        let entries: Vec<_> = entries.map(|e| (e.code.name(), e.amount.get())).collect();
-        let nanos = 750_000_000;
-        assert_eq!(
-            entries,
-            [("wallet_paid", -nanos), ("deferred_subscription", nanos)]
-        );
-        let none = FeeError::NotBack("sub_1:r3:net".to_owned());
-        assert_eq!(back(fee(0)), Err(none));
     }
 
     #[test]

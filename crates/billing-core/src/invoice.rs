@@ -11,8 +11,10 @@ mod coupon;
 mod credit_note;
 mod deferral;
 mod discount;
+mod fee_documents;
 mod group;
 mod house;
+mod invoiced;
 mod issued;
 mod line;
 mod number;
@@ -34,7 +36,11 @@ pub use credit_note::{
 };
 pub use deferral::{Deferral, recognition};
 pub use discount::{AppliedDiscount, Discount, Off, Skipped, SkippedDiscount};
+pub use fee_documents::{
+    BillTo, FeeDocuments, FeeDocumentsError, FeeInvoice, TakenBack, Taxes, gives_back,
+};
 pub use house::{BillingDetails, FeesSold, Invoicing, SoldFee};
+pub use invoiced::{GiveBackError, GivesBack, Invoiced, NoteIssue, NoteMade, NotePlan};
 pub use issued::{
     AppliedCredit, Booked, Credited, Invoice, InvoiceError, InvoiceStatus, Issue, Owed, Paid,
 };

@@ -114,7 +114,8 @@ kinds! {
     Adjustment "adjustment";
     /// A fee of a subscription was paid from the wallet.
     Fee "fee";
-    /// What was paid of such fees and not used was given back to the wallet.
+    /// What was paid of such fees and not used was given back to the wallet, in journals from before
+    /// credit notes did that.
     FeeCredit "fee_credit";
     /// An invoice was finalized.
     Invoice "invoice";

@@ -12,14 +12,14 @@ use time::OffsetDateTime;
 
 use crate::billing_run::{Saving, due_at};
 use crate::budget::Amount;
-use crate::fee_payment::{FeeError, FeePayment, PaidFee, bought, give_back, pay_from_wallet};
-use crate::id::{AccountId, ChangeQuoteId, LotId};
-use crate::money::{Currency, Money, MoneyError, Nanos};
+use crate::fee_payment::{Reckoned, WalletDraw, bought, reckon};
+use crate::id::ChangeQuoteId;
+use crate::invoice::{BillTo, FeeDocuments, FeeDocumentsError, GiveBackError, Taxes};
+use crate::money::{Currency, Minor, Money, MoneyError, Nanos};
 use crate::period::Period;
 use crate::plan::PlanVersion;
 use crate::port::subscriptions::{RecordError, Standing};
 use crate::proration::{ProrationUnit, Share};
-use crate::settlement::Booking;
 use crate::subscription::change::{ChangeAsk, ChangeQuote};
 use crate::subscription::{
     Dunning, Effect, Fee, FeeKind, Paid, State, Subscription, SubscriptionError,
@@ -61,6 +61,8 @@ pub struct Footing<'a> {
     pub unused: Share,
     /// What was paid for the subscription so far less what was given back, in minor units.
     pub paid_so_far: i64,
+    /// To whom and how it is invoiced.
+    pub bill_to: BillTo<'a>,
 }
 
 /// What carrying out an order changes.
@@ -68,10 +70,21 @@ pub struct Footing<'a> {
 pub struct CarriedOut {
     /// What becomes of the subscription, with the fees, credit and messages that follow.
     pub saving: Saving,
-    /// The books, where money moves.
-    pub books: Option<PaidFee>,
+    /// What documents the fees.
+    pub documents: FeeDocuments,
+    /// What pays the invoice, where it asks for anything.
+    pub payment: Option<FeeDraw>,
     /// What is answered.
     pub done: Done,
+}
+
+/// What is taken from the wallet for the invoice of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeeDraw {
+    /// The fee under whose key the books hold it.
+    pub fee: Fee,
+    /// What is taken.
+    pub draw: WalletDraw,
 }
 
 /// What came of an order.
@@ -81,8 +94,12 @@ pub struct Done {
     pub subscription: Subscription,
     /// What was charged and credited, item by item.
     pub items: Vec<Fee>,
-    /// What that comes to, in minor units; below zero what was given back.
+    /// What that comes to without taxes that come on top, in minor units; below zero what was given
+    /// back.
     pub net: i64,
+    /// The taxes on it.
+    #[serde(default)]
+    pub taxes: Taxes,
     /// The currency of all amounts.
     pub currency: Currency,
     /// Credit that came with it.
@@ -109,6 +126,10 @@ pub enum OrderError {
     /// The quote was taken.
     #[error("this quote was taken already")]
     Taken,
+    /// The taxes on a change are not those that its quote showed: they have changed, or what is known
+    /// of the buyer has, or an invoice was credited since.
+    #[error("the taxes on it are not what the quote showed; ask for another quote")]
+    TaxChanged,
     /// There is no such version.
     #[error("this version of the plan is not there")]
     NoSuchVersion,
@@ -165,63 +186,82 @@ impl Order {
     }
 }
 
+impl Done {
+    /// What was taken from the wallet, in minor units; below zero what was given back.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`].
+    pub fn total(&self) -> Result<i64, MoneyError> {
+        let total = self.net.checked_add(self.taxes.on_top);
+        total.ok_or(MoneyError::OutOfRange)
+    }
+}
+
 /// What a change would do and cost, where the clock has not gone back.
 ///
 /// # Errors
-/// [`SubscriptionError`].
+/// [`OrderError`].
 pub fn quote(
     standing: &Standing,
     ask: &ChangeAsk<'_>,
+    bill_to: &BillTo<'_>,
     now: OffsetDateTime,
-) -> Result<ChangeQuote, SubscriptionError> {
+) -> Result<ChangeQuote, OrderError> {
     let subscription = &standing.subscription;
     check_clock(subscription, now)?;
-    subscription.quote(&standing.version, ask, now)
+    let quote = subscription.quote(&standing.version, ask, now)?;
+    let currency = standing.version.terms.currency;
+    let documents = bill_to.documents((subscription, currency), &quote.items, now)?;
+    let taxes = documents.taxes().map_err(FeeDocumentsError::from)?;
+    Ok(ChangeQuote { taxes, ..quote })
 }
 
-/// What becomes of a subscription, its fees and the wallet when an order is carried out. `lot` holds
-/// what is given back.
+/// What becomes of a subscription, its fees and the wallet when an order is carried out.
 ///
 /// # Errors
 /// [`OrderError`].
 pub fn carry_out(
     order: Order,
     footing: &Footing<'_>,
-    (dunning, lot, booking): (&Dunning, LotId, Booking),
+    (dunning, now): (&Dunning, OffsetDateTime),
 ) -> Result<CarriedOut, OrderError> {
     let before = &footing.standing.subscription;
-    check_clock(before, booking.now)?;
+    check_clock(before, now)?;
     let mut subscription = before.clone();
-    let effects = done_to(&mut subscription, order, footing, booking)?;
-    subscription.changed_at = Some(booking.now);
+    let effects = done_to(&mut subscription, order, footing, now)?;
+    subscription.changed_at = Some(now);
     let items = charged(&effects);
     let mut amounts = items.iter().map(|item| item.amount);
     let net = amounts.try_fold(0_i64, i64::checked_add);
     let net = net.ok_or(MoneyError::OutOfRange)?;
-    let period = Period {
-        start: booking.now,
-        end: subscription.billed_through.max(booking.now),
-    };
-    let whole = Fee {
-        key: format!("{}:r{}:net", subscription.id, subscription.revision),
-        kind: if net < 0 {
-            FeeKind::Unused
-        } else {
-            FeeKind::Plan
-        },
-        period,
-        amount: net,
-    };
-    let books = settled(subscription.account, footing, (&whole, lot), booking)?;
+    let currency = footing.wallet.currency;
+    if footing.standing.version.terms.currency != currency {
+        return Err(SubscriptionError::Currency.into());
+    }
+    check_moving(footing, net)?;
+    let billed = (&subscription, currency);
+    let documents = footing.bill_to.documents(billed, &items, now)?;
+    let taxes = documents.taxes().map_err(FeeDocumentsError::from)?;
+    let quoted = footing.quote.filter(|_| matches!(order, Order::Take(_)));
+    if quoted.is_some_and(|(quote, _)| quote.taxes != taxes) {
+        return Err(OrderError::TaxChanged);
+    }
+    let payment = payment(footing, &items, documents.due(), now)?;
+    let back = documents.back().map_err(FeeDocumentsError::from)?;
+    let posted = payment
+        .as_ref()
+        .map_or(footing.wallet, |paid| paid.draw.wallet)
+        .posted
+        .plus(back.nanos(currency)?)?;
     let granted = granted(&effects);
-    let posted = books.as_ref().map_or(footing.wallet, |books| books.wallet);
     let done = Done {
         subscription: subscription.clone(),
         items,
         net,
-        currency: footing.wallet.currency,
+        taxes,
+        currency,
         granted,
-        balance: posted.posted.plus(granted.money())?,
+        balance: posted.plus(granted.money())?,
         is_replayed: false,
     };
     let saving = Saving {
@@ -233,9 +273,40 @@ pub fn carry_out(
     };
     Ok(CarriedOut {
         saving,
-        books,
+        documents,
+        payment,
         done,
     })
+}
+
+/// Whether a wallet has what the fee of a first period comes to, with taxes. What is on lease counts:
+/// it can be recalled.
+pub fn can_pay(
+    (subscription, version): (&Subscription, &PlanVersion),
+    (wallet, lots): (Wallet, Vec<Lot>),
+    bill_to: &BillTo<'_>,
+    now: OffsetDateTime,
+) -> bool {
+    let Ok(amount) = subscription.fee(version) else {
+        return false;
+    };
+    let fee = Fee {
+        key: format!("{}:first", subscription.id),
+        kind: FeeKind::Plan,
+        period: Period {
+            start: now,
+            end: now,
+        },
+        amount,
+    };
+    let currency = version.terms.currency;
+    let documents = bill_to.documents((subscription, currency), &[fee], now);
+    let due = documents.map(|documents| documents.due().nanos(currency));
+    let Ok(Ok(due)) = due else {
+        return false;
+    };
+    let reckoned = reckon(wallet, lots, Amount::of(due), now);
+    due.is_zero() || !matches!(reckoned, Err(_) | Ok(Reckoned::Short))
 }
 
 /// Time does not go back behind what has happened to it.
@@ -261,9 +332,9 @@ fn done_to(
     subscription: &mut Subscription,
     order: Order,
     footing: &Footing<'_>,
-    booking: Booking,
+    now: OffsetDateTime,
 ) -> Result<Vec<Effect>, OrderError> {
-    let (version, now) = (&footing.standing.version, booking.now);
+    let version = &footing.standing.version;
     let mut effects = match order {
         Order::Take(_) => {
             let (quote, to) = footing.quote.ok_or(OrderError::NoSuchQuote)?;
@@ -291,7 +362,7 @@ fn done_to(
             Vec::new()
         }
         Order::Pause => subscription.pause(now)?,
-        Order::Unpause => taken_up(subscription, version, booking)?,
+        Order::Unpause => taken_up(subscription, version, now)?,
     };
     // Two periods may begin in one second, and each has its credit.
     let revision = subscription.revision;
@@ -307,9 +378,9 @@ fn done_to(
 fn taken_up(
     subscription: &mut Subscription,
     version: &PlanVersion,
-    booking: Booking,
+    at: OffsetDateTime,
 ) -> Result<Vec<Effect>, OrderError> {
-    let mut effects = subscription.unpause(version, booking.now)?;
+    let mut effects = subscription.unpause(version, at)?;
     let revision = subscription.revision;
     let mut period = None;
     for effect in &mut effects {
@@ -319,50 +390,53 @@ fn taken_up(
         }
     }
     if let Some(period) = period {
-        let at = booking.now;
         effects.extend(subscription.paid(Paid { period, at }, version));
     }
     Ok(effects)
 }
 
-/// Moves what an order comes to; nothing where that is nothing.
-fn settled(
-    account: AccountId,
+/// Whether so much may move.
+fn check_moving(footing: &Footing<'_>, net: i64) -> Result<(), OrderError> {
+    let status = footing.wallet.status;
+    if net != 0 && status != AccountStatus::Active {
+        return Err(OrderError::Stopped(status));
+    }
+    let (back, paid) = (net.saturating_neg(), footing.paid_so_far);
+    if net < 0 && back > paid {
+        return Err(OrderError::TooMuch { back, paid });
+    }
+    Ok(())
+}
+
+/// What pays what is due, taxes included; nothing where that is nothing.
+fn payment(
     footing: &Footing<'_>,
-    (whole, lot): (&Fee, LotId),
-    booking: Booking,
-) -> Result<Option<PaidFee>, OrderError> {
-    let (wallet, net) = (footing.wallet, whole.amount);
+    items: &[Fee],
+    due: Minor,
+    now: OffsetDateTime,
+) -> Result<Option<FeeDraw>, OrderError> {
+    let (wallet, lots) = (footing.wallet, &footing.lots);
     let currency = wallet.currency;
-    if footing.standing.version.terms.currency != currency {
-        return Err(SubscriptionError::Currency.into());
-    }
-    if net == 0 {
+    let charged = items.iter().find(|item| item.amount > 0);
+    let Some(fee) = charged.filter(|_| due > Minor::ZERO) else {
         return Ok(None);
-    }
-    if wallet.status != AccountStatus::Active {
-        return Err(OrderError::Stopped(wallet.status));
-    }
-    let lots = footing.lots.clone();
-    if net < 0 {
-        let (back, paid) = (net.saturating_neg(), footing.paid_so_far);
-        if back > paid {
-            return Err(OrderError::TooMuch { back, paid });
-        }
-        let given = give_back(account, wallet, lots, (whole, lot), booking);
-        return Ok(Some(given?));
-    }
-    let has = bought(&lots, booking.now).min(Amount::of(wallet.posted));
-    match pay_from_wallet(account, wallet, lots, (whole, None), booking)? {
-        FeePayment::Paid(paid) => Ok(Some(*paid)),
-        FeePayment::Forgiven => Ok(None),
-        FeePayment::OnLease(missing) => {
+    };
+    let needed = due.nanos(currency)?;
+    match reckon(wallet, lots.clone(), Amount::of(needed), now)? {
+        Reckoned::Enough(draw) => Ok(Some(FeeDraw {
+            fee: fee.clone(),
+            draw,
+        })),
+        Reckoned::OnLease(missing) => {
             Err(OrderError::OnLease(Money::new(missing.money(), currency)))
         }
-        FeePayment::Short => Err(OrderError::Short {
-            needed: Money::of_minor(net, currency)?,
-            has: Money::new(has.money(), currency),
-        }),
+        Reckoned::Short => {
+            let has = bought(lots, now).min(Amount::of(wallet.posted));
+            Err(OrderError::Short {
+                needed: Money::new(needed, currency),
+                has: Money::new(has.money(), currency),
+            })
+        }
     }
 }
 
@@ -389,14 +463,20 @@ impl From<MoneyError> for OrderError {
     }
 }
 
-impl From<FeeError> for OrderError {
-    fn from(error: FeeError) -> Self {
+impl From<FeeDocumentsError> for OrderError {
+    fn from(error: FeeDocumentsError) -> Self {
         match error {
-            FeeError::Money(error) => error.into(),
-            FeeError::Nothing(_)
-            | FeeError::NotBack(_)
-            | FeeError::Invoice(_)
-            | FeeError::Ledger(_) => Self::Inconsistent(error.to_string()),
+            FeeDocumentsError::GiveBack(GiveBackError::NotCharged { back, left }) => {
+                Self::TooMuch {
+                    back: back.get(),
+                    paid: left.get(),
+                }
+            }
+            FeeDocumentsError::Money(error)
+            | FeeDocumentsError::GiveBack(GiveBackError::Money(error)) => error.into(),
+            FeeDocumentsError::Assembly(_) | FeeDocumentsError::Credit(_) => {
+                Self::Inconsistent(error.to_string())
+            }
         }
     }
 }

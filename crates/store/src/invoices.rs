@@ -194,6 +194,8 @@ pub(crate) enum Fault {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error(transparent)]
+    Documents(#[from] billing_core::invoice::FeeDocumentsError),
+    #[error(transparent)]
     Money(#[from] MoneyError),
 }
 
@@ -201,9 +203,11 @@ impl From<Fault> for RecordError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Store(error) => error.into(),
-            fault @ (Fault::Invoice(_) | Fault::Credit(_) | Fault::Ledger(_) | Fault::Money(_)) => {
-                Self::Inconsistent(format!("no document can be made: {fault}"))
-            }
+            fault @ (Fault::Invoice(_)
+            | Fault::Credit(_)
+            | Fault::Ledger(_)
+            | Fault::Documents(_)
+            | Fault::Money(_)) => Self::Inconsistent(format!("no document can be made: {fault}")),
         }
     }
 }
@@ -214,7 +218,9 @@ impl From<Fault> for InvoicesError {
             Fault::Store(error) => error.into(),
             Fault::Invoice(error) => Self::Refused(error),
             Fault::Credit(error) => Self::Credit(error),
-            fault @ (Fault::Ledger(_) | Fault::Money(_)) => Self::Inconsistent(fault.to_string()),
+            fault @ (Fault::Ledger(_) | Fault::Documents(_) | Fault::Money(_)) => {
+                Self::Inconsistent(fault.to_string())
+            }
         }
     }
 }

@@ -10,12 +10,13 @@ pub(crate) mod row;
 
 use async_trait::async_trait;
 use billing_core::billing_run::Saving;
-use billing_core::fee_payment;
 use billing_core::id::{AccountId, LotId, SubscriptionId};
-use billing_core::money::{Currency, Money};
+use billing_core::invoice::gives_back;
+use billing_core::money::Currency;
 use billing_core::port::books::BooksError;
 use billing_core::port::subscriptions::{RecordError, Standing, Subscriptions};
 use billing_core::subscription::{Effect, Fee, State, Subscription};
+use billing_core::subscription_order::can_pay;
 use billing_core::wallet::{Credit, LotKind};
 use sea_orm::{ConnectionTrait, QueryResult};
 use time::OffsetDateTime;
@@ -24,7 +25,7 @@ use crate::books::{credit, load};
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, micros};
-use crate::invoices::{self, Desk};
+use crate::invoices::{self, Desk, Fault};
 use crate::open::Store;
 use crate::plans;
 
@@ -89,7 +90,7 @@ impl Subscriptions for Store {
     async fn load(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<Option<Standing>> {
         // A fee and the subscription that owes it are of one moment.
         let tx = self.db.snapshot().await?;
-        let result = standing(&tx, id, now).await;
+        let result = standing(&tx, id, (self.desk(), now)).await;
         Ok(db::finish(tx, result).await?)
     }
 
@@ -138,14 +139,14 @@ impl Subscriptions for Store {
 async fn standing<C: ConnectionTrait>(
     tx: &C,
     id: SubscriptionId,
-    now: OffsetDateTime,
+    at: (Desk<'_>, OffsetDateTime),
 ) -> std::result::Result<Option<Standing>, StoreError> {
     let text = "SELECT facts FROM subscription WHERE id = ?";
     let Some(found) = db::one(tx, text, vec![id.get().into()]).await? else {
         return Ok(None);
     };
     match row::facts(&found)? {
-        Some(subscription) => Ok(Some(of_facts(tx, subscription, now).await?)),
+        Some(subscription) => Ok(Some(of_facts(tx, subscription, at).await?)),
         None => Ok(None),
     }
 }
@@ -154,20 +155,23 @@ async fn standing<C: ConnectionTrait>(
 async fn of_facts<C: ConnectionTrait>(
     tx: &C,
     subscription: Subscription,
-    now: OffsetDateTime,
+    (desk, now): (Desk<'_>, OffsetDateTime),
 ) -> std::result::Result<Standing, StoreError> {
     let version = plans::version_of(tx, subscription.version).await?;
     let next = match subscription.pending {
         Some(pending) => Some(plans::version_of(tx, pending.version).await?),
         None => None,
     };
-    let fee = subscription.fee(&version).unwrap_or(i64::MAX);
-    let fee = Money::of_minor(fee, version.terms.currency);
-    let lots = payment::lots(tx, subscription.account).await?;
-    let bought = fee_payment::bought(&lots, now).money();
+    let account = subscription.account;
+    let wallet = load::wallet_of(tx, account).await?;
+    let wallet = wallet.ok_or_else(|| StoreError::unreadable("wallet", "it is not there"))?;
+    let lots = payment::lots(tx, account).await?;
+    let of = (&subscription, version.id);
+    let bill_to = invoices::issue::bill_to(tx, of, false, desk, now).await?;
+    let of = (&subscription, &version);
     Ok(Standing {
         open_fee: open_fee(tx, &subscription).await?,
-        can_pay: fee.is_ok_and(|fee| fee.nanos() <= bought),
+        can_pay: can_pay(of, (wallet, lots), &bill_to, now),
         subscription,
         version,
         next,
@@ -228,9 +232,27 @@ pub(crate) async fn apply<C: ConnectionTrait>(
     desk: Desk<'_>,
     now: OffsetDateTime,
 ) -> Result<()> {
+    let fees = charge_all(tx, subscription, effects, now).await?;
+    let of = (subscription, subscription.version);
+    let bill_to = invoices::issue::bill_to(tx, of, gives_back(&fees), desk, now).await?;
+    let documents = bill_to.documents((subscription, currency), &fees, now);
+    let documents = documents.map_err(Fault::from)?;
+    invoices::issue::documents(tx, subscription, (&fees, documents), desk, now).await?;
+    follow(tx, (subscription, currency), effects, desk, now).await
+}
+
+/// Records what follows from a change besides its fees. Their invoice has its number by now: one is
+/// taken before anything is told to the nodes, so that two who issue never wait for each other in a
+/// circle.
+async fn follow<C: ConnectionTrait>(
+    tx: &C,
+    (subscription, currency): (&Subscription, Currency),
+    effects: &[Effect],
+    desk: Desk<'_>,
+    now: OffsetDateTime,
+) -> Result<()> {
     let account = subscription.account;
     let ids = desk.ids;
-    charge_all(tx, (subscription, currency), effects, desk, now).await?;
     invoices::end::of_ended(tx, subscription, desk, now).await?;
     for (place, effect) in (0_i64..).zip(effects) {
         match effect {
@@ -280,24 +302,21 @@ fn not_granted(error: BooksError) -> RecordError {
     RecordError::Inconsistent(error.to_string())
 }
 
-/// Records fees that are charged together, and invoices them. A number of an invoice is taken before
-/// anything is told to the nodes: two who issue never wait for each other in a circle.
+/// Records fees that are charged together.
 async fn charge_all<C: ConnectionTrait>(
     tx: &C,
-    of: (&Subscription, Currency),
+    subscription: &Subscription,
     effects: &[Effect],
-    desk: Desk<'_>,
     now: OffsetDateTime,
-) -> Result<()> {
-    let fees = effects.iter().filter_map(|effect| match effect {
-        Effect::Charge(fee) => Some(fee),
-        Effect::Retry(_) | Effect::Grant { .. } | Effect::Tell(_) => None,
-    });
-    let fees: Vec<&Fee> = fees.collect();
-    for fee in &fees {
-        charge(tx, of.0, fee, now).await?;
+) -> Result<Vec<Fee>> {
+    let mut fees = Vec::new();
+    for effect in effects {
+        if let Effect::Charge(fee) = effect {
+            charge(tx, subscription, fee, now).await?;
+            fees.push(fee.clone());
+        }
     }
-    invoices::issue::fees(tx, of, &fees, desk, now).await
+    Ok(fees)
 }
 
 async fn charge<C: ConnectionTrait>(

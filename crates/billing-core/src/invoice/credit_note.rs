@@ -249,24 +249,17 @@ impl Invoice {
         earlier: &[CreditNote],
         ask: CreditAsk,
     ) -> Result<CreditIssued, CreditError> {
-        if let InvoiceStatus::Void(_) = self.status {
-            return Err(CreditError::Void(self.number.clone()));
-        }
-        if let InvoiceStatus::Uncollectible(_) = self.status {
-            return Err(CreditError::WrittenOff(self.number.clone()));
-        }
-        let lines = self.credited_lines(earlier, &ask.lines)?;
-        let sums = Sums::of(&lines, &self.content)?;
-        if sums.total.is_zero() {
-            return Err(CreditError::Nothing);
-        }
+        let Reckoned {
+            lines,
+            sums,
+            offset,
+            back,
+        } = self.reckon(earlier, &ask.lines)?;
         let mut entries = self.income_legs(&lines, &ask.lines)?;
         let currency = self.content.head.currency;
         let tax = sums.tax.nanos(currency)?;
         entries.push(leg(LedgerCode::TaxPayable, tax));
         let mut invoice = self.clone();
-        let offset = invoice.owed.total()?.min(sums.total);
-        let back = sums.total.minus(offset)?;
         let (rest, off) = invoice.owed.less_usage(offset, sums.usage)?;
         entries.extend(invoice.owe(rest, off, ask.at)?);
         invoice.credited.offset = invoice.credited.offset.plus(offset)?;
@@ -294,6 +287,36 @@ impl Invoice {
             note,
             invoice,
             entries,
+        })
+    }
+
+    /// What a note would come to, and what of that is given back of what was paid.
+    ///
+    /// # Errors
+    /// [`CreditError`].
+    pub(super) fn reckon(
+        &self,
+        earlier: &[CreditNote],
+        asked: &[CreditLine],
+    ) -> Result<Reckoned, CreditError> {
+        if let InvoiceStatus::Void(_) = self.status {
+            return Err(CreditError::Void(self.number.clone()));
+        }
+        if let InvoiceStatus::Uncollectible(_) = self.status {
+            return Err(CreditError::WrittenOff(self.number.clone()));
+        }
+        let lines = self.credited_lines(earlier, asked)?;
+        let sums = Sums::of(&lines, &self.content)?;
+        if sums.total.is_zero() {
+            return Err(CreditError::Nothing);
+        }
+        let offset = self.owed.total()?.min(sums.total);
+        let back = sums.total.minus(offset)?;
+        Ok(Reckoned {
+            lines,
+            sums,
+            offset,
+            back,
         })
     }
 
@@ -449,11 +472,20 @@ impl CreditedLine {
     }
 }
 
+/// What a note would give back.
+pub(super) struct Reckoned {
+    lines: Vec<CreditedLine>,
+    pub(super) sums: Sums,
+    offset: Minor,
+    /// Of what was paid.
+    pub(super) back: Minor,
+}
+
 /// What lines come to.
 #[derive(Debug, Default)]
-struct Sums {
-    tax: Minor,
-    total: Minor,
+pub(super) struct Sums {
+    pub(super) tax: Minor,
+    pub(super) total: Minor,
     /// What of the total is for used calls, without taxes that are not included in prices.
     usage: Minor,
 }

@@ -1,6 +1,6 @@
-//! Fees that were billed in advance: earned as time passes, by the second.
+//! Fees that were billed in advance: earned as time passes, by the second, and booked by the day of UTC.
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime, Time, UtcOffset};
 
 use super::assembly::Draft;
 use super::line::Component;
@@ -52,11 +52,37 @@ impl Deferral {
         (earned, Self { left, ..rest })
     }
 
+    /// What is to be booked at an instant, and what is left then: what was earned up to the last
+    /// midnight of UTC, or all where its time is over. `None` where that is nothing more than before.
+    pub fn booked(self, now: OffsetDateTime) -> Option<(Nanos, Self)> {
+        self.next_at().filter(|next| *next <= now)?;
+        let upto = if self.until <= now {
+            self.until
+        } else {
+            midnight(now)
+        };
+        Some(self.earned(upto))
+    }
+
+    /// From when on something is to be booked: the next midnight of UTC, or when its time is over.
+    /// `None` where nothing is left.
+    pub fn next_at(self) -> Option<OffsetDateTime> {
+        let tomorrow = midnight(self.from).saturating_add(Duration::DAY);
+        (self.left > Nanos::ZERO).then(|| tomorrow.min(self.until.max(self.from)))
+    }
+
     /// Takes back what is not earned, as far as there is as much; says how much that is.
     pub fn taken_back(self, amount: Nanos) -> (Nanos, Self) {
         let taken = amount.max(Nanos::ZERO).min(self.left.max(Nanos::ZERO));
         let left = self.left.minus(taken).unwrap_or(Nanos::ZERO);
         (taken, Self { left, ..self })
+    }
+
+    /// The same where its time ends with an instant: what is left is earned by then.
+    #[must_use]
+    pub fn ending(self, at: OffsetDateTime) -> Self {
+        let until = at.clamp(self.from, self.until.max(self.from));
+        Self { until, ..self }
     }
 }
 
@@ -79,6 +105,11 @@ impl Draft {
         }
         Ok(deferrals)
     }
+}
+
+/// The midnight of UTC that an instant follows, or is.
+fn midnight(at: OffsetDateTime) -> OffsetDateTime {
+    at.to_offset(UtcOffset::UTC).replace_time(Time::MIDNIGHT)
 }
 
 /// The microseconds from one instant to another; instants are kept to that.
@@ -131,6 +162,47 @@ mod tests {
         assert_eq!((taken.get(), rest.left), (51, Nanos::ZERO));
     }
 
+    #[test]
+    fn a_day_is_booked_when_it_is_over_and_once() {
+        let hours = |hours| EPOCH.saturating_add(Duration::hours(hours));
+        // From noon of the first day to noon of the third.
+        let fee = Deferral {
+            left: Nanos::new(480),
+            from: hours(12),
+            until: hours(60),
+        };
+        assert_eq!(
+            (fee.booked(hours(23)), fee.next_at()),
+            (None, Some(hours(24)))
+        );
+        let (earned, rest) = fee.booked(hours(30)).unwrap();
+        assert_eq!((earned.get(), rest.from), (120, hours(24)));
+        assert_eq!(
+            (rest.booked(hours(47)), rest.next_at()),
+            (None, Some(hours(48)))
+        );
+        let (earned, rest) = rest.booked(hours(48)).unwrap();
+        assert_eq!((earned.get(), rest.next_at()), (240, Some(hours(60))));
+        let (earned, rest) = rest.booked(hours(60)).unwrap();
+        assert_eq!(
+            (earned.get(), rest.left, rest.next_at()),
+            (120, Nanos::ZERO, None)
+        );
+        assert_eq!(rest.booked(hours(1_000)), None);
+    }
+
+    #[test]
+    fn what_ends_early_is_earned_by_then_and_never_backwards() {
+        let fee = deferral(100, 60);
+        let at = |seconds| EPOCH.saturating_add(Duration::seconds(seconds));
+        let (_, started) = fee.earned(at(30));
+        assert_eq!(started.ending(at(40)).until, at(40));
+        assert_eq!(started.ending(at(10)).until, at(30));
+        assert_eq!(started.ending(at(90)).until, at(60));
+        let (earned, rest) = started.ending(at(10)).booked(at(30)).unwrap();
+        assert_eq!((earned.get(), rest.left), (50, Nanos::ZERO));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -148,6 +220,33 @@ mod tests {
                 prop_assert!(!earned.is_negative());
                 sum = sum.checked_add(earned.get()).unwrap();
                 left = rest;
+            }
+            prop_assert_eq!((sum, left.left), (fee, Nanos::ZERO));
+        }
+
+        #[test]
+        fn whenever_it_is_booked_it_is_booked_up_to_a_midnight_and_all_of_it_in_the_end(
+            fee in 1..i64::MAX,
+            from in 0..200_000_i64,
+            length in 0..4_000_000_i64,
+            mut runs in proptest::collection::vec(0..5_000_000_i64, 0..8),
+        ) {
+            runs.sort_unstable();
+            let at = |seconds: i64| EPOCH.saturating_add(Duration::seconds(seconds));
+            let end = from.checked_add(length).unwrap();
+            let mut left = Deferral { left: Nanos::new(fee), from: at(from), until: at(end) };
+            let mut sum = 0_i64;
+            for now in runs.into_iter().chain([end]) {
+                let due = left.next_at().is_some_and(|next| next <= at(now));
+                let booked = left.booked(at(now));
+                prop_assert_eq!(booked.is_some(), due);
+                let Some((earned, rest)) = booked else { continue };
+                prop_assert!(rest.from <= at(now) && rest.from > left.from || length == 0);
+                prop_assert!(rest.from.time() == Time::MIDNIGHT || rest.from == rest.until);
+                sum = sum.checked_add(earned.get()).unwrap();
+                left = rest;
+                // Asked again, it books nothing more.
+                prop_assert_eq!(left.booked(at(now)), None);
             }
             prop_assert_eq!((sum, left.left), (fee, Nanos::ZERO));
         }

@@ -13,6 +13,7 @@ use super::{
     fee_of,
 };
 use crate::id::{PlanVersionId, SubscriptionId};
+use crate::invoice::Taxes;
 use crate::money::MoneyError;
 use crate::period::{Cycle, Period};
 use crate::plan::PlanVersion;
@@ -67,6 +68,9 @@ pub struct ChangeQuote {
     pub by: ProrationUnit,
     /// What is credited and charged at once, item by item.
     pub items: Vec<Fee>,
+    /// The taxes on that.
+    #[serde(default)]
+    pub taxes: Taxes,
 }
 
 /// How a change is done.
@@ -84,19 +88,19 @@ pub enum ChangeWay {
 }
 
 impl ChangeQuote {
-    /// What is charged at once, in minor units; below zero what is credited.
+    /// What is charged at once, with taxes, in minor units; below zero what is credited.
     ///
     /// # Errors
     /// [`MoneyError::OutOfRange`].
     pub fn total(&self) -> Result<i64, MoneyError> {
         let mut amounts = self.items.iter().map(|item| item.amount);
-        let total = amounts.try_fold(0_i64, i64::checked_add);
+        let total = amounts.try_fold(self.taxes.on_top, i64::checked_add);
         total.ok_or(MoneyError::OutOfRange)
     }
 }
 
 impl Subscription {
-    /// What a change would do and cost. `from` is the version that it is on.
+    /// What a change would do and cost, before taxes. `from` is the version that it is on.
     ///
     /// # Errors
     /// [`SubscriptionError`].
@@ -137,6 +141,7 @@ impl Subscription {
             way,
             by: ask.by,
             items,
+            taxes: Taxes::default(),
         })
     }
 

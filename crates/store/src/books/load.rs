@@ -66,6 +66,16 @@ pub(crate) async fn locked_wallet<C: ConnectionTrait>(
     row.as_ref().map(wallet).transpose()
 }
 
+/// One wallet as it is, for who only looks.
+pub(crate) async fn wallet_of<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+) -> Result<Option<Wallet>, StoreError> {
+    let text = "SELECT * FROM wallet WHERE account_id = ?";
+    let row = db::one(tx, text, vec![account.get().into()]).await?;
+    row.as_ref().map(wallet).transpose()
+}
+
 pub(crate) fn wallet(row: &QueryResult) -> Result<Wallet, StoreError> {
     let status: String = get(row, "status")?;
     let currency: String = get(row, "currency")?;

@@ -1,12 +1,12 @@
 //! What of fees is not earned yet: kept line by line, and booked as time passes once it is paid.
 
-use billing_core::id::{AccountId, InvoiceId};
+use billing_core::id::{AccountId, InvoiceId, SubscriptionId};
 use billing_core::invoice::{Deferral, Draft, Invoice, recognition};
 use billing_core::ledger::{LedgerHead, LedgerKind};
 use billing_core::money::Nanos;
 use billing_core::period::Period;
 use sea_orm::{ConnectionTrait, QueryResult};
-use time::{Duration, OffsetDateTime, Time, UtcOffset};
+use time::OffsetDateTime;
 
 use super::{Fault, book};
 use crate::books::load;
@@ -49,11 +49,18 @@ fn place(line: usize) -> i64 {
 
 /// An invoice is paid: from now on its fees are earned, as far as time has passed.
 pub(crate) async fn begin<C: ConnectionTrait>(tx: &C, invoice: &Invoice) -> Result<(), StoreError> {
-    let text = "UPDATE fee_deferral SET next_at = CASE WHEN unearned > 0 THEN earned_to END \
-                WHERE account_id = ? AND invoice_id = ?";
-    let head = &invoice.content.head;
-    let values = vec![head.account.get().into(), head.id.get().into()];
-    db::run(tx, text, values).await?;
+    for (line, left) in of_invoice(tx, invoice).await? {
+        let text = "UPDATE fee_deferral SET next_at = ? \
+                    WHERE account_id = ? AND invoice_id = ? AND line = ?";
+        let head = &invoice.content.head;
+        let values = vec![
+            left.next_at().map(micros).into(),
+            head.account.get().into(),
+            head.id.get().into(),
+            place(line).into(),
+        ];
+        db::run(tx, text, values).await?;
+    }
     Ok(())
 }
 
@@ -62,19 +69,37 @@ pub(crate) async fn move_to<C: ConnectionTrait>(
     tx: &C,
     invoice: &Invoice,
     line: usize,
-    period: Period,
+    Period { start, end }: Period,
 ) -> Result<(), StoreError> {
-    let text = "UPDATE fee_deferral SET earned_to = ?, until_at = ?, \
+    let lines = of_invoice(tx, invoice).await?.into_iter();
+    for (of, left) in lines.filter(|(of, _)| *of == line) {
+        let moved = Deferral {
+            from: start,
+            until: end,
+            ..left
+        };
+        set(tx, line_of(invoice, of), moved).await?;
+    }
+    Ok(())
+}
+
+/// Notes what is left of a line. Where it is not paid, nothing of it is booked yet.
+pub(super) async fn set<C: ConnectionTrait>(
+    tx: &C,
+    of: LineOf,
+    left: Deferral,
+) -> Result<(), StoreError> {
+    let text = "UPDATE fee_deferral SET unearned = ?, earned_to = ?, until_at = ?, \
                 next_at = CASE WHEN next_at IS NOT NULL THEN ? END \
                 WHERE account_id = ? AND invoice_id = ? AND line = ?";
-    let head = &invoice.content.head;
     let values = vec![
-        micros(period.start).into(),
-        micros(period.end).into(),
-        micros(period.start).into(),
-        head.account.get().into(),
-        head.id.get().into(),
-        place(line).into(),
+        left.left.get().into(),
+        micros(left.from).into(),
+        micros(left.until).into(),
+        left.next_at().map(micros).into(),
+        of.account.get().into(),
+        of.invoice.get().into(),
+        place(of.line).into(),
     ];
     db::run(tx, text, values).await?;
     Ok(())
@@ -89,11 +114,27 @@ pub(super) async fn of_invoice<C: ConnectionTrait>(
     let head = &invoice.content.head;
     let values = vec![head.account.get().into(), head.id.get().into()];
     let rows = db::all(tx, text, values).await?;
-    let of = |row: &QueryResult| {
-        let line: i64 = get(row, "line")?;
-        Ok((usize::try_from(line).unwrap_or(usize::MAX), deferral(row)?))
-    };
+    rows.iter().map(line).collect()
+}
+
+/// What of the lines of a subscription's invoices is not earned yet, each with its invoice.
+pub(super) async fn of_subscription<C: ConnectionTrait>(
+    tx: &C,
+    (account, subscription): (AccountId, SubscriptionId),
+) -> Result<Vec<(InvoiceId, (usize, Deferral))>, StoreError> {
+    let text = "SELECT d.* FROM invoice i JOIN fee_deferral d \
+                ON d.account_id = i.account_id AND d.invoice_id = i.id \
+                WHERE i.account_id = ? AND i.subscription_id = ? AND d.unearned > 0 \
+                ORDER BY d.invoice_id, d.line";
+    let values = vec![account.get().into(), subscription.get().into()];
+    let rows = db::all(tx, text, values).await?;
+    let of = |row: &QueryResult| Ok((InvoiceId::new(get(row, "invoice_id")?), line(row)?));
     rows.iter().map(of).collect()
+}
+
+fn line(row: &QueryResult) -> Result<(usize, Deferral), StoreError> {
+    let line: i64 = get(row, "line")?;
+    Ok((usize::try_from(line).unwrap_or(usize::MAX), deferral(row)?))
 }
 
 fn deferral(row: &QueryResult) -> Result<Deferral, StoreError> {
@@ -102,34 +143,6 @@ fn deferral(row: &QueryResult) -> Result<Deferral, StoreError> {
         from: instant(TABLE, get(row, "earned_to")?)?,
         until: instant(TABLE, get(row, "until_at")?)?,
     })
-}
-
-/// Takes back what is not earned of a line. Where its time ends with that, what is left is earned by
-/// then.
-pub(super) async fn take_back<C: ConnectionTrait>(
-    tx: &C,
-    of: LineOf,
-    (before, amount): (Deferral, Nanos),
-    ends_at: Option<OffsetDateTime>,
-) -> Result<(), StoreError> {
-    let (_, rest) = before.taken_back(amount);
-    let until = ends_at.map_or(rest.until, |end| {
-        end.clamp(rest.from, rest.until.max(rest.from))
-    });
-    let is_done = rest.left <= Nanos::ZERO;
-    let text = "UPDATE fee_deferral SET unearned = ?, until_at = ?, next_at = CASE \
-                WHEN ? OR next_at IS NULL THEN NULL ELSE earned_to END \
-                WHERE account_id = ? AND invoice_id = ? AND line = ?";
-    let values = vec![
-        rest.left.get().into(),
-        micros(until).into(),
-        is_done.into(),
-        of.account.get().into(),
-        of.invoice.get().into(),
-        place(of.line).into(),
-    ];
-    db::run(tx, text, values).await?;
-    Ok(())
 }
 
 /// An invoice is void or given up: nothing of it is earned any more.
@@ -145,20 +158,15 @@ pub(super) async fn drop_all<C: ConnectionTrait>(
     Ok(())
 }
 
-/// Lines of which something was earned up to the last midnight, or up to their end.
+/// Lines of which something is to be booked.
 pub(super) async fn due<C: ConnectionTrait>(
     db: &C,
     now: OffsetDateTime,
     limit: u32,
 ) -> Result<Vec<LineOf>, StoreError> {
     let text = "SELECT account_id, invoice_id, line FROM fee_deferral WHERE next_at <= ? \
-                AND (until_at <= ? OR earned_to < ?) ORDER BY next_at LIMIT ?";
-    let values = vec![
-        micros(now).into(),
-        micros(now).into(),
-        micros(midnight(now)).into(),
-        i64::from(limit).into(),
-    ];
+                ORDER BY next_at LIMIT ?";
+    let values = vec![micros(now).into(), i64::from(limit).into()];
     let rows = db::all(db, text, values).await?;
     let of = |row: &QueryResult| {
         let line: i64 = get(row, "line")?;
@@ -171,8 +179,7 @@ pub(super) async fn due<C: ConnectionTrait>(
     rows.iter().map(of).collect()
 }
 
-/// Books what a line has earned up to the last midnight, or to its end; nothing where another was
-/// first.
+/// Books what a line has earned; nothing where another was first.
 pub(super) async fn recognize<C: ConnectionTrait>(
     tx: &C,
     of: &LineOf,
@@ -193,12 +200,9 @@ pub(super) async fn recognize<C: ConnectionTrait>(
         return Ok(());
     };
     let before = deferral(&row)?;
-    let upto = if before.until <= now {
-        before.until
-    } else {
-        midnight(now)
+    let Some((earned, rest)) = before.booked(now) else {
+        return Ok(set(tx, *of, before).await?);
     };
-    let (earned, rest) = before.earned(upto);
     let head = LedgerHead {
         id: ids.next(now),
         account: of.account,
@@ -215,24 +219,15 @@ pub(super) async fn recognize<C: ConnectionTrait>(
     };
     let note = "fee of a subscription, earned";
     book(tx, head, recognition(earned)?, note, wallet.posted).await?;
-    let is_done = rest.left <= Nanos::ZERO;
-    let tomorrow = midnight(rest.from).saturating_add(Duration::DAY);
-    let next_at = (!is_done).then(|| tomorrow.min(rest.until));
-    let text = "UPDATE fee_deferral SET unearned = ?, earned_to = ?, next_at = ? \
-                WHERE account_id = ? AND invoice_id = ? AND line = ?";
-    let values = vec![
-        rest.left.get().into(),
-        micros(rest.from).into(),
-        next_at.map(micros).into(),
-        of.account.get().into(),
-        of.invoice.get().into(),
-        place(of.line).into(),
-    ];
-    db::run(tx, text, values).await?;
+    set(tx, *of, rest).await?;
     Ok(())
 }
 
-/// The midnight of UTC that an instant follows, or is.
-fn midnight(at: OffsetDateTime) -> OffsetDateTime {
-    at.to_offset(UtcOffset::UTC).replace_time(Time::MIDNIGHT)
+/// A line of an invoice.
+pub(super) const fn line_of(invoice: &Invoice, line: usize) -> LineOf {
+    LineOf {
+        account: invoice.content.head.account,
+        invoice: invoice.content.head.id,
+        line,
+    }
 }

@@ -184,3 +184,16 @@ pub(super) async fn notes<C: ConnectionTrait>(
     let rows = db::all(db, text, values).await?;
     rows.iter().map(note).collect()
 }
+
+/// The credit notes of a subscription's invoices, in the order in which they were issued.
+pub(super) async fn notes_of_subscription<C: ConnectionTrait>(
+    db: &C,
+    (account, subscription): (AccountId, SubscriptionId),
+) -> Result<Vec<CreditNote>, StoreError> {
+    let text = "SELECT n.facts FROM invoice i JOIN credit_note n \
+                ON n.account_id = i.account_id AND n.invoice_id = i.id \
+                WHERE i.account_id = ? AND i.subscription_id = ? ORDER BY n.id";
+    let values = vec![account.get().into(), subscription.get().into()];
+    let rows = db::all(db, text, values).await?;
+    rows.iter().map(note).collect()
+}

@@ -3,29 +3,26 @@
 
 use async_trait::async_trait;
 use billing_core::budget::{Amount, BudgetScope};
-use billing_core::fee_payment::{FeePayment, bought, pay_from_wallet};
-use billing_core::id::{AccountId, LotId, SubscriptionId};
-use billing_core::money::{Minor, Money};
+use billing_core::id::{AccountId, SubscriptionId};
 use billing_core::plan::PlanVersion;
 use billing_core::port::orders::{KeptQuote, NewOrder, Orders, QuoteAsk};
 use billing_core::port::subscriptions::{RecordError, Standing};
 use billing_core::proration::Share;
 use billing_core::settlement::Booking;
-use billing_core::subscription::Effect;
 use billing_core::subscription::change::{ChangeAsk, ChangeQuote};
 use billing_core::subscription_order::{
-    CarriedOut, Done, Footing, Order, OrderError, carry_out, quote,
+    CarriedOut, Done, FeeDraw, Footing, Order, OrderError, carry_out, quote,
 };
 use billing_core::wallet::Wallet;
 use sea_orm::{ConnectionTrait, Value};
 use time::OffsetDateTime;
 
-use super::{apply, of_facts, paid, payment, row};
+use super::{charge_all, follow, of_facts, paid, payment, row};
 use crate::books::{lease, load};
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{amount, get, micros};
-use crate::invoices::{Desk, row as documents};
+use crate::invoices::{Desk, issue};
 use crate::open::Store;
 use crate::plans;
 
@@ -46,14 +43,14 @@ impl Orders for Store {
         now: OffsetDateTime,
     ) -> std::result::Result<Option<Standing>, RecordError> {
         let tx = self.db.snapshot().await?;
-        let result = standing_of(&tx, account, now).await;
+        let result = standing_of(&tx, account, (self.desk(), now)).await;
         let found = db::finish(tx, result).await?;
         Ok(found.map(|(standing, _)| standing))
     }
 
     async fn quote(&self, ask: &QuoteAsk) -> Result<KeptQuote> {
         let tx = self.db.begin().await?;
-        let result = quoted(&tx, ask).await;
+        let result = quoted(&tx, ask, self.desk()).await;
         db::finish(tx, result).await
     }
 
@@ -96,7 +93,7 @@ async fn locked_wallet<C: ConnectionTrait>(tx: &C, account: AccountId) -> Result
 async fn standing_of<C: ConnectionTrait>(
     tx: &C,
     account: AccountId,
-    now: OffsetDateTime,
+    at: (Desk<'_>, OffsetDateTime),
 ) -> Stored<Option<(Standing, bool)>> {
     let text = "SELECT facts, parked_at FROM subscription \
                 WHERE account_id = ? AND ended_at IS NULL ORDER BY id DESC LIMIT 1";
@@ -107,16 +104,16 @@ async fn standing_of<C: ConnectionTrait>(
         return Ok(None);
     };
     let is_parked = get::<Option<i64>>(&found, "parked_at")?.is_some();
-    let standing = of_facts(tx, subscription, now).await?;
+    let standing = of_facts(tx, subscription, at).await?;
     Ok(Some((standing, is_parked)))
 }
 
 async fn to_be_changed<C: ConnectionTrait>(
     tx: &C,
     account: AccountId,
-    now: OffsetDateTime,
+    at: (Desk<'_>, OffsetDateTime),
 ) -> Result<Standing> {
-    match standing_of(tx, account, now).await? {
+    match standing_of(tx, account, at).await? {
         Some((_, true)) => Err(OrderError::Parked),
         Some((standing, false)) => Ok(standing),
         None => Err(OrderError::NoSubscription),
@@ -160,10 +157,10 @@ async fn used<C: ConnectionTrait>(
     Ok(amount(get(&found, "used")?).plus(amount(get(&found, "leased")?)))
 }
 
-async fn quoted<C: ConnectionTrait>(tx: &C, ask: &QuoteAsk) -> Result<KeptQuote> {
+async fn quoted<C: ConnectionTrait>(tx: &C, ask: &QuoteAsk, desk: Desk<'_>) -> Result<KeptQuote> {
     // Of a quote and an order at once one comes after the other.
     locked_wallet(tx, ask.account).await?;
-    let standing = to_be_changed(tx, ask.account, ask.now).await?;
+    let standing = to_be_changed(tx, ask.account, (desk, ask.now)).await?;
     let to = plans::find_version(tx, ask.to).await?;
     let to = to.ok_or(OrderError::NoSuchVersion)?;
     let wanted = ChangeAsk {
@@ -173,7 +170,9 @@ async fn quoted<C: ConnectionTrait>(tx: &C, ask: &QuoteAsk) -> Result<KeptQuote>
         by: ask.by,
         unused: unused(tx, &standing, ask.now).await?,
     };
-    let quote = quote(&standing, &wanted, ask.now)?;
+    let of = (&standing.subscription, to.id);
+    let bill_to = issue::bill_to(tx, of, true, desk, ask.now).await?;
+    let quote = quote(&standing, &wanted, &bill_to, ask.now)?;
     if ask.is_kept {
         keep(tx, ask, &quote).await?;
     }
@@ -228,7 +227,9 @@ async fn carried<C: ConnectionTrait>(
     desk: Desk<'_>,
 ) -> Result<CarriedOut> {
     let quote = to_be_taken(tx, made).await?;
-    let standing = to_be_changed(tx, made.account, made.now).await?;
+    let standing = to_be_changed(tx, made.account, (desk, made.now)).await?;
+    let to = quote.as_ref().map_or(&standing.version, |(_, to)| to);
+    let of = (&standing.subscription, to.id);
     let lots = payment::lots(tx, made.account).await?;
     let footing = Footing {
         quote: quote.as_ref().map(|(quote, to)| (quote, to)),
@@ -236,14 +237,10 @@ async fn carried<C: ConnectionTrait>(
         lots,
         unused: unused(tx, &standing, made.now).await?,
         paid_so_far: paid_so_far(tx, standing.subscription.id).await?,
+        bill_to: issue::bill_to(tx, of, true, desk, made.now).await?,
         standing: &standing,
     };
-    let lot = LotId::new(desk.ids.next(made.now).get());
-    let booking = Booking {
-        txn: desk.ids.next(made.now),
-        now: made.now,
-    };
-    carry_out(made.order, &footing, (desk.dunning, lot, booking))
+    carry_out(made.order, &footing, (desk.dunning, made.now))
 }
 
 /// What was paid for a subscription less what was given back, in minor units.
@@ -269,57 +266,16 @@ async fn place<C: ConnectionTrait>(tx: &C, made: &NewOrder, desk: Desk<'_>) -> R
         Err(error) => return Err(error),
     };
     lease::drop_claim_of_house(tx, made.account).await?;
-    record(tx, &carried, wallet, (desk, made.now)).await?;
-    pay(tx, made, &carried.done, desk).await?;
-    note(tx, made, &carried.done).await?;
-    Ok(Placed::Done(Box::new(carried.done)))
+    let done = carried.done.clone();
+    record(tx, carried, wallet, (desk, made.now)).await?;
+    note(tx, made, &done).await?;
+    Ok(Placed::Done(Box::new(done)))
 }
 
-/// Pays the invoice of what an order charges, which was just made. What gives back is a credit note of
-/// earlier invoices, and in the wallet already.
-async fn pay<C: ConnectionTrait>(
-    tx: &C,
-    made: &NewOrder,
-    done: &Done,
-    desk: Desk<'_>,
-) -> Result<()> {
-    let charged = done.items.iter().find(|fee| fee.amount > 0);
-    let Some(fee) = charged.filter(|_| done.net > 0) else {
-        return Ok(());
-    };
-    let wallet = locked_wallet(tx, made.account).await?;
-    let lots = payment::lots(tx, made.account).await?;
-    let has = bought(&lots, made.now).min(Amount::of(wallet.posted));
-    let booking = Booking {
-        txn: desk.ids.next(made.now),
-        now: made.now,
-    };
-    let invoice = documents::of_fee(tx, made.account, fee).await?;
-    let owed = invoice.as_ref().map(|invoice| invoice.owed.total());
-    let owed = owed.transpose()?.map_or(fee.amount, Minor::get);
-    match pay_from_wallet(made.account, wallet, lots.clone(), (fee, invoice), booking)? {
-        FeePayment::Paid(paid) => {
-            let fingerprint = format!("fee {} {}", fee.amount, wallet.currency);
-            let texts = (fingerprint.as_str(), "change of a subscription");
-            payment::write(tx, &paid, &lots, texts).await?;
-            Ok(())
-        }
-        FeePayment::Forgiven => Ok(()),
-        FeePayment::OnLease(missing) => {
-            let missing = Money::new(missing.money(), wallet.currency);
-            Err(OrderError::OnLease(missing))
-        }
-        FeePayment::Short => Err(OrderError::Short {
-            needed: Money::of_minor(owed, wallet.currency)?,
-            has: Money::new(has.money(), wallet.currency),
-        }),
-    }
-}
-
-/// Records what becomes of the subscription; its fees are paid.
+/// Records what becomes of the subscription, with its fees, what documents them, and what pays it.
 async fn record<C: ConnectionTrait>(
     tx: &C,
-    carried: &CarriedOut,
+    carried: CarriedOut,
     wallet: Wallet,
     (desk, now): (Desk<'_>, OffsetDateTime),
 ) -> Result<()> {
@@ -328,13 +284,25 @@ async fn record<C: ConnectionTrait>(
     if !row::update(tx, subscription, saving.due_at, saving.revision).await? {
         return Err(RecordError::Changed.into());
     }
-    let of = (subscription, wallet.currency);
-    apply(tx, of, &saving.effects, desk, now).await?;
-    for effect in &saving.effects {
-        if let Effect::Charge(fee) = effect {
-            paid(tx, subscription.account, fee, now).await?;
-        }
+    let fees = charge_all(tx, subscription, &saving.effects, now).await?;
+    let documents = (fees.as_slice(), carried.documents);
+    let invoice = issue::documents(tx, subscription, documents, desk, now).await;
+    let invoice = invoice.map_err(RecordError::from)?;
+    if let Some(FeeDraw { fee, draw }) = carried.payment {
+        let before = payment::lots(tx, subscription.account).await?;
+        let txn = desk.ids.next(now);
+        let booking = Booking { txn, now };
+        let paid = draw.pay(subscription.account, (&fee, invoice), booking);
+        let paid = paid.map_err(|error| OrderError::Inconsistent(error.to_string()))?;
+        let fingerprint = format!("fee {} {}", fee.amount, wallet.currency);
+        let texts = (fingerprint.as_str(), "change of a subscription");
+        payment::write(tx, &paid, &before, texts).await?;
     }
+    for fee in &fees {
+        paid(tx, subscription.account, fee, now).await?;
+    }
+    let of = (subscription, wallet.currency);
+    follow(tx, of, &saving.effects, desk, now).await?;
     Ok(())
 }
 

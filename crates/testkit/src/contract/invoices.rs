@@ -135,7 +135,7 @@ async fn assert_equal_to_the_books(world: &World) {
     world.assert_sound().await;
 }
 
-async fn lives_in(world: &World, country: &str) {
+pub(super) async fn lives_in(world: &World, country: &str) {
     let details = BillingDetails {
         party: Party {
             country: country.parse().unwrap(),

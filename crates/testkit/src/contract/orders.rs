@@ -3,6 +3,7 @@
 mod ending;
 mod random;
 mod refused;
+mod taxed;
 
 use std::sync::Arc;
 
@@ -28,6 +29,13 @@ pub use refused::{
     what_cannot_be_changed_to_is_refused_and_changes_nothing,
     what_cannot_be_taken_is_refused_and_changes_nothing,
 };
+pub use taxed::{
+    a_quote_whose_taxes_have_changed_is_refused,
+    a_trial_whose_fee_fits_without_its_tax_ends_as_one_that_cannot_be_paid,
+    a_wallet_that_lacks_just_the_tax_changes_nothing,
+    just_the_tax_on_lease_is_recalled_and_then_paid,
+    what_is_shown_of_a_change_is_charged_with_its_tax,
+};
 
 use super::plans::{terms, version};
 use super::subscriptions::{NINE, begin, days, load, monthly, run};
@@ -52,6 +60,11 @@ macro_rules! orders_contract {
             what_rests_is_taken_up_again_once_it_is_paid
             less_is_changed_to_at_the_end_of_the_period
             a_trial_is_had_once_whatever_it_was_changed_to
+            what_is_shown_of_a_change_is_charged_with_its_tax
+            a_wallet_that_lacks_just_the_tax_changes_nothing
+            just_the_tax_on_lease_is_recalled_and_then_paid
+            a_trial_whose_fee_fits_without_its_tax_ends_as_one_that_cannot_be_paid
+            a_quote_whose_taxes_have_changed_is_refused
             what_random_changes_cost_was_shown_before
         );
     };
@@ -109,13 +122,17 @@ fn order(world: &World, order: Order, key: &str) -> NewOrder {
     }
 }
 
-/// Carries out an order under a key of its own; what was previewed is what is done.
+/// Carries out an order under a key of its own; what was previewed is what is done, and the wallet
+/// has what is answered.
 async fn place(world: &World, what: Order) -> Result<Done, OrderError> {
     let made = order(world, what, &format!("order {}", world.number()));
     let preview = world.ports.orders.preview(&made).await;
     let done = world.ports.orders.place(&made).await;
     match (&preview, &done) {
-        (Ok(preview), Ok(done)) => assert_eq!(preview, done),
+        (Ok(preview), Ok(done)) => {
+            assert_eq!(preview, done);
+            assert_eq!(world.balance().await.0, done.balance.get());
+        }
         (preview, done) => {
             let text =
                 |done: &Result<Done, OrderError>| done.as_ref().map_err(ToString::to_string).err();

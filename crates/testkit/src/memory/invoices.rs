@@ -4,21 +4,19 @@ mod port;
 
 use std::collections::BTreeMap;
 
-use billing_core::budget::Amount;
-use billing_core::id::{AccountId, CreditNoteId, InvoiceId, LotId, SubscriptionId};
+use billing_core::id::{AccountId, CreditNoteId, InvoiceId, LotId, PlanVersionId, SubscriptionId};
 use billing_core::invoice::{
-    BillingDetails, Booked as Happened, CreditAsk, CreditLine, CreditNote, CreditTo, Credited,
-    Deferral, DocumentNumber, FeesSold, Invoice, InvoiceError, InvoiceStatus, Invoicing, Numbering,
-    SoldFee, recognition, wallet_change,
+    BillTo, BillingDetails, Booked as Happened, CreditError, CreditNote, Credited, Deferral,
+    DocumentNumber, FeeDocuments, Invoice, InvoiceError, InvoiceStatus, Invoiced, Invoicing,
+    NoteIssue, NotePlan, Numbering, recognition, wallet_change,
 };
 use billing_core::ledger::{Entry, LedgerHead, LedgerKind, LedgerTxn};
-use billing_core::money::{Currency, Minor, Nanos};
+use billing_core::money::{Currency, Nanos};
 use billing_core::period::Period;
 use billing_core::port::invoices::InvoicesError;
 use billing_core::port::subscriptions::RecordError;
-use billing_core::subscription::{EndReason, Fee, FeeKind, State as Stands, Subscription};
-use billing_core::wallet::{Lot, LotKind};
-use time::{OffsetDateTime, Time};
+use billing_core::subscription::{EndReason, Fee, State as Stands, Subscription};
+use time::OffsetDateTime;
 
 use super::{Booked, Memory, State};
 
@@ -106,44 +104,78 @@ impl State {
         })
     }
 
-    /// Invoices fees that were just recorded.
-    pub(super) fn invoice_fees(
+    /// To whom and how fees of a subscription to a version are invoiced.
+    pub(super) fn bill_to<'a>(
+        &mut self,
+        house: &'a Invoicing,
+        (subscription, version): (&Subscription, PlanVersionId),
+        now: OffsetDateTime,
+    ) -> BillTo<'a> {
+        let (code, version) = self.version(version).unwrap();
+        BillTo {
+            house,
+            buyer: self.buyer(subscription.account),
+            invoice: InvoiceId::new(self.txn_id(now).get()),
+            plan: version.plan,
+            subject: self.plan_names[&code].clone(),
+            earlier: self.invoiced(subscription.id),
+        }
+    }
+
+    /// The invoices of a subscription that are open or paid, the newest first.
+    fn invoiced(&self, subscription: SubscriptionId) -> Vec<Invoiced> {
+        let of = self.documents.invoices.iter().rev();
+        let of = of.filter(|(_, kept)| {
+            let status = kept.invoice.status;
+            let counts = matches!(status, InvoiceStatus::Open | InvoiceStatus::Paid(_));
+            kept.subscription == subscription && counts
+        });
+        of.map(|(id, _)| self.invoiced_as(*id)).collect()
+    }
+
+    fn invoiced_as(&self, id: (AccountId, InvoiceId)) -> Invoiced {
+        let kept = &self.documents.invoices[&id];
+        let lines = kept.lines.iter();
+        Invoiced {
+            invoice: kept.invoice.clone(),
+            notes: self.notes_of(id.1),
+            unearned: lines.map(|(line, left)| (*line, *left)).collect(),
+        }
+    }
+
+    /// Makes the documents of fees that were just recorded final.
+    pub(super) fn document_fees(
         &mut self,
         subscription: &Subscription,
-        fees: &[Fee],
+        (fees, documents): (&[Fee], FeeDocuments),
         now: OffsetDateTime,
     ) -> Result<(), RecordError> {
-        let fees: Vec<&Fee> = fees.iter().filter(|fee| fee.amount != 0).collect();
-        if fees.is_empty() {
-            return Ok(());
-        }
-        let net: i64 = fees.iter().map(|fee| fee.amount).sum();
-        if net < 0 {
-            return self.credit_change(subscription, Minor::new(-net), now);
-        }
         let account = subscription.account;
-        let unearned = self.unearned(subscription.id);
-        let sold = self.sold(subscription, &fees, &unearned, now);
-        let (id, currency) = (sold.id, sold.currency);
-        let house = self.documents.house.clone();
         let fault = |error: &dyn std::error::Error| RecordError::Inconsistent(error.to_string());
-        let draft = house.draft(sold, now).map_err(|error| fault(&error))?;
+        let made = match documents {
+            FeeDocuments::Nothing => return Ok(()),
+            FeeDocuments::Notes(plans) => {
+                for plan in plans {
+                    let key = plan.key.clone();
+                    self.issue_note(&plan, key, now)
+                        .map_err(|error| fault(&error))?;
+                }
+                return Ok(());
+            }
+            FeeDocuments::Invoice(made) => made,
+        };
+        let house = self.documents.house.clone();
         let (number, at) = self.next_number(&house.invoices, now);
-        let deferrals = draft.deferrals().unwrap();
-        let credits = draft.lines.iter().map(|line| line.income().unwrap());
-        let mut credited: i64 = credits.map(|line| line.get().min(0)).sum();
-        let unit = Minor::new(1).nanos(currency).unwrap().get();
-        credited *= -unit;
-        let issued = draft.finalize(house.issue(number, at), &[]);
+        let deferrals = made.draft.deferrals().unwrap();
+        let (id, currency) = (made.draft.head.id, made.draft.head.currency);
+        let issued = made.draft.finalize(house.issue(number, at), &[]);
         let Happened { invoice, entries } = issued.map_err(|error| fault(&error))?;
         let of = (account, currency, LedgerKind::Invoice);
         self.book_document(of, invoice.key(), entries, now);
-        for (of, line, before) in unearned {
-            let part = Nanos::new(credited.min(before.left.get()));
-            if part > Nanos::ZERO {
-                credited -= part.get();
-                self.take_back(of, line, part, Some(now));
-            }
+        for taken in made.taken {
+            let of = (account, taken.invoice);
+            let kept = self.documents.invoices.get_mut(&of).unwrap();
+            kept.lines.insert(taken.line, taken.rest);
         }
         let kept = Kept {
             // One that asks for nothing is paid as it is.
@@ -153,83 +185,10 @@ impl State {
             lines: deferrals.into_iter().collect(),
         };
         self.documents.invoices.insert((account, id), kept);
-        let of_fees = fees.iter().map(|fee| (fee.key.clone(), (account, id)));
+        let fees = fees.iter().filter(|fee| fee.amount != 0);
+        let of_fees = fees.map(|fee| (fee.key.clone(), (account, id)));
         self.documents.of_fees.extend(of_fees);
         Ok(())
-    }
-
-    fn sold(
-        &mut self,
-        subscription: &Subscription,
-        fees: &[&Fee],
-        unearned: &[((AccountId, InvoiceId), usize, Deferral)],
-        now: OffsetDateTime,
-    ) -> FeesSold {
-        let account = subscription.account;
-        let currency = self.books[&account].wallet.currency;
-        let (code, version) = self.version(subscription.version).unwrap();
-        let left: i64 = unearned.iter().map(|(_, _, left)| left.left.get()).sum();
-        let id = InvoiceId::new(self.txn_id(now).get());
-        let sold = fees.iter().map(|fee| {
-            let before = unearned.first().filter(|_| fee.kind == FeeKind::Unused);
-            let before = before.map(|(of, line, _)| {
-                let lines = &self.documents.invoices[of].invoice.content.lines;
-                lines[*line].item.clone()
-            });
-            SoldFee {
-                fee: (*fee).clone(),
-                subject: before.as_ref().map_or_else(
-                    || self.plan_names[&code].clone(),
-                    |before| before.subject.clone(),
-                ),
-                plan: before.map_or(Some(version.plan), |before| before.plan),
-                quantity: subscription.quantity,
-                unearned: Nanos::new(left),
-            }
-        });
-        FeesSold {
-            id,
-            account,
-            currency,
-            buyer: self.buyer(account),
-            fees: sold.collect(),
-        }
-    }
-
-    /// What is not earned of a subscription's fees, the newest first.
-    fn unearned(
-        &self,
-        subscription: SubscriptionId,
-    ) -> Vec<((AccountId, InvoiceId), usize, Deferral)> {
-        let of = self.documents.invoices.iter().rev();
-        let of = of.filter(|(_, kept)| {
-            let counts = matches!(
-                kept.invoice.status,
-                InvoiceStatus::Open | InvoiceStatus::Paid(_)
-            );
-            kept.subscription == subscription && counts
-        });
-        let lines = of.flat_map(|(id, kept)| kept.lines.iter().map(|(line, d)| (*id, *line, *d)));
-        lines
-            .filter(|(_, _, left)| left.left > Nanos::ZERO)
-            .collect()
-    }
-
-    fn take_back(
-        &mut self,
-        of: (AccountId, InvoiceId),
-        line: usize,
-        amount: Nanos,
-        ends_at: Option<OffsetDateTime>,
-    ) {
-        let kept = self.documents.invoices.get_mut(&of).unwrap();
-        if let Some(deferral) = kept.lines.get_mut(&line) {
-            *deferral = deferral.taken_back(amount).1;
-            if let Some(end) = ends_at {
-                let latest = deferral.until.max(deferral.from);
-                deferral.until = end.clamp(deferral.from, latest);
-            }
-        }
     }
 
     /// The invoice that asks for a fee.
@@ -334,150 +293,55 @@ impl State {
             .collect()
     }
 
-    /// What can still be given back of each line.
-    fn creditable(&self, invoice: &Invoice) -> Vec<(usize, Minor)> {
-        let notes = self.notes_of(invoice.content.head.id);
-        let whole = invoice.content.creditable().unwrap();
-        let left = whole.into_iter().enumerate().map(|(line, whole)| {
-            let given = notes.iter().flat_map(|note| &note.lines);
-            let given = given.filter(|given| given.line == line);
-            let given: i64 = given.map(|given| given.amount.get()).sum();
-            (line, Minor::new(whole.amount.get() - given))
-        });
-        left.filter(|(_, left)| *left > Minor::ZERO).collect()
-    }
-
-    fn credit_change(
-        &mut self,
-        subscription: &Subscription,
-        back: Minor,
-        now: OffsetDateTime,
-    ) -> Result<(), RecordError> {
-        let mut rest = back.get();
-        let of = self.documents.invoices.iter().rev();
-        let of = of.filter(|(_, kept)| kept.subscription == subscription.id);
-        let ids: Vec<_> = of.map(|(id, _)| *id).collect();
-        for id in ids {
-            let invoice = self.documents.invoices[&id].invoice.clone();
-            let counts = matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Paid(_));
-            let mut lines = Vec::new();
-            for (line, left) in self.creditable(&invoice) {
-                let part = left.get().min(rest);
-                if counts && part > 0 {
-                    lines.push((line, Minor::new(part)));
-                    rest -= part;
-                }
-            }
-            if lines.is_empty() {
-                continue;
-            }
-            let key = format!(
-                "change:{}:{}:{}",
-                subscription.id, subscription.revision, id.1
-            );
-            let said = ("change of plan", key.clone(), key);
-            self.issue_note(id, lines, said, now).unwrap();
-        }
-        if rest > 0 {
-            let what = format!("{} would give back more than was charged", subscription.id);
-            return Err(RecordError::Inconsistent(what));
-        }
-        Ok(())
-    }
-
     fn issue_note(
         &mut self,
-        id: (AccountId, InvoiceId),
-        lines: Vec<(usize, Minor)>,
-        (reason, key, wish): (&str, String, String),
+        plan: &NotePlan,
+        wish: String,
         now: OffsetDateTime,
-    ) -> Result<CreditNote, InvoicesError> {
-        let invoice = self.documents.invoices[&id].invoice.clone();
-        let unearned = self.documents.invoices[&id].lines.clone();
-        let notes = self.notes_of(id.1);
-        let left = |line| {
-            unearned
-                .get(&line)
-                .map_or(Nanos::ZERO, |d: &Deferral| d.left)
-        };
-        let lines = lines.into_iter().map(|(line, amount)| CreditLine {
-            line,
-            amount,
-            unused: left(line),
-        });
+    ) -> Result<CreditNote, CreditError> {
+        let account = plan.of.invoice.content.head.account;
         let numbering = self.documents.house.credit_notes.clone();
         let before = self.documents.series.clone();
         let (number, at) = self.next_number(&numbering, now);
-        let lot = LotId::new(self.txn_id(now).get());
-        let ask = CreditAsk {
+        let issue = NoteIssue {
             id: CreditNoteId::new(self.txn_id(now).get()),
             number,
             at,
-            reason: reason.to_owned(),
-            lines: lines.collect(),
-            to: CreditTo::Wallet(lot),
+            lot: LotId::new(self.txn_id(now).get()),
+            now,
         };
-        let issued = match invoice.credit(&notes, ask) {
-            Ok(issued) => issued,
+        let made = match plan.issue(issue) {
+            Ok(made) => made,
             Err(refusal) => {
                 self.documents.series = before;
-                return Err(refusal.into());
+                return Err(refusal);
             }
         };
-        let note = issued.note;
-        for credited in &note.lines {
-            let net = credited.net().unwrap().nanos(note.currency).unwrap();
-            let part = net.min(left(credited.line));
-            self.take_back(id, credited.line, part, None);
-        }
-        let back = note.back.nanos(note.currency).unwrap();
-        if back > Nanos::ZERO {
-            let amount = Amount::of(back);
-            self.books.get_mut(&id.0).unwrap().lots.push(Lot {
-                id: lot,
-                kind: LotKind::Paid,
-                priority: 0,
-                effective_at: now,
-                expires_at: None,
-                created_at: now,
-                granted: amount,
-                remaining: amount,
-            });
-        }
-        let of = (id.0, note.currency, LedgerKind::CreditNote);
-        self.book_document(of, note.key(), issued.entries, now);
-        self.documents.invoices.get_mut(&id).unwrap().invoice = issued.invoice;
+        self.books.get_mut(&account).unwrap().lots.extend(made.lot);
+        let note = made.note;
+        let of = (account, note.currency, LedgerKind::CreditNote);
+        self.book_document(of, note.key(), made.entries, now);
+        let kept = self.documents.invoices.get_mut(&(account, note.invoice));
+        let kept = kept.unwrap();
+        kept.invoice = made.invoice;
+        kept.lines.extend(made.unearned);
+        let key = plan.key.clone();
         self.documents.notes.push((note.clone(), key, wish));
         Ok(note)
     }
 
     fn recognize(&mut self, now: OffsetDateTime) -> u32 {
-        let midnight = now.replace_time(Time::MIDNIGHT);
         let mut due = Vec::new();
-        for (id, kept) in self
-            .documents
-            .invoices
-            .iter()
-            .filter(|(_, kept)| kept.earns)
-        {
+        let earning = self.documents.invoices.iter();
+        for (id, kept) in earning.filter(|(_, kept)| kept.earns) {
             for (line, left) in &kept.lines {
-                let upto = if left.until <= now {
-                    left.until
-                } else {
-                    midnight
-                };
-                let is_due = left.until <= now || left.from < midnight;
-                if left.left > Nanos::ZERO && left.from <= now && is_due {
-                    due.push((*id, *line, upto));
-                }
+                due.extend(left.booked(now).map(|booked| (*id, *line, booked)));
             }
         }
-        for (id, line, upto) in &due {
+        for (id, line, (earned, rest)) in &due {
             let kept = self.documents.invoices.get_mut(id).unwrap();
             let currency = kept.invoice.content.head.currency;
-            let deferral = kept.lines.get_mut(line).unwrap();
-            let (earned, rest) = deferral.earned(*upto);
-            *deferral = rest;
+            kept.lines.insert(*line, *rest);
             let key = format!(
                 "recognition:{}:{line}:{}:{}",
                 id.1,
@@ -485,7 +349,7 @@ impl State {
                 rest.left.get()
             );
             let of = (id.0, currency, LedgerKind::Recognition);
-            self.book_document(of, key, recognition(earned).unwrap(), now);
+            self.book_document(of, key, recognition(*earned).unwrap(), now);
         }
         u32::try_from(due.len()).unwrap()
     }

@@ -4,18 +4,16 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use billing_core::budget::BudgetScope;
-use billing_core::fee_payment::{FeePayment, pay_from_wallet};
-use billing_core::id::{AccountId, ChangeQuoteId, LotId};
+use billing_core::id::{AccountId, ChangeQuoteId};
 use billing_core::lease::{Claim, HOUSE, HOUSE_CLAIM_FOR};
 use billing_core::plan::PlanVersion;
 use billing_core::port::orders::{KeptQuote, NewOrder, Orders, QuoteAsk};
 use billing_core::port::subscriptions::{RecordError, Standing};
 use billing_core::proration::Share;
 use billing_core::settlement::Booking;
-use billing_core::subscription::Effect;
 use billing_core::subscription::change::{ChangeAsk, ChangeQuote};
 use billing_core::subscription_order::{
-    CarriedOut, Done, Footing, Order, OrderError, carry_out, quote,
+    CarriedOut, Done, FeeDraw, Footing, Order, OrderError, carry_out, quote,
 };
 use time::OffsetDateTime;
 
@@ -32,7 +30,11 @@ pub(super) struct Ordered {
 
 impl State {
     /// What an account is billed for, as it stands.
-    fn standing_order(&self, account: AccountId, now: OffsetDateTime) -> Option<(Standing, bool)> {
+    fn standing_order(
+        &mut self,
+        account: AccountId,
+        now: OffsetDateTime,
+    ) -> Option<(Standing, bool)> {
         let (id, is_parked) = self.billed.live(account)?;
         Some((self.standing(id, now)?, is_parked))
     }
@@ -67,11 +69,9 @@ impl State {
         if is_parked {
             return Err(OrderError::Parked);
         }
-        let lot = LotId::new(self.txn_id(made.now).get());
-        let booking = Booking {
-            txn: self.txn_id(made.now),
-            now: made.now,
-        };
+        let house = self.documents.house.clone();
+        let to = quote.as_ref().map_or(&standing.version, |(_, to)| to);
+        let bill_to = self.bill_to(&house, (&standing.subscription, to.id), made.now);
         let page = &self.books[&made.account];
         let footing = Footing {
             quote: quote.as_ref().map(|(quote, to)| (quote, to)),
@@ -79,45 +79,41 @@ impl State {
             lots: page.lots.clone(),
             unused: self.unused(&standing, made.now),
             paid_so_far: self.billed.paid_for(standing.subscription.id),
+            bill_to,
             standing: &standing,
         };
-        carry_out(made.order, &footing, (&self.dunning, lot, booking))
+        carry_out(made.order, &footing, (&self.dunning, made.now))
     }
 
-    fn write(&mut self, made: &NewOrder, carried: &CarriedOut) -> Result<(), RecordError> {
+    fn write(&mut self, made: &NewOrder, carried: CarriedOut) -> Result<(), RecordError> {
         let page = self.books.get_mut(&made.account).unwrap();
         page.claims.remove(&(HOUSE, BudgetScope::Wallet));
-        // What gives back is a credit note of what was charged before; what charges has an invoice.
-        self.record(&carried.saving, made.now)?;
-        self.pay_order(made, carried)?;
-        for effect in &carried.saving.effects {
-            if let Effect::Charge(fee) = effect {
-                self.billed.paid(fee, made.now);
-            }
+        let saving = &carried.saving;
+        let subscription = &saving.subscription;
+        self.stand(saving)?;
+        let fees = self.charge_all(subscription, &saving.effects)?;
+        let documents = (fees.as_slice(), carried.documents);
+        self.document_fees(subscription, documents, made.now)?;
+        if let Some(payment) = carried.payment {
+            self.pay_order(made, payment);
         }
+        for fee in &fees {
+            self.billed.paid(fee, made.now);
+        }
+        self.follow(subscription, &saving.effects, made.now);
+        self.sync(subscription.id, made.now);
         Ok(())
     }
-}
 
-impl State {
     /// Pays the invoice of what an order charges.
-    fn pay_order(&mut self, made: &NewOrder, carried: &CarriedOut) -> Result<(), RecordError> {
-        let charged = carried.done.items.iter().find(|fee| fee.amount > 0);
-        let Some(fee) = charged.filter(|_| carried.done.net > 0) else {
-            return Ok(());
-        };
+    fn pay_order(&mut self, made: &NewOrder, FeeDraw { fee, draw }: FeeDraw) {
         let booking = Booking {
             txn: self.txn_id(made.now),
             now: made.now,
         };
-        let invoice = self.invoice_of(fee);
+        let invoice = self.invoice_of(&fee);
         let page = self.books.get_mut(&made.account).unwrap();
-        let lots = page.lots.clone();
-        let paid = pay_from_wallet(made.account, page.wallet, lots, (fee, invoice), booking);
-        let FeePayment::Paid(paid) = paid.unwrap() else {
-            let what = format!("{} cannot be paid", fee.key);
-            return Err(RecordError::Inconsistent(what));
-        };
+        let paid = draw.pay(made.account, (&fee, invoice), booking).unwrap();
         (page.wallet, page.lots) = (paid.wallet, paid.lots);
         let txn = paid.txn;
         let heard = (format!("fee {}", fee.amount), txn.id(), page.wallet.posted);
@@ -129,7 +125,6 @@ impl State {
         if let Some(invoice) = paid.invoice {
             self.invoice_paid(invoice);
         }
-        Ok(())
     }
 }
 
@@ -159,7 +154,9 @@ impl Orders for Memory {
             by: ask.by,
             unused: state.unused(&standing, ask.now),
         };
-        let quote = quote(&standing, &wanted, ask.now)?;
+        let house = state.documents.house.clone();
+        let bill_to = state.bill_to(&house, (&standing.subscription, to.id), ask.now);
+        let quote = quote(&standing, &wanted, &bill_to, ask.now)?;
         if ask.is_kept {
             let kept = (ask.account, quote.clone(), false);
             state.ordered.quotes.insert(ask.id, kept);
@@ -200,11 +197,11 @@ impl Orders for Memory {
             }
             Err(error) => return Err(error),
         };
-        state.write(made, &carried)?;
+        let done = carried.done.clone();
+        state.write(made, carried)?;
         if let Order::Take(id) = made.order {
             state.ordered.quotes.get_mut(&id).unwrap().2 = true;
         }
-        let done = carried.done;
         let kept = (fingerprint, done.clone());
         state.ordered.done.insert(key, kept);
         Ok(done)

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use billing_core::billing_run::{Saving, due_at};
 use billing_core::budget::BudgetScope;
-use billing_core::fee_payment::{FEE_WAITS, FeePayment, bought, pay_from_wallet, payment_key};
+use billing_core::fee_payment::{FEE_WAITS, FeePayment, pay_from_wallet, payment_key};
 use billing_core::id::{AccountId, LotId, PlanVersionId, SubscriptionId};
 use billing_core::lease::{Claim, HOUSE, HOUSE_CLAIM_FOR};
-use billing_core::money::Money;
 use billing_core::plan::{AfterQuota, PlanVersion};
 use billing_core::port::directory::ChangeSubject;
 use billing_core::port::plans::{NewSubscription, PlansError};
@@ -18,6 +17,7 @@ use billing_core::port::subscriptions::{
 use billing_core::proration::{ProrationUnit, Share};
 use billing_core::settlement::Booking;
 use billing_core::subscription::{Effect, Fee, FeeKind, Start, State as Stands, Subscription};
+use billing_core::subscription_order::can_pay;
 use billing_core::wallet::{Credit, LotKind};
 use time::OffsetDateTime;
 
@@ -129,7 +129,7 @@ impl State {
     }
 
     /// Shows calls what has become of a subscription.
-    fn sync(&mut self, id: SubscriptionId, now: OffsetDateTime) {
+    pub(super) fn sync(&mut self, id: SubscriptionId, now: OffsetDateTime) {
         let kept = &self.billed.all[&id];
         let account = kept.subscription.account;
         let published = self.version(kept.subscription.version).unwrap();
@@ -152,7 +152,24 @@ impl State {
         effects: &[Effect],
         now: OffsetDateTime,
     ) -> Result<(), RecordError> {
-        let account = subscription.account;
+        let fees = self.charge_all(subscription, effects)?;
+        let house = self.documents.house.clone();
+        let of = (subscription, subscription.version);
+        let bill_to = self.bill_to(&house, of, now);
+        let currency = self.books[&subscription.account].wallet.currency;
+        let documents = bill_to.documents((subscription, currency), &fees, now);
+        let documents = documents.map_err(|e| RecordError::Inconsistent(e.to_string()))?;
+        self.document_fees(subscription, (&fees, documents), now)?;
+        self.follow(subscription, effects, now);
+        Ok(())
+    }
+
+    /// Records fees that are charged together.
+    pub(super) fn charge_all(
+        &mut self,
+        subscription: &Subscription,
+        effects: &[Effect],
+    ) -> Result<Vec<Fee>, RecordError> {
         let fees = effects.iter().filter_map(|effect| match effect {
             Effect::Charge(fee) => Some(fee.clone()),
             Effect::Retry(_) | Effect::Grant { .. } | Effect::Tell(_) => None,
@@ -165,12 +182,21 @@ impl State {
             let twice = format!("{} is charged twice", fee.key);
             return Err(RecordError::Inconsistent(twice));
         }
-        self.invoice_fees(subscription, &fees, now)?;
-        self.end_invoices(subscription, now);
-        let charged = fees
-            .into_iter()
-            .map(|fee| (fee.key.clone(), (subscription.id, fee, None)));
+        let charged = fees.iter().cloned();
+        let charged = charged.map(|fee| (fee.key.clone(), (subscription.id, fee, None)));
         self.billed.fees.extend(charged);
+        Ok(fees)
+    }
+
+    /// Records what follows from a change besides its fees.
+    pub(super) fn follow(
+        &mut self,
+        subscription: &Subscription,
+        effects: &[Effect],
+        now: OffsetDateTime,
+    ) {
+        let account = subscription.account;
+        self.end_invoices(subscription, now);
         for effect in effects {
             match effect {
                 Effect::Grant {
@@ -197,21 +223,21 @@ impl State {
             }
         }
         self.changes.push(ChangeSubject::Account(account));
-        Ok(())
     }
 
     /// A subscription as it stands.
-    pub(super) fn standing(&self, id: SubscriptionId, now: OffsetDateTime) -> Option<Standing> {
-        let kept = self.billed.all.get(&id)?;
-        let subscription = kept.subscription.clone();
+    pub(super) fn standing(&mut self, id: SubscriptionId, now: OffsetDateTime) -> Option<Standing> {
+        let subscription = self.billed.all.get(&id)?.subscription.clone();
+        let house = self.documents.house.clone();
+        let bill_to = self.bill_to(&house, (&subscription, subscription.version), now);
         let version = |id| -> PlanVersion { self.version(id).unwrap().1 };
         let (now_on, next) = (version(subscription.version), subscription.pending);
-        let fee = subscription.fee(&now_on).unwrap();
-        let fee = Money::of_minor(fee, now_on.terms.currency).unwrap();
-        let lots = &self.books[&subscription.account].lots;
+        let page = &self.books[&subscription.account];
+        let of = (&subscription, &now_on);
+        let wallet = (page.wallet, page.lots.clone());
         Some(Standing {
             open_fee: self.open_fee(&subscription),
-            can_pay: fee.nanos() <= bought(lots, now).money(),
+            can_pay: can_pay(of, wallet, &bill_to, now),
             next: next.map(|next| version(next.version)),
             version: now_on,
             subscription,
@@ -225,14 +251,7 @@ impl State {
         now: OffsetDateTime,
     ) -> Result<(), RecordError> {
         let subscription = &saving.subscription;
-        let kept = self.billed.all.get_mut(&subscription.id);
-        let kept = kept
-            .filter(|kept| kept.parked.is_none() && kept.subscription.revision == saving.revision);
-        let Some(kept) = kept else {
-            return Err(RecordError::Changed);
-        };
-        let before = (kept.subscription.clone(), kept.due_at);
-        (kept.subscription, kept.due_at) = (subscription.clone(), saving.due_at);
+        let before = self.stand(saving)?;
         if let Err(error) = self.apply(subscription, &saving.effects, now) {
             let kept = self.billed.all.get_mut(&subscription.id).unwrap();
             (kept.subscription, kept.due_at) = before;
@@ -244,6 +263,20 @@ impl State {
         }
         self.sync(subscription.id, now);
         Ok(())
+    }
+
+    /// Notes what a subscription has become, where it stands at the revision; says what it was.
+    pub(super) fn stand(
+        &mut self,
+        saving: &Saving,
+    ) -> Result<(Subscription, Option<OffsetDateTime>), RecordError> {
+        let kept = self.billed.all.get_mut(&saving.subscription.id);
+        let kept = kept
+            .filter(|kept| kept.parked.is_none() && kept.subscription.revision == saving.revision);
+        let kept = kept.ok_or(RecordError::Changed)?;
+        let before = (kept.subscription.clone(), kept.due_at);
+        (kept.subscription, kept.due_at) = (saving.subscription.clone(), saving.due_at);
+        Ok(before)
     }
 
     fn open_fee(&self, subscription: &Subscription) -> Option<Fee> {

@@ -2,6 +2,8 @@
 //! subscription.
 
 use billing_core::id::{AccountId, ChangeQuoteId};
+use billing_core::invoice::Taxes;
+use billing_core::money::{Currency, MoneyError};
 use billing_core::port::orders::{KeptQuote, NewOrder, QuoteAsk};
 use billing_core::proration::ProrationUnit;
 use billing_core::subscription::change::{ChangeWay, Timing};
@@ -258,8 +260,7 @@ async fn show_quote(ports: &Ports, kept: &KeptQuote, is_json: bool) -> Result<()
         ChangeWay::InTrial(end) => format!("at once; the trial ends at {}", at(*end)),
     });
     items(&quote.items, currency);
-    let total = quote.total().unwrap_or(i64::MAX);
-    say(&format!("total {}", money(total, currency)));
+    total((quote.total(), quote.taxes), currency);
     say("preview: nothing was done");
     Ok(())
 }
@@ -267,7 +268,7 @@ async fn show_quote(ports: &Ports, kept: &KeptQuote, is_json: bool) -> Result<()
 fn in_words(done: &Done, dunning: &Dunning) {
     items(&done.items, done.currency);
     if !done.items.is_empty() {
-        say(&format!("total {}", money(done.net, done.currency)));
+        total((done.total(), done.taxes), done.currency);
     }
     if !done.granted.is_zero() {
         let granted = done.granted.money();
@@ -280,7 +281,18 @@ fn in_words(done: &Done, dunning: &Dunning) {
     say(&format!("balance {} {}", done.balance, done.currency));
 }
 
-fn items(fees: &[Fee], currency: billing_core::money::Currency) {
+/// What items come to, with their taxes where there are any.
+fn total((total, taxes): (Result<i64, MoneyError>, Taxes), currency: Currency) {
+    let total = money(total.unwrap_or(i64::MAX), currency);
+    if taxes.all == 0 {
+        say(&format!("total {total}"));
+    } else {
+        let tax = money(taxes.all, currency);
+        say(&format!("total {total}, with {tax} of taxes"));
+    }
+}
+
+fn items(fees: &[Fee], currency: Currency) {
     for fee in fees {
         let what = if fee.amount < 0 {
             "credited"
@@ -321,7 +333,7 @@ fn stands(subscription: &Subscription, dunning: &Dunning) {
     }
 }
 
-fn money(minor: i64, currency: billing_core::money::Currency) -> String {
+fn money(minor: i64, currency: Currency) -> String {
     billing_core::money::Money::of_minor(minor, currency)
         .map_or_else(|error| error.to_string(), |money| money.to_string())
 }

@@ -45,6 +45,7 @@ impl From<OrderError> for ApiError {
             OrderError::NoSuchVersion => Self::NotFound("plan"),
             OrderError::Parked => conflict("set_aside", &error),
             OrderError::Taken => conflict("quote_taken", &error),
+            OrderError::TaxChanged => conflict("tax_changed", &error),
             OrderError::NothingToResume => conflict("nothing_to_resume", &error),
             OrderError::Short { .. } => {
                 Self::refused(StatusCode::PAYMENT_REQUIRED, "insufficient_funds", error)

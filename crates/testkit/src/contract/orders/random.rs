@@ -1,6 +1,8 @@
 //! Random changes of a subscription through its periods.
 
 use billing_core::budget::BudgetUnit;
+use billing_core::id::PlanVersionId;
+use billing_core::invoice::Taxes;
 use billing_core::money::Nanos;
 use billing_core::plan::{PlanTerms, PlanVersion};
 use billing_core::port::orders::QuoteAsk;
@@ -11,6 +13,7 @@ use billing_core::subscription::change::Timing;
 use billing_core::subscription_order::{Order, OrderError};
 use time::Duration;
 
+use super::super::invoices::lives_in;
 use super::super::plans::quota;
 use super::{ask, paid_for, place, plain, publish, run, stands};
 use crate::World;
@@ -35,6 +38,28 @@ impl Numbers {
     }
 }
 
+/// What changes came to, and how often they were taxed how.
+#[derive(Default)]
+struct Tally {
+    charged: i64,
+    credited: i64,
+    on_top: usize,
+    included: usize,
+    untaxed: usize,
+}
+
+impl Tally {
+    fn count(&mut self, total: i64, taxes: Taxes) {
+        self.charged += total.max(0);
+        self.credited -= total.min(0);
+        match taxes {
+            Taxes { all: 0, .. } => self.untaxed += usize::from(total != 0),
+            Taxes { on_top: 0, .. } => self.included += 1,
+            Taxes { .. } => self.on_top += 1,
+        }
+    }
+}
+
 /// Plans by the second, plans that give something to be used up, months, weeks and odd prices.
 fn catalogue() -> Vec<PlanTerms> {
     let mut all = vec![plain(900), plain(3_000), plain(1_999), plain(1), plain(0)];
@@ -50,9 +75,25 @@ fn catalogue() -> Vec<PlanTerms> {
     all
 }
 
-/// Makes so many changes at random instants, through as many periods as that takes. Each costs what
-/// its quote and its preview said, the wallet moves by that and by what comes with it, and what was
-/// given back is never more than was paid.
+fn wish(world: &World, numbers: &mut Numbers, to: &[PlanVersionId]) -> QuoteAsk {
+    let (now, end) = (Some(Timing::Now), Some(Timing::PeriodEnd));
+    let timing = numbers.pick(&[None, now, now, end]);
+    QuoteAsk {
+        quantity: Some(u32::try_from(1 + numbers.below(4)).unwrap()),
+        timing,
+        by: numbers.pick(&[
+            ProrationUnit::Second,
+            ProrationUnit::Day,
+            ProrationUnit::Day30,
+        ]),
+        ..ask(world, world.account, numbers.pick(to))
+    }
+}
+
+/// Makes so many changes at random instants, through as many periods as that takes, by buyers whose
+/// taxes come on top, are included, or are none. Each costs what its quote and its preview said, taxes
+/// and all; the wallet moves by that and by what comes with it, and what was given back is never more
+/// than was paid.
 pub async fn random_changes(world: &World, count: usize) {
     let mut numbers = Numbers(20_261_123);
     let mut versions: Vec<PlanVersion> = Vec::new();
@@ -62,7 +103,7 @@ pub async fn random_changes(world: &World, count: usize) {
     world.top_up(1_000_000_000_000).await;
     paid_for(world, plain(900)).await;
     let ids: Vec<_> = versions.iter().map(|version| version.id).collect();
-    let (mut changes, mut credited, mut charged) = (0, 0_i64, 0_i64);
+    let (mut changes, mut tally) = (0, Tally::default());
     while changes < count {
         let pause = numbers.below(4 * 86_400);
         world
@@ -73,22 +114,10 @@ pub async fn random_changes(world: &World, count: usize) {
         if world.balance().await.0 < 500_000_000_000 {
             world.top_up(500_000_000_000).await;
         }
-        let timing = numbers.pick(&[
-            None,
-            Some(Timing::Now),
-            Some(Timing::Now),
-            Some(Timing::PeriodEnd),
-        ]);
-        let wish = QuoteAsk {
-            quantity: Some(u32::try_from(1 + numbers.below(4)).unwrap()),
-            timing,
-            by: numbers.pick(&[
-                ProrationUnit::Second,
-                ProrationUnit::Day,
-                ProrationUnit::Day30,
-            ]),
-            ..ask(world, world.account, numbers.pick(&ids))
-        };
+        if numbers.below(6) == 0 {
+            lives_in(world, numbers.pick(&["DE", "FR", "US"])).await;
+        }
+        let wish = wish(world, &mut numbers, &ids);
         let kept = world.ports.orders.quote(&wish).await;
         if matches!(kept, Err(OrderError::Rule(SubscriptionError::Same))) {
             continue;
@@ -107,19 +136,25 @@ pub async fn random_changes(world: &World, count: usize) {
         }
         assert!(placed.is_ok(), "change {changes}: {placed:?}: {kept:?}");
         let done = placed.unwrap();
-        assert_eq!(Ok(done.net), kept.quote.total(), "change {changes}");
+        assert_eq!(done.total(), kept.quote.total(), "change {changes}");
+        assert_eq!(done.taxes, kept.quote.taxes, "change {changes}");
+        let total = done.total().unwrap();
         assert_eq!(done.items, kept.quote.items, "change {changes}");
         let came = i64::try_from(done.granted.get()).unwrap();
-        owned += came - done.net * 10_000_000;
+        owned += came - total * 10_000_000;
         assert_eq!(world.balance().await.0, owned, "change {changes}");
         assert_eq!(stands(world).await.as_ref(), Some(&done.subscription));
-        credited -= done.net.min(0);
-        charged += done.net.max(0);
+        tally.count(total, done.taxes);
         changes += 1;
     }
+    let Tally {
+        charged, credited, ..
+    } = tally;
     assert!(
         credited > 0 && charged > credited,
         "{credited} of {charged}"
     );
+    let kinds = [tally.on_top, tally.included, tally.untaxed];
+    assert!(kinds.iter().all(|times| *times > count / 20), "{kinds:?}");
     world.assert_sound().await;
 }

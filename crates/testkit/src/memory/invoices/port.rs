@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use billing_core::id::{AccountId, InvoiceId};
-use billing_core::invoice::{BillingDetails, CreditNote, Invoice};
+use billing_core::invoice::{BillingDetails, CreditNote, Invoice, NotePlan};
 use billing_core::port::invoices::{CreditWish, InvoiceName, Invoices, InvoicesError, NoteIssued};
 use time::OffsetDateTime;
 
@@ -83,15 +83,22 @@ impl Invoices for Memory {
             });
         }
         let id = (account, invoice);
-        let found = state.documents.invoices.get(&id);
-        let found = found.ok_or(InvoicesError::NotFound)?.invoice.clone();
+        if !state.documents.invoices.contains_key(&id) {
+            return Err(InvoicesError::NotFound);
+        }
+        let of = state.invoiced_as(id);
         let lines = if wish.lines.is_empty() {
-            state.creditable(&found)
+            of.creditable().unwrap()
         } else {
             wish.lines.clone()
         };
-        let asked = (wish.reason.as_str(), wish.key.clone(), said);
-        let note = state.issue_note(id, lines, asked, now)?;
+        let plan = NotePlan {
+            of,
+            lines,
+            reason: wish.reason.clone(),
+            key: wish.key.clone(),
+        };
+        let note = state.issue_note(&plan, said, now)?;
         Ok(NoteIssued {
             note,
             replayed: false,

@@ -330,12 +330,12 @@ macro_rules! orders {
 orders! {
     /// Change a subscription as a quote says
     ///
-    /// What the quote credits and charges moves with the change, or nothing does: its net is paid
-    /// from the wallet's bought credit, or goes back there.
+    /// What the quote credits and charges moves with the change, or nothing does: its total, with
+    /// taxes, is paid from the wallet's bought credit, or goes back there.
     change("/api/v1/accounts/{account}/subscription/change", "change_subscription", Taking,
         "The quote is too old (`quote_expired`), was taken (`quote_taken`), the subscription has \
             changed since (`subscription_changed`), more of the plan was used since \
-            (`used_since_quote`), or calls that are running hold the funds (`funds_in_use`)")
+            (`used_since_quote`), its taxes have changed (`tax_changed`), or calls that are running hold the funds (`funds_in_use`)")
         |taking| Order::Take(taking.quote);
 
     /// Cancel a subscription

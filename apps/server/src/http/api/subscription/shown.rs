@@ -175,10 +175,12 @@ pub(crate) struct QuoteDto {
     /// When the trial ends, in one.
     #[schema(format = DateTime)]
     trial_ends_at: Option<String>,
-    /// What is charged and credited at once, item by item.
+    /// What is charged and credited at once, item by item; without taxes that come on top.
     items: Vec<ItemDto>,
-    /// What that comes to; below zero it goes back to the wallet.
+    /// What that comes to with all taxes; below zero it goes back to the wallet.
     total: MoneyDto,
+    /// The taxes in it.
+    tax: MoneyDto,
     /// For which instant it was reckoned.
     #[schema(format = DateTime)]
     made_at: String,
@@ -194,10 +196,12 @@ pub(crate) struct DoneDto {
     preview: bool,
     /// The subscription after it.
     subscription: SubscriptionDto,
-    /// What was charged and credited, item by item.
+    /// What was charged and credited, item by item; without taxes that come on top.
     items: Vec<ItemDto>,
-    /// What that comes to; below zero it went back to the wallet.
+    /// What that comes to with all taxes; below zero it went back to the wallet.
     total: MoneyDto,
+    /// The taxes in it.
+    tax: MoneyDto,
     /// Credit that came with it.
     granted: MoneyDto,
     /// The wallet's balance after it.
@@ -339,6 +343,7 @@ impl Shown<'_> {
             trial_ends_at,
             items: items(&quote.items, currency),
             total: minor(quote.total().map_err(|_| ApiError::Internal)?, currency),
+            tax: minor(quote.taxes.all, currency),
             made_at: instant(quote.at),
             expires_at: instant(quote.expires_at),
         })
@@ -353,7 +358,8 @@ impl Shown<'_> {
             preview,
             subscription: then.subscription(&done.subscription).await?,
             items: items(&done.items, done.currency),
-            total: minor(done.net, done.currency),
+            total: minor(done.total().map_err(|_| ApiError::Internal)?, done.currency),
+            tax: minor(done.taxes.all, done.currency),
             granted: MoneyDto::of_amount(done.granted, done.currency),
             balance_after: MoneyDto::of(done.balance, done.currency),
         })
