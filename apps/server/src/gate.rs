@@ -4,7 +4,7 @@
 //! channels by [`attempt`], passed on by [`deliver`] and [`stream`] and paid for by [`settle`]. The shell around
 //! the lease book is in [`leases`]; what is kept in memory of callers and prices, and forgotten when
 //! it changes, is in [`callers`] and [`prices`], what plans give in [`quotas`]. How many calls there may be at once is kept by
-//! [`places`].
+//! [`places`], and how fast an account may send by [`paces`].
 
 pub(crate) mod admit;
 pub(crate) mod attempt;
@@ -14,6 +14,7 @@ pub(crate) mod hand_in;
 pub(crate) mod idempotency;
 pub(crate) mod lanes;
 pub(crate) mod leases;
+pub(crate) mod paces;
 pub(crate) mod places;
 pub(crate) mod prices;
 pub(crate) mod quotas;
@@ -42,6 +43,7 @@ use crate::config::Limits;
 use crate::ids::Ids;
 use crate::node::ThisNode;
 use idempotency::InFlight;
+use paces::Paces;
 use places::Places;
 
 /// What every call passes through, shared by all workers.
@@ -60,6 +62,7 @@ pub(crate) struct Gate {
     pub(crate) routes: Arc<Routes>,
     pub(crate) in_flight: InFlight,
     pub(crate) places: Places,
+    pub(crate) paces: Arc<Paces>,
     /// Set when the process is told to stop: who balances calls is told to turn away, and clients to
     /// close their connections.
     pub(crate) leaving: CancellationToken,

@@ -117,6 +117,7 @@ numbers! {
         upstream,
         overloaded,
         no_place,
+        rate_limited,
         spool_full,
         clock_off,
         stopping,

@@ -12,10 +12,9 @@ use std::sync::Arc;
 
 use billing_core::budget::{Amount, BudgetScope};
 use billing_core::charge::charge;
-use billing_core::id::{PriceVersionId, SaleRuleId};
 use billing_core::money::{Currency, Nanos};
-use billing_core::price::{Circumstances, PriceVersion, RatingError};
-use billing_core::price_book::{Offer, PriceBook, Unpriced};
+use billing_core::price::{Circumstances, RatingError};
+use billing_core::price_book::{Offer, PriceBook, SoldKey, Unpriced};
 use billing_core::reach::Buyer;
 use billing_core::terms::{InTiers, Terms};
 use time::OffsetDateTime;
@@ -37,8 +36,8 @@ pub(crate) struct Quoter<'a> {
     used: HashMap<BudgetScope, Amount>,
     /// The instant of usages that name none.
     now: OffsetDateTime,
-    /// What sale rules make of versions: made once for all usages of them.
-    resold: HashMap<(PriceVersionId, SaleRuleId), Arc<PriceVersion>>,
+    /// What rules and discounts make of versions: made once for all usages of them.
+    sold: HashMap<SoldKey, Terms>,
     /// A name that is put together of provider and model.
     name: String,
     tally: Tally,
@@ -83,7 +82,7 @@ impl<'a> Quoter<'a> {
             buyer,
             used: HashMap::new(),
             now,
-            resold: HashMap::new(),
+            sold: HashMap::new(),
             name: String::new(),
             tally: Tally::default(),
         }
@@ -139,7 +138,7 @@ impl<'a> Quoter<'a> {
         let model = offer.model.name.as_str();
         let tiers = self.tiers(&offer, at)?;
         let position = tiers.as_ref().map(|tiers| tiers.known).unwrap_or_default();
-        let terms = Terms::listed(self.price(&offer)?).in_tiers(tiers);
+        let terms = self.terms(&offer)?.in_tiers(tiers);
         let circumstances = Circumstances {
             tier: asked.tier,
             at,
@@ -195,22 +194,27 @@ impl<'a> Quoter<'a> {
             })
     }
 
-    fn price(&mut self, offer: &Offer<'a>) -> Result<Arc<PriceVersion>, Fault> {
-        let Some(rule) = offer.sale else {
-            return Ok(Arc::clone(offer.cost));
-        };
-        let key = (offer.cost.id(), rule.id);
-        if let Some(known) = self.resold.get(&key) {
-            return Ok(Arc::clone(known));
+    fn terms(&mut self, offer: &Offer<'a>) -> Result<Terms, Fault> {
+        if offer.sale.is_none() && offer.discount.is_none() {
+            return Ok(Terms::listed(Arc::clone(offer.cost)));
         }
-        let made = rule.price.of(offer.cost).map_err(|error| {
-            let (rule, model) = (rule.id, &offer.model.name);
-            Fault(format!(
-                "model: the sale rule {rule} prices \"{model}\" wrongly: {error}"
-            ))
+        let key = offer.key();
+        if let Some(known) = self.sold.get(&key) {
+            return Ok(known.clone());
+        }
+        let made = offer.terms().map_err(|error| {
+            let model = &offer.model.name;
+            Fault(match offer.sale {
+                Some(rule) => format!(
+                    "model: the sale rule {} prices \"{model}\" wrongly: {error}",
+                    rule.id
+                ),
+                None => {
+                    format!("model: the plan's discount leaves no price of \"{model}\": {error}")
+                }
+            })
         })?;
-        let made = Arc::new(made);
-        self.resold.insert(key, Arc::clone(&made));
+        self.sold.insert(key, made.clone());
         Ok(made)
     }
 }

@@ -247,6 +247,15 @@ pub(crate) struct House {
     channels: Channels,
 }
 
+/// How leases are taken: all there is where no other node can want them.
+fn lease_policy(config: &Config, ports: &Ports) -> LeasePolicy {
+    if ports.store.is_embedded() {
+        LeasePolicy::default()
+    } else {
+        config.lease.shared(config.node.silence_s)
+    }
+}
+
 /// Charges what the spool holds, joins the other nodes, and puts everything together.
 pub(crate) async fn open_house(
     config: &Config,
@@ -275,11 +284,7 @@ pub(crate) async fn open_house(
     if tokio::time::timeout(SWEEP, sweep).await.is_err() {
         tracing::info!("leases of nodes that are gone are still being taken back");
     }
-    let policy = if ports.store.is_embedded() {
-        LeasePolicy::default()
-    } else {
-        config.lease.shared(config.node.silence_s)
-    };
+    let policy = lease_policy(config, &ports);
     let leases = Arc::new(Leases::new(
         Arc::clone(&ports.books),
         Arc::clone(&ports.steady),
@@ -307,6 +312,7 @@ pub(crate) async fn open_house(
         routes: Arc::clone(&routes),
         in_flight: InFlight::default(),
         places: Places::new(config.limits.calls_in_flight),
+        paces: Arc::default(),
         leaving: CancellationToken::new(),
         closing: CancellationToken::new(),
         cut: CancellationToken::new(),

@@ -139,7 +139,8 @@ impl Settlement {
     pub fn rating(&self, position: Option<Amount>) -> RatingRecord {
         let tiers = self.terms.tiers.as_ref();
         RatingRecord {
-            rule: self.terms.resold.as_ref().map(|resold| resold.rule),
+            rule: self.terms.rule(),
+            discount: self.terms.discount(),
             tiers: tiers.map(|tiers| tiers.record(position.unwrap_or(tiers.known))),
             attributes: self.attributes.clone(),
         }

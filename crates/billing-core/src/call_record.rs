@@ -167,9 +167,10 @@ impl CallRecord {
         if self.shape != SHAPE {
             return Err(RecordError::UnknownShape(self.shape));
         }
-        let rule = terms.resold.as_ref().map(|resold| resold.rule);
         let tiers = terms.tiers.as_ref().map(|tiers| tiers.record(tiers.known));
-        let is_same = (rule, tiers) == (self.rating.rule, self.rating.tiers);
+        let RatingRecord { rule, discount, .. } = self.rating;
+        let is_same =
+            (terms.rule(), terms.discount(), tiers) == (rule, discount, self.rating.tiers);
         if terms.price_version() != self.price || !is_same {
             return Err(RecordError::OtherPrice(self.price));
         }
@@ -250,6 +251,7 @@ impl HeldRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::charge_model::Percent;
     use crate::id::{QuotaId, UserId};
     use crate::meter::Meter;
     use crate::money::Currency;
@@ -334,6 +336,20 @@ mod tests {
             let after = record.into_settlement(Terms::listed(price(5))).unwrap();
             assert_eq!(format!("{before:?}"), format!("{after:?}"));
         }
+    }
+
+    #[test]
+    fn a_call_is_rated_with_what_its_plan_took_off_and_nothing_else() {
+        let off = |percent| Terms::sold(price(5), None, Some(Percent::whole(percent))).unwrap();
+        let mut before = settlement(&delivered());
+        before.terms = off(20);
+        let record = CallRecord::of(&before).unwrap();
+        assert_eq!(record.rating().discount, Some(Percent::whole(20)));
+        for others in [Terms::listed(price(5)), off(21)] {
+            assert!(record.clone().into_settlement(others).is_err());
+        }
+        let after = record.into_settlement(off(20)).unwrap();
+        assert_eq!(format!("{before:?}"), format!("{after:?}"));
     }
 
     /// What an earlier version wrote; it is never edited.

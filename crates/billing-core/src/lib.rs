@@ -41,6 +41,7 @@ pub mod price_change;
 pub mod price_replay;
 pub mod proration;
 pub mod quota;
+pub mod rate_limit;
 pub mod reach;
 pub mod sale;
 pub mod settlement;

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::id::PriceVersionId;
+use crate::charge_model::Percent;
+use crate::id::{PriceVersionId, SaleRuleId};
 use crate::money::Currency;
 use crate::price::{ModelName, PriceError, PriceVersion, Rate, Variant};
 use crate::reach::{Buyer, Rules};
@@ -87,6 +88,9 @@ pub struct PriceBook {
     tiers: Rules<TierSchedule>,
 }
 
+/// The version of a price, the rule that sells it, and what a plan takes off.
+pub type SoldKey = (PriceVersionId, Option<SaleRuleId>, Option<Percent>);
+
 /// What a model costs somebody at an instant, and by which rule.
 #[derive(Debug, Clone, Copy)]
 pub struct Offer<'a> {
@@ -96,11 +100,27 @@ pub struct Offer<'a> {
     pub cost: &'a Arc<PriceVersion>,
     /// What is asked for that; `None` where the cost is the price.
     pub sale: Option<&'a Arc<SaleRule>>,
+    /// What the buyer's plan takes off that.
+    pub discount: Option<Percent>,
     /// How it falls with use; `None` where it does not.
     pub tiers: Option<&'a Arc<TierSchedule>>,
 }
 
 impl Offer<'_> {
+    /// What calls are rated with, tiers apart.
+    ///
+    /// # Errors
+    /// As [`Terms::sold`].
+    pub fn terms(&self) -> Result<Terms, PriceError> {
+        let rule = self.sale.map(|rule| &**rule);
+        Terms::sold(Arc::clone(self.cost), rule, self.discount)
+    }
+
+    /// What [these terms](Self::terms) follow from: of the same they are the same.
+    pub fn key(&self) -> SoldKey {
+        (self.cost.id(), self.sale.map(|rule| rule.id), self.discount)
+    }
+
     /// The currency of the price.
     pub fn currency(&self) -> Currency {
         match self.sale.map(|rule| &rule.price) {
@@ -151,6 +171,7 @@ impl PriceBook {
             model,
             cost,
             sale,
+            discount: buyer.and_then(|buyer| buyer.discount),
             tiers,
         })
     }
@@ -171,10 +192,11 @@ impl PriceBook {
         rating: &RatingRecord,
     ) -> Option<Terms> {
         let cost = Arc::clone(self.version(model, price)?);
-        let terms = match rating.rule {
-            None => Terms::listed(cost),
-            Some(rule) => Terms::resold(cost, self.sales.get(rule.get())?).ok()?,
+        let rule = match rating.rule {
+            None => None,
+            Some(rule) => Some(&**self.sales.get(rule.get())?),
         };
+        let terms = Terms::sold(cost, rule, rating.discount).ok()?;
         let tiers = match &rating.tiers {
             None => None,
             Some(tiers) => Some(self.tiers.get(tiers.schedule.get())?.on_record(tiers)?),

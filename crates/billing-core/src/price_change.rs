@@ -189,7 +189,13 @@ impl PriceBook {
 /// Somebody of an audience. No account and no plan has the number of another.
 fn buyer_of(audience: Audience) -> Option<Buyer> {
     let nobody = AccountId::new(i64::MIN);
-    let buyer = |account, plan: Option<PlanId>| Some(Buyer { account, plan });
+    let buyer = |account, plan: Option<PlanId>| {
+        Some(Buyer {
+            account,
+            plan,
+            discount: None,
+        })
+    };
     match audience {
         Audience::Everyone => None,
         Audience::Plan(plan) => buyer(nobody, Some(plan)),

@@ -7,11 +7,11 @@ use time::OffsetDateTime;
 
 use crate::budget::Amount;
 use crate::charge::{amount, charge};
-use crate::id::{AccountId, PriceVersionId, SaleRuleId, TierScheduleId};
+use crate::id::{AccountId, TierScheduleId};
 use crate::money::{Currency, Nanos};
 use crate::period::Period;
 use crate::port::reports::CallDetail;
-use crate::price_book::PriceBook;
+use crate::price_book::{PriceBook, SoldKey};
 use crate::reach::Buyer;
 use crate::terms::{InTiers, Terms};
 use crate::tier_schedule::{Close, TierSchedule, TierTerms};
@@ -76,7 +76,7 @@ pub struct Replay<'a> {
     book: &'a PriceBook,
     from: OffsetDateTime,
     currency: Currency,
-    sold: BTreeMap<(PriceVersionId, SaleRuleId), Option<Terms>>,
+    sold: BTreeMap<SoldKey, Option<Terms>>,
     /// As they were on record, and as they would have been.
     windows: [BTreeMap<(AccountId, TierScheduleId, i64), Window>; 2],
     by_model: BTreeMap<String, Replayed>,
@@ -235,6 +235,11 @@ impl<'a> Replay<'a> {
             // Nothing was delivered, or the hold was charged: other prices do not change that.
             return Some([call.charge, call.cost.unwrap_or_default()]);
         }
+        // A plan's discount is the plan's, and stays as it was.
+        let buyer = &Buyer {
+            discount: call.rating.discount,
+            ..*buyer
+        };
         let terms = self.terms(buyer, &call.model, call.started_at)?;
         if terms.price.currency() != self.currency {
             // Such a call would be refused.
@@ -261,14 +266,8 @@ impl<'a> Replay<'a> {
 
     fn terms(&mut self, buyer: &Buyer, model: &str, at: OffsetDateTime) -> Option<Terms> {
         let offer = self.book.offer(Some(buyer), model, self.from).ok()?;
-        let terms = match offer.sale {
-            None => Terms::listed(Arc::clone(offer.cost)),
-            Some(rule) => {
-                let sold = self.sold.entry((offer.cost.id(), rule.id));
-                let make = || Terms::resold(Arc::clone(offer.cost), rule).ok();
-                sold.or_insert_with(make).clone()?
-            }
-        };
+        let terms = self.sold.entry(offer.key());
+        let terms = terms.or_insert_with(|| offer.terms().ok()).clone()?;
         let window = offer
             .tiers
             .and_then(|tiers| tiers.window(at, None, |_| Amount::ZERO));

@@ -14,8 +14,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use time::{Date, OffsetDateTime};
 
+use crate::charge_model::Percent;
 use crate::id::{AccountId, PlanId};
 use crate::period::Period;
+use crate::plan::Subscribed;
 use crate::price::ModelName;
 
 /// Who asks for a price.
@@ -25,6 +27,8 @@ pub struct Buyer {
     pub account: AccountId,
     /// The plan that it is on.
     pub plan: Option<PlanId>,
+    /// What that plan takes off prices; `None` where it takes nothing.
+    pub discount: Option<Percent>,
 }
 
 /// For whom a rule is, the most specific last.
@@ -62,6 +66,19 @@ pub struct Reach {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("\"{0}\" names no models: give a model, a family as `prefix*`, or `*` for all")]
 pub struct MalformedScope(String);
+
+impl Buyer {
+    /// An account with what it is subscribed to, at an instant.
+    pub fn on(account: AccountId, subscribed: Option<&Subscribed>, at: OffsetDateTime) -> Self {
+        let live = subscribed.filter(|subscribed| !subscribed.has_ended(at));
+        let discount = live.and_then(|subscribed| subscribed.terms.discount);
+        Self {
+            account,
+            plan: live.map(|subscribed| subscribed.plan),
+            discount: discount.filter(|off| !off.is_zero()),
+        }
+    }
+}
 
 impl Audience {
     fn holds(self, buyer: Option<&Buyer>) -> bool {
@@ -394,6 +411,7 @@ mod tests {
     const BUYER: Buyer = Buyer {
         account: AccountId::new(1),
         plan: Some(PlanId::new(2)),
+        discount: None,
     };
 
     fn found(rules: &[Named], buyer: Option<&Buyer>, model: &str) -> Option<i64> {

@@ -11,9 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use time::OffsetDateTime;
 
+use crate::charge_model::Percent;
 use crate::id::SaleRuleId;
 use crate::money::{Currency, decimal_text};
-use crate::price::{PriceError, PriceVersion, Rate, Variant};
+use crate::price::{PriceError, PriceVersion, Rate, UnitPrice, Variant};
 use crate::reach::{Reach, Rule};
 
 /// Steps of a [`Factor`] in one.
@@ -164,10 +165,35 @@ impl SalePrice {
     }
 }
 
+/// A price with so much of it taken off: each rate is rounded half to even to 10⁻²⁴ of the currency
+/// unit, and is the price from then on. With all of it off, everything is free.
+///
+/// # Errors
+/// [`PriceError`] for more than all of it, and for a rate so small that nothing would be left.
+pub fn discounted(price: &PriceVersion, off: Percent) -> Result<PriceVersion, PriceError> {
+    let rest = Decimal::ONE.saturating_sub(off.share());
+    let less = |rates: &[Rate]| scaled(rates, rest);
+    let mut variants = Vec::with_capacity(price.variants().len());
+    for variant in price.variants() {
+        let rates = less(&variant.rates)?;
+        variants.push(Variant::new((*variant.when).clone(), rates)?);
+    }
+    let (id, model, from) = (price.id(), price.model().clone(), price.effective_from());
+    PriceVersion::new(id, model, price.currency(), from, less(price.rates())?)?
+        .with_variants(variants)
+}
+
 fn multiplied(rates: &[Rate], factor: Factor) -> Result<Vec<Rate>, PriceError> {
-    let factor = Decimal::new(factor.millionths(), 6);
+    scaled(rates, Decimal::new(factor.millionths(), 6))
+}
+
+fn scaled(rates: &[Rate], factor: Decimal) -> Result<Vec<Rate>, PriceError> {
     let one = |rate: &Rate| {
-        let price = rate.price.scaled(factor)?;
+        let price = if factor.is_zero() {
+            UnitPrice::FREE
+        } else {
+            rate.price.scaled(factor)?
+        };
         Ok(Rate { price, ..*rate })
     };
     rates.iter().map(one).collect()
@@ -218,6 +244,28 @@ mod tests {
             (Meter::Search, "free"),
         ];
         assert_eq!(sold, expected.map(|(m, p)| (m, p.to_owned())));
+    }
+
+    #[test]
+    fn a_discount_comes_off_every_rate_that_is_asked() {
+        let rule =
+            r#"{"kind":"markup","factor":"1.5","rates":[{"meter":"output","price":"0.00001"}]}"#;
+        let rule: SalePrice = serde_json::from_str(rule).unwrap();
+        let asked = rule.of(&cost()).unwrap();
+        let less = |off: &str| {
+            let less = discounted(&asked, off.parse().unwrap()).unwrap();
+            assert_eq!(less.id(), cost().id());
+            let rates = less.rates().iter();
+            rates.map(|r| r.price.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(less("20"), ["0.0000024", "0.000008", "free"]);
+        assert_eq!(
+            less("12.3456789"),
+            ["0.000002629629633", "0.00000876543211", "free"]
+        );
+        assert_eq!(less("100"), ["free", "free", "free"]);
+        let too_much = discounted(&asked, "100.0000001".parse().unwrap());
+        assert!(matches!(too_much, Err(PriceError::Malformed(_))));
     }
 
     #[test]

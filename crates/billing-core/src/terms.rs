@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Amount, BudgetScope};
+use crate::charge_model::Percent;
 use crate::id::{PriceVersionId, SaleRuleId, TierScheduleId};
 use crate::meter::{Meter, Usage};
 use crate::money::Nanos;
 use crate::price::{Attributes, Foreseen, PriceError, PriceVersion, RatingError, most_that_fits};
-use crate::sale::SaleRule;
+use crate::sale::{self, SaleRule};
 use crate::tier_schedule::TierTerms;
 
 /// The terms of a call.
@@ -17,8 +18,8 @@ use crate::tier_schedule::TierTerms;
 pub struct Terms {
     /// What the account pays.
     pub price: Arc<PriceVersion>,
-    /// What the house pays, and by which rule the price follows from it; `None` where the
-    /// catalogue's price is both.
+    /// What the house pays, and how the price follows from it; `None` where the catalogue's price is
+    /// both.
     pub resold: Option<Resold>,
     /// How the price falls with use; `None` where it does not.
     pub tiers: Option<InTiers>,
@@ -98,8 +99,10 @@ pub struct TierRecord {
 pub struct Resold {
     /// What the house pays.
     pub cost: Arc<PriceVersion>,
-    /// The rule.
-    pub rule: SaleRuleId,
+    /// The rule; `None` where only the discount makes the difference.
+    pub rule: Option<SaleRuleId>,
+    /// What the account's plan takes off.
+    pub discount: Option<Percent>,
 }
 
 impl Terms {
@@ -112,20 +115,30 @@ impl Terms {
         }
     }
 
-    /// What a rule makes of the catalogue's price.
+    /// What a rule and a plan's discount make of the catalogue's price. The discount comes off what
+    /// the rule asks.
     ///
     /// # Errors
-    /// As [`crate::sale::SalePrice::of`].
-    pub fn resold(cost: Arc<PriceVersion>, rule: &SaleRule) -> Result<Self, PriceError> {
-        let price = Arc::new(rule.price.of(&cost)?);
-        let rule = rule.id;
-        let resold = Some(Resold { cost, rule });
-        let tiers = None;
-        Ok(Self {
-            price,
-            resold,
-            tiers,
-        })
+    /// As [`crate::sale::SalePrice::of`] and [`crate::sale::discounted`].
+    pub fn sold(
+        cost: Arc<PriceVersion>,
+        rule: Option<&SaleRule>,
+        discount: Option<Percent>,
+    ) -> Result<Self, PriceError> {
+        let mut terms = Self::listed(Arc::clone(&cost));
+        if let Some(rule) = rule {
+            terms.price = Arc::new(rule.price.of(&cost)?);
+        }
+        if let Some(off) = discount {
+            terms.price = Arc::new(sale::discounted(&terms.price, off)?);
+        }
+        let rule = rule.map(|rule| rule.id);
+        terms.resold = (rule.is_some() || discount.is_some()).then_some(Resold {
+            cost,
+            rule,
+            discount,
+        });
+        Ok(terms)
     }
 
     /// The same terms in tiers.
@@ -188,6 +201,16 @@ impl Terms {
         })
     }
 
+    /// The rule by which the price follows from the cost, if one does.
+    pub fn rule(&self) -> Option<SaleRuleId> {
+        self.resold.as_ref().and_then(|resold| resold.rule)
+    }
+
+    /// What the account's plan takes off, if it does.
+    pub fn discount(&self) -> Option<Percent> {
+        self.resold.as_ref().and_then(|resold| resold.discount)
+    }
+
     /// What the house pays.
     pub fn cost(&self) -> &Arc<PriceVersion> {
         let resold = self.resold.as_ref();
@@ -208,6 +231,9 @@ pub struct RatingRecord {
     /// The rule by which the price follows from the catalogue's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<SaleRuleId>,
+    /// What the account's plan took off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discount: Option<Percent>,
     /// Where it stood in tiers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiers: Option<TierRecord>,

@@ -28,6 +28,7 @@ const SCHEDULE: TierScheduleId = TierScheduleId::new(1);
 const BUYER: Buyer = Buyer {
     account: AccountId::new(1),
     plan: None,
+    discount: None,
 };
 
 /// A model at a nano a token, and from tomorrow on at two.

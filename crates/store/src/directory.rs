@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use billing_core::budget::LimitWindow;
-use billing_core::id::{AccountId, KeyId, PlanId, UserId};
+use billing_core::id::{AccountId, KeyId, UserId};
 use billing_core::money::Currency;
 use billing_core::port::directory::{
     Account, AccountTerms, ApiKey, Caller, Change, ChangeSubject, Directory, DirectoryError,
@@ -13,8 +13,8 @@ use billing_core::port::directory::{
 use billing_core::wallet::{AccountStatus, CreditLimitFault};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect, Select, Set, SqlErr,
+    ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect, Select, Set, SqlErr,
 };
 use time::OffsetDateTime;
 
@@ -22,7 +22,7 @@ use crate::books::{lease, load};
 use crate::db;
 use crate::entity::{account, api_key, change_feed, membership, session, user};
 use crate::error::StoreError;
-use crate::instant::{amount, get, instant, micros, stored};
+use crate::instant::{amount, instant, micros, stored};
 use crate::open::Store;
 use crate::plans;
 
@@ -97,10 +97,6 @@ impl Directory for Store {
             .await
             .map_err(db_error)?;
         row.map(read_account).transpose()
-    }
-
-    async fn plan(&self, account: AccountId) -> Result<Option<PlanId>> {
-        plan_of(&self.db.reader, account).await
     }
 
     async fn accounts(
@@ -348,18 +344,6 @@ pub(crate) fn keys(
 }
 
 /// The plan that an account is on.
-async fn plan_of<C: ConnectionTrait>(reader: &C, account: AccountId) -> Result<Option<PlanId>> {
-    let text = "SELECT v.plan_id FROM subscription s \
-                JOIN plan_version v ON v.id = s.plan_version_id \
-                WHERE s.account_id = ? AND s.state IN ('active', 'trialing', 'grace') \
-                ORDER BY s.id DESC LIMIT 1";
-    let row = db::one(reader, text, vec![account.get().into()]).await?;
-    Ok(row
-        .map(|row| get(&row, "plan_id"))
-        .transpose()?
-        .map(PlanId::new))
-}
-
 /// Sets the terms of an account; `None` when nodes have on lease what this would take away, which
 /// is then recalled from them.
 async fn update(

@@ -234,9 +234,9 @@ async fn payer(ports: &Ports, account: &str) -> Result<Payer, CliError> {
     if ports.directory.account(account).await?.is_none() {
         return Err(no_account(account));
     }
-    let plan = ports.directory.plan(account).await?;
+    let subscribed = ports.plans.subscribed(account).await?;
     Ok(Payer {
-        buyer: Buyer { account, plan },
+        buyer: Buyer::on(account, subscribed.as_ref(), ports.clock.now()),
         reports: Arc::clone(&ports.reports),
     })
 }

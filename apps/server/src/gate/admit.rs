@@ -8,11 +8,13 @@ use billing_core::id::{CallId, NodeId};
 use billing_core::lease_book::{HoldAsk, Refusal, RefusalCause};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
+use billing_core::plan::RateLimits;
 use billing_core::port::directory::Caller;
 use billing_core::price::{Foreseen, Prospect, RatingError, ServiceTier};
 use billing_core::price_book::{ModelFacts, Unpriced};
 use billing_core::quota::cover::tokens_of;
 use billing_core::quota::hold::Worst;
+use billing_core::rate_limit::RateLeft;
 use billing_core::terms::Terms;
 use bytes::Bytes;
 use gateway_core::ceiling::{ModelBounds, ceiling};
@@ -23,6 +25,7 @@ use gateway_core::route::base_model;
 use time::{Duration, OffsetDateTime};
 
 use super::idempotency::KeyInUse;
+use super::paces::InPace;
 use super::places::Place;
 use super::prices::NoTerms;
 use super::quotas::{HoldFault, OfPlan};
@@ -63,6 +66,8 @@ pub(crate) struct OpenCall {
     pub(crate) key_in_use: Option<KeyInUse>,
     /// What the caller's plan gives of the model.
     pub(crate) plan: Option<Box<OfPlan>>,
+    /// How it counts in what the plan lets an account send.
+    pub(crate) pace: Option<InPace>,
     leases: Arc<Leases>,
     over: bool,
 }
@@ -135,6 +140,7 @@ impl Gate {
         let mut call = self.open(caller, incoming)?;
         let key = call.incoming.idempotency_key.as_deref();
         call.key_in_use = self.use_key(&call.caller, key).await?;
+        call.pace = self.pace(&call)?;
         self.hold(&mut call).await?;
         Ok(call)
     }
@@ -182,6 +188,7 @@ impl Gate {
             max_output: None,
             key_in_use: None,
             plan,
+            pace: None,
             head,
             leases: Arc::clone(&self.leases),
             over: false,
@@ -198,7 +205,7 @@ impl Gate {
         let model = || head.model.clone();
         match self
             .prices
-            .terms(&caller.buyer(), base_model(&head.model), at)
+            .terms(&caller.buyer(at), base_model(&head.model), at)
         {
             Ok((facts, terms)) if terms.price.currency() == caller.currency => Ok((facts, terms)),
             Ok((_, terms)) => {
@@ -218,6 +225,34 @@ impl Gate {
                 Err(V1Error::Unpriced(model()))
             }
         }
+    }
+
+    /// Counts the call in what its plan lets the account send, where it limits that.
+    fn pace(&self, call: &OpenCall) -> Result<Option<InPace>, V1Error> {
+        let limits = self.rate_limits(&call.caller, call.incoming.started_at);
+        let Some(limits) = limits else {
+            return Ok(None);
+        };
+        let (account, tokens) = (call.caller.key.account, tokens_of(&call.ceiling));
+        let now = self.leases.now();
+        let admitted = self.paces.admit(account, limits, tokens, now);
+        admitted.map(Some).map_err(V1Error::Pace)
+    }
+
+    /// This node's part of what a caller's plan lets it send; `None` where that is not limited.
+    fn rate_limits(&self, caller: &Caller, at: OffsetDateTime) -> Option<RateLimits> {
+        let limits = caller.subscribed.as_ref()?.rate_limits(at)?;
+        let nodes = self.node.lag().peers.saturating_add(1);
+        Some(limits.share(u32::try_from(nodes).unwrap_or(u32::MAX)))
+    }
+
+    /// What is left of what a caller's plan lets it send through this node.
+    pub(crate) fn rates_left(&self, caller: &Caller) -> Vec<RateLeft> {
+        let limits = self.rate_limits(caller, self.clock.now());
+        limits.map_or_else(Vec::new, |limits| {
+            self.paces
+                .left(caller.key.account, limits, self.leases.now())
+        })
     }
 
     /// Takes the caller's idempotency key into use, unless it is or was.

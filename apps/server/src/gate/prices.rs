@@ -8,7 +8,7 @@ use billing_core::call::Settlement;
 use billing_core::id::{AccountId, PriceVersionId, SaleRuleId};
 use billing_core::port::catalogue::{Catalogue, CatalogueError};
 use billing_core::price::PriceError;
-use billing_core::price_book::{ModelFacts, Offer, PriceBook, Unpriced};
+use billing_core::price_book::{ModelFacts, Offer, PriceBook, SoldKey, Unpriced};
 use billing_core::reach::Buyer;
 use billing_core::settlement::SettledCall;
 use billing_core::terms::{RatingRecord, Terms};
@@ -27,8 +27,8 @@ pub(crate) struct Prices {
     catalogue: Arc<dyn Catalogue>,
 }
 
-/// What rules made of price versions: always the same, so that it is made once.
-type Sold = HashMap<(PriceVersionId, SaleRuleId), Terms>;
+/// What rules and discounts made of price versions: always the same, so that it is made once.
+type Sold = HashMap<SoldKey, Terms>;
 
 /// Why a call has no price.
 #[derive(Debug, Error)]
@@ -36,11 +36,14 @@ pub(crate) enum NoTerms {
     /// The book has none.
     #[error(transparent)]
     Unpriced(#[from] Unpriced),
-    /// The rule and the cost do not make a price.
-    #[error("the rule {rule} makes no price of it: {why}")]
+    /// The rule, or the plan's discount, and the cost do not make a price.
+    #[error("{} no price of it: {why}", match rule {
+        Some(rule) => format!("the rule {rule} makes"),
+        None => "the discount of the plan leaves".to_owned(),
+    })]
     Unsellable {
-        /// The rule.
-        rule: SaleRuleId,
+        /// The rule, where there is one.
+        rule: Option<SaleRuleId>,
         /// What is wrong.
         why: PriceError,
     },
@@ -115,17 +118,19 @@ impl Prices {
 
     /// The terms of an offer.
     pub(crate) fn sold(&self, offer: &Offer<'_>) -> Result<Terms, NoTerms> {
-        let Some(rule) = offer.sale else {
+        if offer.sale.is_none() && offer.discount.is_none() {
             return Ok(Terms::listed(Arc::clone(offer.cost)));
-        };
-        let key = (offer.cost.id(), rule.id);
+        }
+        let key = offer.key();
         let sold = self.sold.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(terms) = sold.get(&key) {
             return Ok(terms.clone());
         }
         drop(sold);
-        let terms = Terms::resold(Arc::clone(offer.cost), rule);
-        let terms = terms.map_err(|why| NoTerms::Unsellable { rule: rule.id, why })?;
+        let terms = offer.terms().map_err(|why| NoTerms::Unsellable {
+            rule: offer.sale.map(|rule| rule.id),
+            why,
+        })?;
         let mut sold = self.sold.write().unwrap_or_else(PoisonError::into_inner);
         sold.insert(key, terms.clone());
         Ok(terms)

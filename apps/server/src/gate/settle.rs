@@ -47,6 +47,11 @@ impl Gate {
         ending: Ending,
     ) -> Result<Paid, BooksError> {
         let came_to = came_to(call, metered, &ending);
+        if let Some(pace) = &mut call.pace
+            && (metered.is_void() || !came_to.tokens.is_zero())
+        {
+            pace.came_to(came_to.tokens);
+        }
         if let Some(plan) = &call.plan {
             Box::pin(self.extend_plan(call, plan, came_to)).await;
         } else {

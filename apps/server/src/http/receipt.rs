@@ -11,6 +11,7 @@ mod words;
 
 use billing_core::attribute::Attributes;
 use billing_core::charge::{Charge, charge};
+use billing_core::charge_model::Percent;
 use billing_core::money::{Currency, Exact, Nanos};
 use billing_core::port::reports::{AdjustmentLine, CallDetail};
 use billing_core::price_book::PriceBook;
@@ -114,6 +115,10 @@ pub(crate) struct ReceiptPrice {
     pub(crate) rule: Option<String>,
     /// For whom and for which models that rule holds; null where there is none.
     pub(crate) reach: Option<ReachDto>,
+    /// How many percent of it the account's plan took off. The prices of the lines are what was left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "20")]
+    pub(crate) discount: Option<Percent>,
     /// From when on it holds; null when it is no longer on record.
     #[schema(format = DateTime)]
     pub(crate) effective_from: Option<String>,
@@ -194,6 +199,7 @@ impl Receipt {
                 version: call.price_version.to_string(),
                 rule: rule.map(|rule| rule.to_string()),
                 reach: reach.map(|rule| ReachDto::of(&rule.reach)),
+                discount: call.rating.discount,
                 effective_from: version.map(|v| instant(v.effective_from())),
                 tier: call.tier.name(),
                 attributes: call.rating.attributes.clone(),

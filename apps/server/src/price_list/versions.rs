@@ -39,6 +39,7 @@ pub(crate) fn versions(
             model,
             cost,
             sale: book.sales().find(None, model.name.as_str(), last.max(from)),
+            discount: None,
             tiers: None,
         };
         let terms = prices.sold(&offer);

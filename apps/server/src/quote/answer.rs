@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use billing_core::charge::{Charge, ChargeLine};
+use billing_core::charge_model::Percent;
 use billing_core::id::SaleRuleId;
 use billing_core::meter::MeterUnit;
 use billing_core::money::{Currency, Exact, Nanos};
@@ -25,6 +26,9 @@ struct Answer<'a> {
     unrounded: Option<Exact>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<Shown<SaleRuleId>>,
+    /// What the account's plan took off, in percent: prices and amounts are what was left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discount: Option<Percent>,
     #[serde(serialize_with = "each_line")]
     lines: &'a [ChargeLine],
     /// The sum of the lines, and what tiers make of it.
@@ -77,6 +81,7 @@ pub(super) fn write_charge(
             amount: Shown(charge.amount),
             unrounded: (settled != Some(charge.exact.get())).then_some(charge.exact),
             rule: rule.map(Shown),
+            discount: offer.discount,
             lines: &charge.lines,
             list: charge.tiers.as_ref().map(|_| charge.list),
             tiers: tiered.map(|(tiered, of)| TieredDto::of(tiered, of, schedule)),

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use billing_core::id::PriceVersionId;
 use billing_core::id::{AccountId, SaleRuleId, TierScheduleId};
 use billing_core::price_book::PricedModel;
 use billing_core::reach::{Audience, ModelScope, Reach};
@@ -287,6 +288,7 @@ fn an_account_pays_by_its_own_terms_from_where_it_stands() {
     let own = Buyer {
         account: AccountId::new(7),
         plan: None,
+        discount: None,
     };
     let reach = |audience| Reach {
         audience,

@@ -22,6 +22,7 @@ const VERSIONS: usize = 3;
 pub(crate) const BUYER: Buyer = Buyer {
     account: AccountId::new(1),
     plan: Some(PlanId::new(1)),
+    discount: None,
 };
 
 /// A model's line: its name and facts, and the rates that apply without a condition.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::quantity::{beginning, exact};
@@ -40,6 +41,18 @@ impl Percent {
     /// What is left of the whole, for a discount of this percentage; `None` above 100 %.
     pub fn rest(self) -> Option<Self> {
         WHOLE.checked_sub(self.0).map(Self)
+    }
+
+    /// As a share of the whole: 20 % is 0.2.
+    pub fn share(self) -> Decimal {
+        let share = Decimal::from(self.0).checked_div(Decimal::from(WHOLE));
+        // Division by a power of ten is exact within nine places.
+        share.unwrap_or_default().normalize()
+    }
+
+    /// Whether it is nothing.
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
     }
 
     /// The sum of two.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::{AfterQuota, PlanTerms, PlanVersion};
+use super::{AfterQuota, PlanTerms, PlanVersion, RateLimits};
 use crate::budget::{Amount, BudgetScope};
 use crate::id::{PlanId, PlanVersionId, SubscriptionId};
 use crate::period::{Cycle, Period};
@@ -70,12 +70,20 @@ impl Subscribed {
         self.quotas.iter().filter_map(open).collect()
     }
 
+    /// The most that may be sent at an instant; `None` where nothing is limited.
+    pub fn rate_limits(&self, at: OffsetDateTime) -> Option<RateLimits> {
+        let limits = self.terms.rate_limits;
+        let is_limited = !limits.is_nothing() && !self.has_ended(at);
+        is_limited.then(|| limits.times(self.quantity))
+    }
+
     /// Whether calls that begin at an instant go by the fast lane.
     pub fn is_boosted(&self, at: OffsetDateTime) -> bool {
         self.terms.speed_boost && !self.has_ended(at)
     }
 
-    fn has_ended(&self, at: OffsetDateTime) -> bool {
+    /// Whether it is over at an instant, so that nothing of it holds any more.
+    pub fn has_ended(&self, at: OffsetDateTime) -> bool {
         self.ends_at.is_some_and(|end| end <= at)
     }
 

@@ -10,7 +10,7 @@ use thiserror::Error as ThisError;
 use time::OffsetDateTime;
 
 use crate::budget::{Amount, LimitWindow};
-use crate::id::{AccountId, KeyId, PlanId, UserId};
+use crate::id::{AccountId, KeyId, UserId};
 use crate::money::Currency;
 use crate::plan::Subscribed;
 use crate::reach::Buyer;
@@ -47,12 +47,6 @@ pub trait Directory: Send + Sync + Debug {
     /// # Errors
     /// [`DirectoryError::Unavailable`].
     async fn account(&self, id: AccountId) -> Result<Option<Account>, DirectoryError>;
-
-    /// The plan that an account is on.
-    ///
-    /// # Errors
-    /// [`DirectoryError::Unavailable`].
-    async fn plan(&self, account: AccountId) -> Result<Option<PlanId>, DirectoryError>;
 
     /// Accounts after one, in order of id; of a user's memberships where a user is given, else all.
     ///
@@ -221,12 +215,9 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// As who it asks for prices.
-    pub fn buyer(&self) -> Buyer {
-        Buyer {
-            account: self.key.account,
-            plan: self.subscribed.as_ref().map(|subscribed| subscribed.plan),
-        }
+    /// As who it asks for prices at an instant.
+    pub fn buyer(&self, at: OffsetDateTime) -> Buyer {
+        Buyer::on(self.key.account, self.subscribed.as_deref(), at)
     }
 
     /// Whether a key works at an instant.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use billing_core::budget::BudgetScope;
 use billing_core::charge::charge;
-use billing_core::id::SaleRuleId;
 use billing_core::money::Nanos;
 use billing_core::port::reports::CallDetail;
 use billing_core::price::PriceVersion;
+use billing_core::price_book::SoldKey;
 use billing_core::quota::cover::Split;
 use billing_core::sale::SaleRule;
 use billing_core::terms::Terms;
@@ -37,7 +37,7 @@ pub(crate) struct Prices {
     /// All schedules, likewise.
     tiers: BTreeMap<i64, TierSchedule>,
     /// What rules made of versions.
-    sold: BTreeMap<(i64, i64), Option<Terms>>,
+    sold: BTreeMap<SoldKey, Option<Terms>>,
 }
 
 impl Prices {
@@ -80,17 +80,16 @@ impl Prices {
     fn terms(&mut self, call: &CallDetail) -> Option<Terms> {
         let price = call.price_version.get();
         let cost = self.versions.get(&price)?.as_ref()?;
-        let terms = match call.rating.rule.map(SaleRuleId::get) {
-            None => Terms::listed(Arc::clone(cost)),
-            Some(rule) => {
-                let sold = self.sold.entry((price, rule));
-                let sold = sold.or_insert_with(|| {
-                    let rule = self.sales.get(&rule)?;
-                    Terms::resold(Arc::clone(cost), rule).ok()
-                });
-                sold.clone()?
-            }
-        };
+        let (rule, discount) = (call.rating.rule, call.rating.discount);
+        let terms = self.sold.entry((call.price_version, rule, discount));
+        let terms = terms.or_insert_with(|| {
+            let rule = match rule {
+                None => None,
+                Some(rule) => Some(self.sales.get(&rule.get())?),
+            };
+            Terms::sold(Arc::clone(cost), rule, discount).ok()
+        });
+        let terms = terms.clone()?;
         let Some(tiers) = &call.rating.tiers else {
             return Some(terms);
         };

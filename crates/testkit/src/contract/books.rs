@@ -79,6 +79,7 @@ macro_rules! books_contract {
             a_window_in_which_nothing_was_used_is_closed_when_it_is_noted
             a_void_or_disbelieved_call_counts_nothing
             what_a_call_costs_the_house_is_on_record
+            what_a_plan_takes_off_is_on_record
             what_a_call_was_rated_by_is_on_record_and_rates_it_again
             what_is_given_back_can_be_spent_and_names_its_calls
             a_later_charge_takes_what_is_free_and_no_more

@@ -200,6 +200,7 @@ pub async fn a_sale_rule_reads_back_and_holds_from_its_instant_on(world: World) 
     let buyer = Buyer {
         account: world.account,
         plan: None,
+        discount: None,
     };
     let found = |buyer, at| {
         let offer = book.offer(buyer, "m", at).unwrap();

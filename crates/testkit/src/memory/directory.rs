@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use billing_core::budget::{Amount, BudgetScope};
-use billing_core::id::{AccountId, KeyId, PlanId, UserId};
+use billing_core::id::{AccountId, KeyId, UserId};
 use billing_core::lease::{Claim, HOUSE, HOUSE_CLAIM_FOR};
 use billing_core::money::Nanos;
 use billing_core::port::directory::{
@@ -54,13 +54,6 @@ impl Directory for Memory {
 
     async fn account(&self, id: AccountId) -> Result<Option<Account>> {
         Ok(self.state().accounts.get(&id).cloned())
-    }
-
-    async fn plan(&self, account: AccountId) -> Result<Option<PlanId>> {
-        Ok(self
-            .state()
-            .subscribed(account)
-            .map(|subscribed| subscribed.plan))
     }
 
     async fn accounts(

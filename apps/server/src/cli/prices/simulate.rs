@@ -83,8 +83,8 @@ pub(crate) async fn run(args: SimulateArgs) -> Result<(), CliError> {
     let bar = progress(calls, "calls");
     for pages in all {
         let account = pages.account;
-        let plan = ports.directory.plan(account).await?;
-        let buyer = Buyer { account, plan };
+        let subscribed = ports.plans.subscribed(account).await?;
+        let buyer = Buyer::on(account, subscribed.as_ref(), now);
         // In the order of calls they move through tiers.
         for page in pages.oldest_first() {
             let calls = page.read(&ports, &filter).await?;

@@ -8,6 +8,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use billing_core::id::AccountId;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Caller, Directory, Role, User};
+use billing_core::port::plans::Plans;
 use billing_core::reach::Buyer;
 use futures_util::future::LocalBoxFuture;
 
@@ -22,6 +23,8 @@ use crate::secrets;
 pub(crate) struct Asking {
     who: Who,
     directory: web::Data<dyn Directory>,
+    plans: web::Data<dyn Plans>,
+    clock: web::Data<dyn Clock>,
 }
 
 #[derive(Debug)]
@@ -43,7 +46,7 @@ impl Asking {
                 if is_another {
                     return Err(ApiError::NotFound("account"));
                 }
-                Ok(Some(caller.buyer()))
+                Ok(Some(caller.buyer(self.clock.now())))
             }
             (Who::User(user), Some(named)) => {
                 let account = access::account(&**self.directory, user, named, Role::Member);
@@ -60,8 +63,8 @@ impl Asking {
     }
 
     async fn buyer_of(&self, account: AccountId) -> Result<Buyer, ApiError> {
-        let plan = self.directory.plan(account).await?;
-        Ok(Buyer { account, plan })
+        let subscribed = self.plans.subscribed(account).await?;
+        Ok(Buyer::on(account, subscribed.as_ref(), self.clock.now()))
     }
 }
 
@@ -78,7 +81,12 @@ impl FromRequest for Asking {
                 Some(caller) => Who::Holder(caller),
                 None => user.map_or(Who::Nobody, Who::User),
             };
-            Ok(Self { who, directory })
+            Ok(Self {
+                who,
+                directory,
+                plans: port(&request)?,
+                clock: port(&request)?,
+            })
         })
     }
 }

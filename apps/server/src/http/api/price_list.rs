@@ -1,6 +1,7 @@
 //! What models cost: for everybody to see, and for whoever is signed in with the own price.
 
 use actix_web::web;
+use billing_core::charge_model::Percent;
 use billing_core::id::AccountId;
 use billing_core::money::Currency;
 use serde::Serialize;
@@ -72,6 +73,11 @@ pub(crate) struct OwnPriceDto {
     /// The sale rule that sets the price; null where it is the catalogue's.
     #[schema(example = "sal_0001fv5kz4y00")]
     rule: Option<String>,
+    /// How many percent the account's plan takes off, which the price below is without; left out
+    /// where that is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "20")]
+    discount: Option<Percent>,
     /// What the account pays now.
     price: Option<PriceDto>,
     /// What it pays from the next change on that is scheduled.
@@ -107,6 +113,7 @@ impl OwnPriceDto {
         Self {
             account: own.buyer.account.to_string(),
             rule: rule.map(|rule| rule.id.to_string()),
+            discount: own.buyer.discount,
             price,
             next,
             standing: own.standing.as_ref().map(StandingDto::of),

@@ -5,6 +5,7 @@ mod words;
 
 use actix_web::web;
 use billing_core::attribute::Attributes;
+use billing_core::charge_model::Percent;
 use billing_core::id::AccountId;
 use billing_core::meter::Usage;
 use billing_core::reach::Buyer;
@@ -91,6 +92,10 @@ pub(crate) struct QuotePrice {
     /// For whom and for which models that rule holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     reach: Option<ReachDto>,
+    /// How many percent of it the account's plan takes off; left out where that is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "20")]
+    discount: Option<Percent>,
 }
 
 /// The most that a request can cost.
@@ -146,6 +151,7 @@ impl QuoteBasis {
                 version: quote.terms.price_version().to_string(),
                 rule: rule.map(|rule| rule.id.to_string()),
                 reach: rule.map(|rule| ReachDto::of(&rule.reach)),
+                discount: quote.terms.discount(),
             },
         }
     }

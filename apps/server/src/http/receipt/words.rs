@@ -42,6 +42,10 @@ pub(super) fn explanation(
              Ask whoever runs this Tollgate."
         ),
     };
+    if let (Due::Rated(_), Some(off)) = (due, call.rating.discount) {
+        let less = format!(" Your plan took {off} % off these prices.");
+        text.push_str(&less);
+    }
     if let Some(tiers) = tiers {
         text.push(' ');
         text.push_str(&tiers.explanation);

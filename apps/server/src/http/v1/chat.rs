@@ -9,6 +9,7 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use billing_core::id::CallId;
+use billing_core::rate_limit::{RateLeft, RateUnit};
 use futures_util::stream;
 use gateway_core::endpoint::Endpoint;
 use tokio::sync::oneshot;
@@ -173,12 +174,18 @@ async fn serve(
     let call = gate.admit(caller, incoming).await?;
     let account = call.caller.key.account;
     let shown = call.plan.as_ref().map(|plan| plan.shown(&call.held().1));
+    let limited = call.pace.as_ref().map(|_| Arc::clone(&call.caller));
     let (tell, delivery) = oneshot::channel();
     let carried = Arc::clone(&gate).carry(upstreams.into_inner(), call, tell);
     // Beside the connection's own task: to wake one from the other takes no turn of the runtime.
     gate.tracker.spawn_local(carried);
     let delivery = delivery.await;
     let mut response = HttpResponse::Ok();
+    if let (Some(caller), Ok(Delivery::Whole { .. } | Delivery::Stream(_))) = (limited, &delivery) {
+        for line in rate_headers(&gate.rates_left(&caller)) {
+            response.insert_header(line);
+        }
+    }
     if let (Some(shown), Ok(Delivery::Whole { .. } | Delivery::Stream(_))) = (shown, &delivery) {
         // On the heap: hardly any call has one.
         for line in Box::pin(gate.quota_headers(account, &shown)).await {
@@ -196,6 +203,31 @@ async fn serve(
         Ok(Delivery::Failed(error)) => Err(error),
         Err(_) => Err(V1Error::StoreAway),
     }
+}
+
+/// What is left of rate limits, as OpenAI's clients read it.
+fn rate_headers(left: &[RateLeft]) -> impl Iterator<Item = (&'static str, String)> {
+    let of_one = |left: &RateLeft| {
+        let [limit, remaining, reset] = match left.unit {
+            RateUnit::Requests => [
+                "x-ratelimit-limit-requests",
+                "x-ratelimit-remaining-requests",
+                "x-ratelimit-reset-requests",
+            ],
+            RateUnit::Tokens => [
+                "x-ratelimit-limit-tokens",
+                "x-ratelimit-remaining-tokens",
+                "x-ratelimit-reset-tokens",
+            ],
+            RateUnit::ConcurrentCalls => return None,
+        };
+        Some([
+            (limit, left.limit.to_string()),
+            (remaining, left.left.to_string()),
+            (reset, format!("{}s", left.reset.whole_seconds())),
+        ])
+    };
+    left.iter().filter_map(of_one).flatten()
 }
 
 fn event_stream(

@@ -9,6 +9,7 @@ use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
 use billing_core::id::CallId;
 use billing_core::lease_book::{Refusal, RefusalCause};
 use billing_core::money::Currency;
+use billing_core::rate_limit::RateExceeded;
 use gateway_core::dialect::Fault;
 use gateway_core::request::RequestError;
 use serde::Serialize;
@@ -83,6 +84,8 @@ pub(crate) enum V1Error {
     FundsMidStream,
     /// The books cannot be reached.
     StoreAway,
+    /// The plan lets the account send no more now.
+    Pace(RateExceeded),
     /// As many calls as may be are under way.
     Crowded,
     /// The channels of the model take no more calls at once, and none was over in time.
@@ -130,6 +133,11 @@ struct Inner<'a> {
 
 const INVALID: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
+const CROWDED: &str =
+    "This server carries as many calls as it may. Nothing was charged; try again shortly.";
+const CLOCK_OFF: &str = "The clock of this server is wrong, so it takes no calls. Try again, or tell \
+                         the operator.";
+const LATER: &str = "Nothing was charged; try again when `retry-after` says.";
 const NO_PLACE: &str = "The upstreams of the model are taken by other calls, and none of these was \
                         over in time. Nothing was charged; try again shortly.";
 const SPOOL_FULL: &str = "The books cannot be reached, and this server has no room left to keep what \
@@ -177,6 +185,7 @@ impl V1Error {
             Self::StoreAway => (503, SERVER, Some("books_unavailable")),
             Self::Crowded => (503, SERVER, Some("overloaded")),
             Self::NoPlace => (429, "rate_limit_error", Some("no_place")),
+            Self::Pace(_) => (429, "rate_limit_error", Some("rate_limit_exceeded")),
             Self::SpoolFull => (503, SERVER, Some("spool_full")),
             Self::Stopping => (503, SERVER, Some("stopping")),
             Self::ClockOff => (503, SERVER, Some("clock_off")),
@@ -212,6 +221,7 @@ impl V1Error {
             Self::StoreAway => &refusals.books_unavailable,
             Self::Crowded => &refusals.overloaded,
             Self::NoPlace => &refusals.no_place,
+            Self::Pace(_) => &refusals.rate_limited,
             Self::SpoolFull => &refusals.spool_full,
             Self::ClockOff => &refusals.clock_off,
             Self::Stopping => &refusals.stopping,
@@ -245,6 +255,7 @@ impl V1Error {
             | Self::StoreAway
             | Self::Crowded
             | Self::NoPlace
+            | Self::Pace(_)
             | Self::SpoolFull
             | Self::Stopping
             | Self::ClockOff => None,
@@ -254,6 +265,13 @@ impl V1Error {
     fn metadata(&self) -> Option<Value> {
         if let Self::Funds(funds) = self {
             return Some(funds.metadata());
+        }
+        if let Self::Pace(exceeded) = self {
+            return Some(json!({
+                "limit_source": "plan_rate_limit",
+                "limit": exceeded.unit.name(),
+                "most": exceeded.limit,
+            }));
         }
         if let Self::Idempotency { call: Some(call) } = self {
             return Some(json!({ "request_id": call }));
@@ -274,6 +292,17 @@ impl V1Error {
             kind: kind.to_owned(),
             code: code.map(str::to_owned),
         }
+    }
+
+    /// How long it is until the same may be let in, where that is known.
+    fn wait(&self) -> Option<Duration> {
+        if let Self::Pace(exceeded) = self {
+            return exceeded.wait;
+        }
+        let Self::Funds(funds) = self else {
+            return None;
+        };
+        funds.wait
     }
 
     /// Whether a client should try the same again by itself; `None` leaves it to the status.
@@ -425,16 +454,12 @@ impl fmt::Display for V1Error {
                  had been delivered is charged.",
             ),
             Self::StoreAway => f.write_str("The books cannot be reached. Try again shortly."),
-            Self::Crowded => f.write_str(
-                "This server carries as many calls as it may. Nothing was charged; try again shortly.",
-            ),
+            Self::Crowded => f.write_str(CROWDED),
             Self::NoPlace => f.write_str(NO_PLACE),
+            Self::Pace(exceeded) => write!(f, "Your plan takes {exceeded}. {LATER}"),
             Self::SpoolFull => f.write_str(SPOOL_FULL),
             Self::Stopping => f.write_str("This server is stopping. Try again."),
-            Self::ClockOff => f.write_str(
-                "The clock of this server is wrong, so it takes no calls. Try again, or tell the \
-                 operator.",
-            ),
+            Self::ClockOff => f.write_str(CLOCK_OFF),
         }
     }
 }
@@ -467,9 +492,7 @@ impl ResponseError for V1Error {
             headers.insert(HeaderName::from_static("x-should-retry"), value);
         }
         // How long it is until a quota begins anew is said however long that is.
-        if let Self::Funds(funds) = self
-            && let Some(wait) = funds.wait
-        {
+        if let Some(wait) = self.wait() {
             let seconds = wait.whole_seconds().max(0).saturating_add(1);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             return response;

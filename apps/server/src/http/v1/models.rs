@@ -246,8 +246,9 @@ pub(crate) async fn list(
 ) -> Result<HttpResponse, V1Error> {
     let caller = identify(&request, &callers, &**clock).await?;
     let (book, now) = (prices.book(), clock.now());
-    let buyer = caller.buyer();
-    let has_own = book.sales().has_own(&buyer) || book.tiers().has_own(&buyer);
+    let buyer = caller.buyer(now);
+    let has_own =
+        buyer.discount.is_some() || book.sales().has_own(&buyer) || book.tiers().has_own(&buyer);
     let (body, tag) = if caller.key.models.is_empty() && !has_own {
         EVERY_MODEL.list(&prices, &book, &**served, now)
     } else {
@@ -302,12 +303,12 @@ pub(crate) async fn one(
     if !caller.may_use(&name) {
         return Err(V1Error::ModelNotAllowed(name));
     }
-    let book = prices.book();
+    let (book, now) = (prices.book(), clock.now());
     let offered = Offered {
         prices: &prices,
         book: &book,
-        buyer: Some(&caller.buyer()),
-        now: clock.now(),
+        buyer: Some(&caller.buyer(now)),
+        now,
     };
     match (offered.price(&name), book.get(&name)) {
         (Ok(price), Some(model)) if served.serves(&name) => {

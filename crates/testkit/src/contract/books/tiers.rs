@@ -486,7 +486,7 @@ pub async fn what_a_call_costs_the_house_is_on_record(world: World) {
     world.top_up(10_000).await;
     world.lease(WALLET, 5_000).await.unwrap();
     let mut call = world.call(500, 100);
-    call.terms = Terms::resold(Arc::clone(&world.price), &rule).unwrap();
+    call.terms = Terms::sold(Arc::clone(&world.price), Some(&rule), None).unwrap();
     let settled = world.settle(call.clone()).await;
     assert_eq!(settled.call.charge, Nanos::new(150));
     assert_eq!(settled.call.cost, Some(Nanos::new(100)));
@@ -494,5 +494,24 @@ pub async fn what_a_call_costs_the_house_is_on_record(world: World) {
     let found = found.unwrap().unwrap();
     assert_eq!(found.cost, Some(Nanos::new(100)));
     assert_eq!(found.rating.rule, Some(rule.id));
+    world.assert_sound().await;
+}
+
+/// What a plan took off is on record with the call, so that it can be rated again.
+pub async fn what_a_plan_takes_off_is_on_record(world: World) {
+    world.top_up(10_000).await;
+    world.lease(WALLET, 5_000).await.unwrap();
+    let mut call = world.call(500, 100);
+    let off = "25".parse().unwrap();
+    call.terms = Terms::sold(Arc::clone(&world.price), None, Some(off)).unwrap();
+    let settled = world.settle(call.clone()).await;
+    assert_eq!(settled.call.charge, Nanos::new(75));
+    assert_eq!(settled.call.cost, Some(Nanos::new(100)));
+    let found = world.ports.reports.call(world.account, call.call).await;
+    let found = found.unwrap().unwrap();
+    assert_eq!(
+        (found.rating.rule, found.rating.discount),
+        (None, Some(off))
+    );
     world.assert_sound().await;
 }

@@ -59,7 +59,7 @@ async fn cost_and_margin_of_a_call_are_shown_to_operators_alone() {
     world.top_up(1_000_000).await;
     world.lease(BudgetScope::Wallet, 10_000).await.unwrap();
     let mut call = world.call(10_000, 3_000);
-    call.terms = Terms::resold(Arc::clone(&world.price), &sold).unwrap();
+    call.terms = Terms::sold(Arc::clone(&world.price), Some(&sold), None).unwrap();
     let id = world.settle(call).await.call.call;
     let calls = format!("/api/v1/accounts/{}/calls", scene.account());
     let receipt = format!("{calls}/{id}");
