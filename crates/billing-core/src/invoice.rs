@@ -11,6 +11,7 @@ mod coupon;
 mod credit_note;
 mod deferral;
 mod discount;
+mod ending;
 mod fee_documents;
 mod group;
 mod house;
@@ -36,6 +37,7 @@ pub use credit_note::{
 };
 pub use deferral::{Deferral, recognition};
 pub use discount::{AppliedDiscount, Discount, Off, Skipped, SkippedDiscount};
+pub use ending::LeftOpen;
 pub use fee_documents::{
     BillTo, FeeDocuments, FeeDocumentsError, FeeInvoice, TakenBack, Taxes, gives_back,
 };

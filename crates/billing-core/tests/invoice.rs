@@ -7,6 +7,8 @@
 
 #[path = "invoice/carry.rs"]
 mod carry;
+#[path = "invoice/fees.rs"]
+mod fees;
 #[path = "invoice/lifecycle.rs"]
 mod lifecycle;
 #[path = "invoice/parts.rs"]

@@ -1,12 +1,12 @@
 //! Invoices that will not be paid: void, or given up.
 
 use billing_core::id::{AccountId, InvoiceId, LotId};
-use billing_core::invoice::{Booked, Invoice, InvoiceError, InvoiceStatus};
+use billing_core::invoice::{Booked, Invoice, LeftOpen};
 use billing_core::ledger::{Entry, LedgerCode, LedgerHead, LedgerKind};
-use billing_core::money::{Minor, Nanos};
+use billing_core::money::Nanos;
 use billing_core::port::invoices::{InvoiceName, InvoicesError};
 use billing_core::port::subscriptions::RecordError;
-use billing_core::subscription::{EndReason, State, Subscription};
+use billing_core::subscription::{State, Subscription};
 use billing_core::wallet::Wallet;
 use sea_orm::{ConnectionTrait, QueryResult};
 use time::OffsetDateTime;
@@ -27,14 +27,7 @@ pub(super) async fn void_by_hand<C: ConnectionTrait>(
     let wallet = locked(tx, account).await?;
     let found = row::find(tx, account, &InvoiceName::Id(id)).await?;
     let invoice = found.ok_or(InvoicesError::NotFound)?;
-    let paid = invoice.paid.total().map_err(Fault::from)?;
-    if paid != Minor::ZERO {
-        return Err(InvoiceError::Touched(invoice.number).into());
-    }
-    if invoice.status != InvoiceStatus::Open {
-        let was = invoice.status.name();
-        return Err(InvoiceError::NotOpen(invoice.number, was).into());
-    }
+    invoice.check_voidable()?;
     let voided = void(tx, invoice, &wallet, desk, now).await?;
     db::note_change(tx, "account", Some(account.get()), micros(now)).await?;
     Ok(voided)
@@ -77,8 +70,7 @@ async fn close<C: ConnectionTrait>(
     Ok(invoice)
 }
 
-/// A subscription has ended: what it still owes is given up. The invoice of a first fee, for which
-/// nothing was given yet, is void.
+/// A subscription has ended: what it still owes is given up, or void.
 pub(crate) async fn of_ended<C: ConnectionTrait>(
     tx: &C,
     subscription: &Subscription,
@@ -92,11 +84,8 @@ pub(crate) async fn of_ended<C: ConnectionTrait>(
         let account = invoice.content.head.account;
         let wallet = load::locked_wallet(tx, account).await?;
         let wallet = wallet.ok_or_else(|| StoreError::unreadable("wallet", "it is not there"))?;
-        let period = invoice.content.head.period;
-        let is_first = period.is_some_and(|period| period.start == subscription.started_at);
-        let is_untouched = invoice.paid.total().is_ok_and(Minor::is_zero)
-            && invoice.credited == billing_core::invoice::Credited::default();
-        if is_untouched && (why == EndReason::NeverPaid || is_first) {
+        let left = invoice.left_open(subscription, why).map_err(Fault::from)?;
+        if left == LeftOpen::Void {
             void(tx, invoice, &wallet, desk, now).await?;
             continue;
         }

@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 
 use billing_core::id::{AccountId, CreditNoteId, InvoiceId, LotId, PlanVersionId, SubscriptionId};
 use billing_core::invoice::{
-    BillTo, BillingDetails, Booked as Happened, CreditError, CreditNote, Credited, Deferral,
-    DocumentNumber, FeeDocuments, Invoice, InvoiceError, InvoiceStatus, Invoiced, Invoicing,
-    NoteIssue, NotePlan, Numbering, recognition, wallet_change,
+    BillTo, BillingDetails, Booked as Happened, CreditError, CreditNote, Deferral, DocumentNumber,
+    FeeDocuments, Invoice, InvoiceStatus, Invoiced, Invoicing, LeftOpen, NoteIssue, NotePlan,
+    Numbering, recognition, wallet_change,
 };
 use billing_core::ledger::{Entry, LedgerHead, LedgerKind, LedgerTxn};
 use billing_core::money::{Currency, Nanos};
 use billing_core::period::Period;
 use billing_core::port::invoices::InvoicesError;
 use billing_core::port::subscriptions::RecordError;
-use billing_core::subscription::{EndReason, Fee, State as Stands, Subscription};
+use billing_core::subscription::{Fee, State as Stands, Subscription};
 use time::OffsetDateTime;
 
 use super::{Booked, Memory, State};
@@ -232,11 +232,7 @@ impl State {
         for id in open {
             let kept = &self.documents.invoices[&id];
             let invoice = kept.invoice.clone();
-            let period = invoice.content.head.period;
-            let is_first = period.is_some_and(|period| period.start == subscription.started_at);
-            let is_untouched =
-                invoice.paid.total().unwrap().is_zero() && invoice.credited == Credited::default();
-            if is_untouched && (why == EndReason::NeverPaid || is_first) {
+            if invoice.left_open(subscription, why).unwrap() == LeftOpen::Void {
                 self.void_invoice(id, now).unwrap();
                 continue;
             }
@@ -253,13 +249,7 @@ impl State {
     ) -> Result<Invoice, InvoicesError> {
         let kept = self.documents.invoices.get(&id);
         let invoice = kept.ok_or(InvoicesError::NotFound)?.invoice.clone();
-        if !invoice.paid.total().unwrap().is_zero() {
-            return Err(InvoiceError::Touched(invoice.number).into());
-        }
-        if invoice.status != InvoiceStatus::Open {
-            let was = invoice.status.name();
-            return Err(InvoiceError::NotOpen(invoice.number, was).into());
-        }
+        invoice.check_voidable()?;
         let journal = &self.books[&id.0].journal;
         let booked = journal
             .iter()
