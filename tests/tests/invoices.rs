@@ -157,6 +157,21 @@ async fn is_given_back_once(served: &Served, one: &str) {
             (&json!("CN-000001"), &json!("2.38"))
         );
     }
+    let pdf = format!("{notes}/CN-000001/credit-note.pdf?lang=en");
+    let pdf = control.file(&pdf).await.unwrap();
+    let title = b"Credit note CN-000001";
+    assert!(pdf.windows(title.len()).any(|part| part == title));
+    let file = served.gate.folder().join("note.html");
+    let number = one.rsplit('/').next().unwrap();
+    let out = file.to_str().unwrap();
+    let what = ["--note", "CN-000001", "--lang", "zh-CN", "--out", out];
+    let which = ["invoices", "pdf", "--account", account, number];
+    let said = command(served, &[&which[..], &what].concat());
+    assert!(said.starts_with("CN-000001 is in"), "{said}");
+    let html = std::fs::read_to_string(&file).unwrap();
+    for said in ["贷项通知单", "CN-000001", number, "goodwill", "2.38"] {
+        assert!(html.contains(said), "{said}");
+    }
     let much = json!({ "reason": "goodwill", "line": 0, "amount": { "amount": "7.01", "currency": "USD" } });
     let much = refused(control, &notes, Some("two"), &much).await;
     assert_eq!(much, (409, json!("conflict")));

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use billing_core::id::AccountId;
-use billing_core::invoice::{Invoice, Locale};
+use billing_core::invoice::{CreditNote, Invoice, Locale};
 use billing_core::money::{Minor, Money, Nanos};
 use billing_core::port::invoices::{CreditWish, InvoiceName};
 use clap::{Args, Subcommand};
 
 use super::keys::account_id;
 use super::{CliError, Place, say};
-use crate::http::api::invoices::{CreditNoteDto, InvoiceDto, Paper};
+use crate::http::api::invoices::{CreditNoteDto, InvoiceDto, Paper, notes};
 use crate::wiring::Ports;
 
 /// What can be done with invoices.
@@ -20,7 +20,8 @@ pub(crate) enum InvoicesCommand {
     List(ListArgs),
     /// Show an invoice with its lines, taxes and credit notes, as JSON
     Show(OneArgs),
-    /// Write an invoice to a file: PDF, or HTML where the file's name ends with .html
+    /// Write an invoice, or a credit note of it, to a file: PDF, or HTML where the file's name ends
+    /// with .html
     Pdf(PdfArgs),
     /// Void an invoice of which nothing was paid: what it asks for is forgiven
     Void(OneArgs),
@@ -55,6 +56,9 @@ pub(crate) struct OneArgs {
 pub(crate) struct PdfArgs {
     #[command(flatten)]
     one: OneArgs,
+    /// The number or id of a credit note of it, to be written instead
+    #[arg(long, value_name = "NUMBER")]
+    note: Option<String>,
     /// The file [default: its number and .pdf]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -160,8 +164,13 @@ async fn pdf(args: PdfArgs) -> Result<(), CliError> {
     let lang = lang.map_err(|error| CliError::Argument(error.to_string()))?;
     let ports = args.one.place.ports().await?;
     let (account, invoice) = named(&args.one, &ports).await?;
-    let number = invoice.number.to_string().replace('/', "-");
-    let file = args.out.unwrap_or_else(|| format!("{number}.pdf").into());
+    let note = match &args.note {
+        None => None,
+        Some(name) => Some(note_of(&invoice, account, name, &ports).await?),
+    };
+    let number = note.as_ref().map_or(&invoice.number, |note| &note.number);
+    let name = number.to_string().replace('/', "-");
+    let file = args.out.unwrap_or_else(|| format!("{name}.pdf").into());
     let paper = if file.extension().is_some_and(|e| e == "html") {
         Paper::Html
     } else {
@@ -169,12 +178,33 @@ async fn pdf(args: PdfArgs) -> Result<(), CliError> {
     };
     let of = ports.directory.account(account).await?;
     let zone = of.map_or_else(|| "UTC".to_owned(), |account| account.zone);
-    let set = paper.of_invoice(&invoice, lang, &zone);
+    let set = match &note {
+        None => paper.of_invoice(&invoice, lang, &zone),
+        Some(note) => paper.of_note((note, &invoice), lang, &zone),
+    };
     let bytes = set.map_err(CliError::Argument)?;
     let shown = file.display().to_string();
     std::fs::write(&file, bytes).map_err(CliError::io(shown.clone()))?;
-    say(&format!("{} is in {shown}", invoice.number));
+    say(&format!("{number} is in {shown}"));
     Ok(())
+}
+
+/// The credit note of an invoice that has this number or id.
+async fn note_of(
+    invoice: &Invoice,
+    account: AccountId,
+    name: &str,
+    ports: &Ports,
+) -> Result<CreditNote, CliError> {
+    let id = invoice.content.head.id;
+    let notes = ports.invoices.credit_notes(account, id).await?;
+    let found = notes::named(&notes, name).cloned();
+    found.ok_or_else(|| {
+        let number = &invoice.number;
+        CliError::Argument(format!(
+            "{number} has no credit note {name}; `tollgate invoices show` shows those that there are"
+        ))
+    })
 }
 
 async fn void(args: OneArgs) -> Result<(), CliError> {

@@ -193,6 +193,18 @@ fn invoices_of(config: &mut ServiceConfig) {
         .service(act(
             one("/invoices/{invoice}/credit-notes"),
             web::post().to(invoices::credit),
+        ))
+        .service(read(
+            one("/invoices/{invoice}/credit-notes/{note}"),
+            web::get().to(invoices::notes::read),
+        ))
+        .service(read(
+            one("/invoices/{invoice}/credit-notes/{note}/credit-note.pdf"),
+            web::get().to(invoices::notes::pdf),
+        ))
+        .service(read(
+            one("/invoices/{invoice}/credit-notes/{note}/credit-note.html"),
+            web::get().to(invoices::notes::html),
         ));
 }
 

@@ -35,7 +35,7 @@ use super::v1::{chat, credits, generation, key, models};
         accounts::list, accounts::create, accounts::read, accounts::change,
         keys::list, keys::create, keys::revoke,
         wallet::read, wallet::top_up, ledger::list,
-    calls::list, calls::read, calls_csv::download, invoices::credit, invoices::details::read, invoices::details::set, invoices::html, invoices::list, invoices::pdf, invoices::read, invoices::void, prices::list, usage::read,
+    calls::list, calls::read, calls_csv::download, invoices::credit, invoices::details::read, invoices::details::set, invoices::html, invoices::list, invoices::notes::html, invoices::notes::pdf, invoices::notes::read, invoices::pdf, invoices::read, invoices::void, prices::list, usage::read,
         price_list::list, price_list::one, quote::quote,
         users::create, users::set_member,
         clock::read, clock::advance,

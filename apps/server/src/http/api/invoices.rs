@@ -1,10 +1,10 @@
-//! Invoices: read, set on paper, voided, credited; and to whom they are written.
+//! Invoices: read, set on paper, voided, credited; their credit notes; and to whom they are written.
 
 pub(crate) mod details;
+pub(crate) mod notes;
 mod paper;
 mod shown;
 
-use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use billing_core::id::{AccountId, InvoiceId};
 use billing_core::invoice::{Invoice, Locale};
@@ -211,22 +211,8 @@ async fn on_paper(
     paper: Paper,
 ) -> Result<HttpResponse, ApiError> {
     let number = invoice.number.to_string();
-    // Setting a page takes milliseconds, and no call is to wait for that.
-    let set = web::block(move || paper.of_invoice(&invoice, setting.lang, &account.zone)).await;
-    let set = set.map_err(|_| ApiError::Internal)?;
-    let bytes = set.map_err(|fault| {
-        tracing::error!(number, fault, "an invoice cannot be set on paper");
-        ApiError::Internal
-    })?;
-    let name: String = number
-        .chars()
-        .map(|c| if c == '/' { '-' } else { c })
-        .collect();
-    let inline = format!("inline; filename=\"{name}.{}\"", paper.extension());
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, paper.content_type()))
-        .insert_header((CONTENT_DISPOSITION, inline))
-        .body(bytes))
+    let set = move || paper.of_invoice(&invoice, setting.lang, &account.zone);
+    paper::answer(paper, number, set).await
 }
 
 /// Void an invoice

@@ -1,10 +1,14 @@
-//! Invoices on paper: PDF and HTML.
+//! Invoices and credit notes on paper: PDF and HTML.
 
-use billing_core::invoice::{Invoice, Locale};
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::{HttpResponse, web};
+use billing_core::invoice::{CreditNote, Invoice, Locale};
 use billing_core::zone::Zone;
 use documents::Document;
 
-/// What an invoice is set on.
+use crate::http::api::error::ApiError;
+
+/// What a document is set on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Paper {
     /// A file of pages.
@@ -26,7 +30,25 @@ impl Paper {
     ) -> Result<Vec<u8>, String> {
         let zone: Zone = zone.parse().map_err(|e| format!("{e}"))?;
         let locale = lang.unwrap_or(invoice.content.head.locale);
-        let document = Document::invoice(invoice, locale, &zone);
+        self.set(&Document::invoice(invoice, locale, &zone))
+    }
+
+    /// A credit note of an invoice, in the language of that or another, with dates of a zone.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the log.
+    pub(crate) fn of_note(
+        self,
+        (note, invoice): (&CreditNote, &Invoice),
+        lang: Option<Locale>,
+        zone: &str,
+    ) -> Result<Vec<u8>, String> {
+        let zone: Zone = zone.parse().map_err(|e| format!("{e}"))?;
+        let locale = lang.unwrap_or(invoice.content.head.locale);
+        self.set(&Document::credit_note(note, invoice, locale, &zone))
+    }
+
+    fn set(self, document: &Document) -> Result<Vec<u8>, String> {
         match self {
             Self::Pdf => document.pdf().map_err(|e| e.to_string()),
             Self::Html => Ok(document.html().into_bytes()),
@@ -46,4 +68,24 @@ impl Paper {
             Self::Html => "html",
         }
     }
+}
+
+/// Answers with what sets a document of this number.
+pub(super) async fn answer(
+    paper: Paper,
+    number: String,
+    set: impl FnOnce() -> Result<Vec<u8>, String> + Send + 'static,
+) -> Result<HttpResponse, ApiError> {
+    // Setting a page takes milliseconds, and no call is to wait for that.
+    let set = web::block(set).await.map_err(|_| ApiError::Internal)?;
+    let bytes = set.map_err(|fault| {
+        tracing::error!(number, fault, "a document cannot be set on paper");
+        ApiError::Internal
+    })?;
+    let name = number.replace('/', "-");
+    let inline = format!("inline; filename=\"{name}.{}\"", paper.extension());
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, paper.content_type()))
+        .insert_header((CONTENT_DISPOSITION, inline))
+        .body(bytes))
 }

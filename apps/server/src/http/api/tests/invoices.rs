@@ -91,6 +91,59 @@ async fn an_invoice_is_set_in_the_language_that_is_asked_for() {
 }
 
 #[actix_web::test]
+async fn a_credit_note_is_read_and_set_as_its_invoice_is() {
+    let scene = Scene::new().await;
+    let list = subscribed(&scene).await;
+    let notes = format!("{list}/INV-000001/credit-notes");
+    let headers = [
+        ("content-type", "application/json"),
+        ("idempotency-key", "a"),
+    ];
+    let amount = json!({"amount": "2.00", "currency": "USD"});
+    let part = json!({"reason": "goodwill", "line": 0, "amount": amount});
+    let body = part.to_string().into_bytes();
+    let operator = &scene.operator;
+    let made = scene
+        .raw(Method::POST, &notes, operator, &headers, body)
+        .await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    let one = format!("{notes}/CN-000001");
+    let by_id = format!("{notes}/{}", made.body["id"].as_str().unwrap());
+    for path in [&one, &by_id] {
+        let read = scene.get(path, &scene.member).await;
+        assert_eq!((read.status, &read.body), (StatusCode::OK, &made.body));
+    }
+    let html = format!("{one}/credit-note.html");
+    for (lang, word) in [
+        ("", "Credit note"),
+        ("?lang=en", "Credit note"),
+        ("?lang=zh-CN", "贷项通知单"),
+    ] {
+        let page = scene.get(&format!("{html}{lang}"), &scene.member).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+        for said in [word, "CN-000001", "INV-000001", "goodwill", "2.00"] {
+            assert!(page.text.contains(said), "{said}: {}", page.text);
+        }
+    }
+    let pdf = format!("{one}/credit-note.pdf");
+    let file = scene.get(&pdf, &scene.member).await;
+    assert_eq!(file.status, StatusCode::OK);
+    assert_eq!(file.header("content-type"), "application/pdf");
+    let name = "inline; filename=\"CN-000001.pdf\"";
+    assert_eq!(file.header("content-disposition"), name);
+    let wrong = scene.get(&format!("{pdf}?lang=de"), &scene.member).await;
+    wrong.is_problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+    let unknown = format!("{notes}/CN-000002/credit-note.pdf");
+    let unknown = scene.get(&unknown, &scene.member).await;
+    unknown.is_problem(StatusCode::NOT_FOUND, "not_found");
+    for path in [&one, &html, &pdf] {
+        let stranger = scene.get(path, &scene.stranger).await;
+        stranger.is_problem(StatusCode::NOT_FOUND, "not_found");
+    }
+}
+
+#[actix_web::test]
 async fn operators_alone_void_and_credit() {
     let scene = Scene::new().await;
     let list = subscribed(&scene).await;
