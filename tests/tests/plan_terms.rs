@@ -178,6 +178,53 @@ async fn no_more_is_let_in_than_a_plan_lets_an_account_send() {
     run(&served, &["ledger", "verify"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plans_call_limit_bounds_calls_whatever_pays_them() {
+    let served = Served::start("[clock]\nmovable = true\n", FUNDS)
+        .await
+        .unwrap();
+    let (payer, ask) = (&served.payer, Ask::of("sim/echo").at_most(50));
+    let quota = json!({ "models": "*", "unit": "calls", "amount": 3, "window": "period" });
+    let terms = json!({ "call_limit": 10, "quotas": [quota] });
+    subscribe(&served, payer, "ten", terms);
+    let header = "x-tollgate-quota-limit-calls";
+    let first = once(payer, &ask, |answer| figure(answer, header).is_some()).await;
+    assert_eq!(first.cost_nanos(), Some(0), "{first:?}");
+    let mut answers = at_once(payer, &ask, 60).await;
+    answers.push(first);
+    let (done, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.is_complete());
+    // What others held for a moment may have been refused too: who comes again gets the rest.
+    let mut done = done.len();
+    while done < 10 {
+        assert!(payer.caller.call(&ask).await.is_complete());
+        done += 1;
+    }
+    assert_eq!(done, 10);
+    let free = answers.iter().filter(|a| a.cost_nanos() == Some(0));
+    assert_eq!(free.count(), 3, "the quota gives what it says");
+    assert!(refused.iter().all(|a| a.status == 429), "{refused:?}");
+    let last = payer.caller.call(&ask).await;
+    assert_eq!(
+        (last.status, &*last.code()),
+        (429, "plan_call_limit_reached"),
+        "{last:?}"
+    );
+    assert!(figure(&last, "retry-after").unwrap() > 60, "{last:?}");
+    assert_eq!(last.error()["metadata"]["limit_source"], "plan_call_limit");
+    let key = payer.caller.get("/v1/key").await.unwrap();
+    let limit = &key["data"]["call_limit"];
+    assert_eq!(
+        (&limit["limit"], &limit["remaining"]),
+        (&json!("10"), &json!("0")),
+        "{key}"
+    );
+    run(&served, &["ledger", "verify"]);
+
+    // With the next period it begins anew.
+    run(&served, &["clock", "advance", "--by", "32d"]);
+    once(payer, &ask, Answer::is_complete).await;
+}
+
 async fn at_once(payer: &Payer, ask: &Ask, calls: usize) -> Vec<Answer> {
     let mut running = JoinSet::new();
     for _ in 0..calls {

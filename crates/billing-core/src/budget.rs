@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime, Time};
 
-use crate::id::{KeyId, QuotaId, TierScheduleId, UserId};
+use crate::id::{KeyId, PlanVersionId, QuotaId, TierScheduleId, UserId};
 use crate::money::Nanos;
 
 /// A quantity of a budget, never negative: nanos of money, calls or tokens, as its unit says.
@@ -138,6 +138,13 @@ pub enum BudgetScope {
         /// The window's first second (Unix time).
         window_start: i64,
     },
+    /// How many calls a plan lets an account make in a billing period, whatever pays them.
+    CallLimit {
+        /// The version of the plan.
+        version: PlanVersionId,
+        /// The period's first second (Unix time).
+        window_start: i64,
+    },
     /// How far a window of a tier schedule was used: counted, never limited and never on lease.
     Tier {
         /// The schedule.
@@ -166,9 +173,10 @@ pub enum BudgetScope {
 /// The storage form of a [`BudgetScope`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BudgetRow {
-    /// 0 wallet, 1 key limit, 2 member limit, 3 quota, 4 tier, 5 tier charge.
+    /// 0 wallet, 1 key limit, 2 member limit, 3 quota, 4 tier, 5 tier charge, 6 tier overrun, 7 call
+    /// limit.
     pub kind: i16,
-    /// The key, member, quota or schedule; 0 for the wallet.
+    /// The key, member, quota, schedule or plan version; 0 for the wallet.
     pub subject: i64,
     /// [`BudgetUnit::code`].
     pub unit: i16,
@@ -186,6 +194,7 @@ impl BudgetScope {
             | Self::TierCharge { .. }
             | Self::TierOverrun { .. } => BudgetUnit::Nanos,
             Self::Quota { unit, .. } | Self::Tier { unit, .. } => unit,
+            Self::CallLimit { .. } => BudgetUnit::Calls,
         }
     }
 
@@ -195,6 +204,11 @@ impl BudgetScope {
             self,
             Self::Wallet | Self::KeyLimit { .. } | Self::MemberLimit { .. }
         )
+    }
+
+    /// Whether it gives of a call what the wallet then need not pay.
+    pub const fn is_quota(self) -> bool {
+        matches!(self, Self::Quota { .. })
     }
 
     /// Whether it only counts, so that nothing is held of it and nobody is stopped by it.
@@ -234,6 +248,15 @@ impl BudgetScope {
             } => BudgetRow {
                 kind: 3,
                 subject: quota.get(),
+                unit,
+                window_start,
+            },
+            Self::CallLimit {
+                version,
+                window_start,
+            } => BudgetRow {
+                kind: 7,
+                subject: version.get(),
                 unit,
                 window_start,
             },
@@ -310,6 +333,10 @@ impl BudgetScope {
                 schedule: TierScheduleId::new(subject),
                 window_start,
             }),
+            7 => Some(Self::CallLimit {
+                version: PlanVersionId::new(subject),
+                window_start,
+            }),
             _ => None,
         }
     }
@@ -323,6 +350,7 @@ impl fmt::Display for BudgetScope {
             Self::KeyLimit { .. } => "key_limit",
             Self::MemberLimit { .. } => "member_limit",
             Self::Quota { .. } => "plan_quota",
+            Self::CallLimit { .. } => "plan_call_limit",
             Self::Tier { .. } => "tier_schedule",
             Self::TierCharge { .. } => "tier_schedule_charge",
             Self::TierOverrun { .. } => "tier_schedule_overrun",
@@ -446,6 +474,10 @@ mod tests {
                 quota: QuotaId::new(7),
                 unit: BudgetUnit::Tokens,
                 window_start: 1,
+            },
+            BudgetScope::CallLimit {
+                version: PlanVersionId::new(8),
+                window_start: 86_400,
             },
         ] {
             assert_eq!(BudgetScope::of_row(scope.row()), Some(scope));

@@ -13,7 +13,7 @@ use crate::id::{PlanId, PlanVersionId};
 use crate::money::{Currency, Money, Nanos};
 use crate::period::Interval;
 use crate::quota::{Quota, QuotaError, QuotaTerms};
-pub use subscribed::{OpenQuota, Subscribed};
+pub use subscribed::{CallLimit, OpenQuota, Subscribed};
 
 /// How a plan is billed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

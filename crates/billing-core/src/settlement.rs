@@ -279,6 +279,7 @@ impl AccountState {
             BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
+            | BudgetScope::CallLimit { .. }
             | BudgetScope::Tier { .. }
             | BudgetScope::TierCharge { .. }
             | BudgetScope::TierOverrun { .. } => self
@@ -316,6 +317,7 @@ impl AccountState {
             BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
+            | BudgetScope::CallLimit { .. }
             | BudgetScope::Tier { .. }
             | BudgetScope::TierCharge { .. }
             | BudgetScope::TierOverrun { .. } => {

@@ -21,10 +21,11 @@ use crate::writer::Tx;
 use crate::{Store, StoreConfig};
 
 /// Tables that are the same for all accounts, so that every place has a copy; they are only read.
-const COPIED: [&str; 5] = [
+const COPIED: [&str; 6] = [
     "api_key",
     "membership",
     "plan_quota",
+    "plan_version",
     "retention",
     "subscription",
 ];

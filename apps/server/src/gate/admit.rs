@@ -8,7 +8,7 @@ use billing_core::id::{CallId, NodeId};
 use billing_core::lease_book::{HoldAsk, Refusal, RefusalCause};
 use billing_core::meter::{Meter, Usage};
 use billing_core::money::Nanos;
-use billing_core::plan::RateLimits;
+use billing_core::plan::{CallLimit, RateLimits};
 use billing_core::port::directory::Caller;
 use billing_core::price::{Foreseen, Prospect, RatingError, ServiceTier};
 use billing_core::price_book::{ModelFacts, Unpriced};
@@ -66,6 +66,8 @@ pub(crate) struct OpenCall {
     pub(crate) key_in_use: Option<KeyInUse>,
     /// What the caller's plan gives of the model.
     pub(crate) plan: Option<Box<OfPlan>>,
+    /// How many calls the plan lets an account make.
+    pub(crate) call_limit: Option<CallLimit>,
     /// How it counts in what the plan lets an account send.
     pub(crate) pace: Option<InPace>,
     leases: Arc<Leases>,
@@ -113,6 +115,12 @@ impl OpenCall {
         let grown = answer.saturating_sub(self.ceiling.answer_tokens());
         let output = self.ceiling.get(Meter::Output).saturating_add(grown);
         self.ceiling.with(Meter::Output, output)
+    }
+
+    /// What it takes of the number of calls that the plan lets an account make.
+    pub(super) fn limited(&self) -> Option<(BudgetScope, Amount)> {
+        let limit = self.call_limit.as_ref()?;
+        Some((limit.scope, Amount::new(1)))
     }
 
     /// The hold was ended by a settlement.
@@ -177,6 +185,7 @@ impl Gate {
             self.limits.default_output_tokens,
         );
         let plan = subscribed.and_then(|of| OfPlan::of(of, model, incoming.started_at));
+        let call_limit = subscribed.and_then(|of| of.call_limit(incoming.started_at));
         Ok(Box::new(OpenCall {
             incoming,
             caller,
@@ -188,6 +197,7 @@ impl Gate {
             max_output: None,
             key_in_use: None,
             plan,
+            call_limit,
             pace: None,
             head,
             leases: Arc::clone(&self.leases),
@@ -301,7 +311,9 @@ impl Gate {
             return Box::pin(self.hold_by_plan(call, plan)).await;
         }
         let worst = worst_case(call)?;
-        let held = self.leases.hold(self.ask(call, worst)).await;
+        let mut ask = self.ask(call, worst);
+        ask.demands.extend(call.limited());
+        let held = self.leases.hold(ask).await;
         held.map_err(HoldFault::Refused)
     }
 
@@ -358,11 +370,14 @@ fn funds_error(call: &OpenCall, refusal: Refusal) -> FundsError {
         .plan
         .as_ref()
         .and_then(|plan| plan.quota(refusal.scope));
+    let call_limit = call.call_limit.filter(|limit| limit.scope == refusal.scope);
+    let calls_again = call_limit.and_then(|limit| limit.resets_at);
     let resets_at = match (refusal.scope, call.caller.key.limit) {
         (BudgetScope::KeyLimit { .. }, Some(limit)) => limit.window.end_at(at),
-        _ => quota.and_then(|quota| quota.resets_at),
+        _ => quota.map_or(calls_again, |quota| quota.resets_at),
     };
     let helps_at = quota.and_then(|quota| quota.helps_at(refusal.needed));
+    let helps_at = helps_at.or(calls_again);
     FundsError {
         refusal,
         currency: call.caller.currency,

@@ -105,6 +105,7 @@ impl Gate {
                 return Err(refusal.map_or(V1Error::StoreAway.into(), HoldFault::Refused));
             };
             let mut ask = self.demand(call, attempt.demands);
+            ask.demands.extend(call.limited());
             if !attempt.may_wait {
                 ask.wait_until = self.leases.now();
             }

@@ -140,7 +140,7 @@ fn came_to(call: &OpenCall, metered: &Metered, ending: &Ending) -> Worst {
 /// comes to, as long as quotas cover it at all.
 fn promised(call: &OpenCall, held: &[(BudgetScope, Amount)]) -> Option<Amount> {
     let plan = call.plan.as_ref()?;
-    let is_covered = held.iter().any(|(scope, _)| !scope.is_payer());
+    let is_covered = held.iter().any(|(scope, _)| scope.is_quota());
     (plan.after == AfterQuota::Stop && is_covered).then_some(Amount::ZERO)
 }
 

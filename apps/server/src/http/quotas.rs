@@ -29,6 +29,39 @@ pub(crate) struct QuotaLeft {
     resets_at: Option<String>,
 }
 
+/// What is left of the number of calls that a plan lets an account make in a billing period, whatever
+/// pays them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CallLimitLeft {
+    /// How many there may be.
+    #[schema(example = "1000")]
+    limit: String,
+    /// How many are left.
+    #[schema(example = "880")]
+    remaining: String,
+    /// When it begins anew; null never.
+    #[schema(format = DateTime)]
+    resets_at: Option<String>,
+}
+
+/// What is left of the call limit of an account's plan; `None` where that has none.
+pub(crate) async fn calls_left(
+    reports: &dyn Reports,
+    (account, subscribed): (AccountId, &Subscribed),
+    now: OffsetDateTime,
+) -> Result<Option<CallLimitLeft>, ReportError> {
+    let Some(limit) = subscribed.call_limit(now) else {
+        return Ok(None);
+    };
+    let used = reports.used(account, &[limit.scope]).await?;
+    let used = used.first().copied().unwrap_or_default();
+    Ok(Some(CallLimitLeft {
+        limit: limit.amount.to_string(),
+        remaining: limit.amount.less(used).to_string(),
+        resets_at: limit.resets_at.map(instant),
+    }))
+}
+
 /// What is left of all quotas of an account's plan.
 pub(crate) async fn left(
     reports: &dyn Reports,

@@ -58,7 +58,7 @@ impl Staleness {
         match scope {
             BudgetScope::Wallet => self.wallet,
             BudgetScope::KeyLimit { .. } | BudgetScope::MemberLimit { .. } => self.limits,
-            BudgetScope::Quota { .. } => self.quotas,
+            BudgetScope::Quota { .. } | BudgetScope::CallLimit { .. } => self.quotas,
             // Never held: what only counts stops nobody.
             BudgetScope::Tier { .. }
             | BudgetScope::TierCharge { .. }

@@ -8,7 +8,7 @@ use super::{AfterQuota, PlanTerms, PlanVersion, RateLimits};
 use crate::budget::{Amount, BudgetScope};
 use crate::id::{PlanId, PlanVersionId, SubscriptionId};
 use crate::period::{Cycle, Period};
-use crate::quota::{Quota, QuotaTerms, levels};
+use crate::quota::{Quota, QuotaTerms, QuotaWindow, levels};
 use crate::subscription::{Access, State, Subscription};
 use crate::zone::Zone;
 
@@ -52,6 +52,24 @@ pub struct OpenQuota<'a> {
     pub window: Period,
 }
 
+/// How many calls a plan lets an account make, in the period that an instant lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallLimit {
+    /// Which budget that is.
+    pub scope: BudgetScope,
+    /// How many.
+    pub amount: Amount,
+    /// When it begins anew; `None` where it never does.
+    pub resets_at: Option<OffsetDateTime>,
+}
+
+const fn limit_scope(version: PlanVersionId, period: Period) -> BudgetScope {
+    BudgetScope::CallLimit {
+        version,
+        window_start: period.start.unix_timestamp(),
+    }
+}
+
 impl Subscribed {
     /// The quotas that cover a model, in the windows of an instant: level by level, the most
     /// specific first. A level of which a quota has no window then does not cover it.
@@ -62,6 +80,21 @@ impl Subscribed {
             quotas.map(|quota| self.in_window(quota, at)).collect()
         });
         open.collect()
+    }
+
+    /// How many calls may be made in the period of an instant, whatever pays them; `None` for any
+    /// number.
+    pub fn call_limit(&self, at: OffsetDateTime) -> Option<CallLimit> {
+        if self.has_ended(at) {
+            return None;
+        }
+        let each = self.terms.call_limit?;
+        let period = QuotaWindow::Period.at(&self.zone, &self.cycle, at)?;
+        Some(CallLimit {
+            scope: limit_scope(self.version, period),
+            amount: Amount::new(each.saturating_mul(u64::from(self.quantity))),
+            resets_at: self.terms.billing.renews().then_some(period.end),
+        })
     }
 
     /// All quotas, in the windows of an instant.
@@ -140,33 +173,35 @@ impl Subscription {
 }
 
 impl Subscription {
-    /// The quotas that a version gives with a whole period or once for all, in the windows of an
-    /// instant, with what they give: what is left of them says how much of a period was not used.
+    /// What a version gives with a whole period or once for all, and how many calls it lets be made in
+    /// one, in the windows of an instant: what is left of them says how much of a period was not used.
     pub fn whole_quotas(
         &self,
         version: &PlanVersion,
         at: OffsetDateTime,
     ) -> Vec<(BudgetScope, Amount)> {
-        use crate::quota::QuotaWindow::{Period, Subscription};
+        let zone = &self.cycle.anchor.zone;
+        let times = |each: u64| Amount::new(each.saturating_mul(u64::from(self.quantity)));
         let whole = version.quotas.iter().filter(|quota| {
             let window = quota.terms.window;
-            matches!(window, Period | Subscription)
+            matches!(window, QuotaWindow::Period | QuotaWindow::Subscription)
         });
         let open = whole.filter_map(|quota| {
-            let zone = &self.cycle.anchor.zone;
             let window = quota.terms.window.at(zone, &self.cycle, at)?;
-            let each = quota.terms.amount.get();
-            let amount = Amount::new(each.saturating_mul(u64::from(self.quantity)));
-            Some((quota.scope(window), amount))
+            Some((quota.scope(window), times(quota.terms.amount.get())))
         });
-        open.collect()
+        let calls = version.terms.call_limit.and_then(|each| {
+            let period = QuotaWindow::Period.at(zone, &self.cycle, at)?;
+            Some((limit_scope(version.id, period), times(each)))
+        });
+        open.chain(calls).collect()
     }
 }
 
 impl OpenQuota<'_> {
     /// When it begins anew; `None` where it never does.
     pub fn resets_at(&self) -> Option<OffsetDateTime> {
-        let never = matches!(self.terms.window, crate::quota::QuotaWindow::Subscription);
+        let never = matches!(self.terms.window, QuotaWindow::Subscription);
         (!never).then_some(self.window.end)
     }
 }

@@ -268,7 +268,7 @@ pub fn extensions(
     let of_wallet = of_wallet.map_or(Amount::ZERO, |(_, amount)| *amount);
     let mut ways = Vec::with_capacity(2);
     if !given.is_nothing() && of_wallet.is_zero() {
-        let quotas = held.iter().filter(|(scope, _)| !scope.is_payer());
+        let quotas = held.iter().filter(|(scope, _)| scope.is_quota());
         let more = |(scope, amount): &(BudgetScope, Amount)| {
             (*scope, worst.of_unit(scope.unit()).less(*amount))
         };

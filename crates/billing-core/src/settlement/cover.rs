@@ -13,6 +13,8 @@ pub(super) struct Shares {
     /// What the plan pays; `None` where the call holds no quota.
     pub(super) covered: Option<Nanos>,
     split: Option<Split>,
+    /// 1 for a call for which something was delivered.
+    calls: Amount,
 }
 
 impl Shares {
@@ -24,7 +26,11 @@ impl Shares {
         rated: &Rated,
         reach: impl Fn(BudgetScope, Amount) -> Amount,
     ) -> Result<Self, MoneyError> {
-        let quotas = settlement.held.iter().filter(|(scope, _)| is_quota(*scope));
+        let calls = match settlement.basis {
+            Basis::Void => Amount::ZERO,
+            Basis::Delivered { .. } => Amount::new(1),
+        };
+        let quotas = settlement.held.iter().filter(|(scope, _)| scope.is_quota());
         let most = |held: Amount| settlement.promised.map_or(Amount::MAX, |_| held);
         let room = quotas.map(|(scope, held)| (*scope, reach(*scope, *held).min(most(*held))));
         let room = Room::of(room);
@@ -33,6 +39,7 @@ impl Shares {
                 due: rated.due,
                 covered: None,
                 split: None,
+                calls,
             });
         }
         if rated.quarantined {
@@ -40,6 +47,7 @@ impl Shares {
                 due: rated.due,
                 covered: Some(Nanos::ZERO),
                 split: None,
+                calls,
             });
         }
         let split = match &settlement.basis {
@@ -50,12 +58,17 @@ impl Shares {
             due: split.due,
             covered: Some(split.covered.money()),
             split: Some(split),
+            calls,
         })
     }
 
     /// What is taken of a quota of which so much is held, and within reach. Of a call whose usage is
     /// not believed it is the hold.
     pub(super) fn taken(&self, scope: BudgetScope, held: Amount, reach: Amount) -> Amount {
+        if !scope.is_quota() {
+            // A limit of calls counts each for which something was delivered.
+            return self.calls.min(reach);
+        }
         let taken = self.split.map_or(held, |split| split.of_unit(scope.unit()));
         taken.min(reach)
     }
@@ -68,8 +81,4 @@ impl Shares {
             (Some(split), _) => split.left_of(counts, scope.unit()),
         }
     }
-}
-
-const fn is_quota(scope: BudgetScope) -> bool {
-    matches!(scope, BudgetScope::Quota { .. })
 }

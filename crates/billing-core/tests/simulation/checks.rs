@@ -229,7 +229,7 @@ impl World {
         let rule = |staleness: Staleness, scope| match scope {
             BudgetScope::Wallet => staleness.wallet,
             BudgetScope::KeyLimit { .. } | BudgetScope::MemberLimit { .. } => staleness.limits,
-            BudgetScope::Quota { .. } => staleness.quotas,
+            BudgetScope::Quota { .. } | BudgetScope::CallLimit { .. } => staleness.quotas,
             BudgetScope::Tier { .. }
             | BudgetScope::TierCharge { .. }
             | BudgetScope::TierOverrun { .. } => StaleRule::Refuse,

@@ -106,6 +106,7 @@ impl Page {
             limit @ (BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
+            | BudgetScope::CallLimit { .. }
             | BudgetScope::Tier { .. }
             | BudgetScope::TierCharge { .. }
             | BudgetScope::TierOverrun { .. }) => self.state.uses[&limit].available(),
@@ -123,6 +124,7 @@ impl Page {
             limit @ (BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
+            | BudgetScope::CallLimit { .. }
             | BudgetScope::Tier { .. }
             | BudgetScope::TierCharge { .. }
             | BudgetScope::TierOverrun { .. }) => self.state.uses[&limit].leased,
@@ -135,6 +137,7 @@ impl Page {
             limit @ (BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
+            | BudgetScope::CallLimit { .. }
             | BudgetScope::Tier { .. }
             | BudgetScope::TierCharge { .. }
             | BudgetScope::TierOverrun { .. }) => {

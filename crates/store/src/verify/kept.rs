@@ -91,12 +91,14 @@ pub(super) async fn leases<C: ConnectionTrait>(
     let what = || "wallet on lease".to_owned();
     pass.findings.same(what, kept, of_wallet);
     let mut uses = Fingerprint::default();
-    let text = "SELECT q.*, k.id AS key_id, COALESCE(k.limit_amount, p.amount * \
+    let text = "SELECT q.*, k.id AS key_id, COALESCE(k.limit_amount, COALESCE(p.amount, c.call_limit) * \
           (SELECT h.quantity FROM plan_held h WHERE h.account_id = q.account_id \
-           AND h.plan_version_id = p.plan_version_id)) AS limit_amount, p.id AS quota_id \
+           AND h.plan_version_id = COALESCE(p.plan_version_id, c.id))) AS limit_amount, \
+          p.id AS quota_id, c.id AS limited_id \
         FROM quota_usage q \
         LEFT JOIN api_key k ON q.kind = 1 AND k.id = q.subject AND k.account_id = q.account_id \
         LEFT JOIN plan_quota p ON q.kind = 3 AND p.id = q.subject AND p.unit = q.unit \
+        LEFT JOIN plan_version c ON q.kind = 7 AND c.id = q.subject \
         WHERE q.account_id = ?";
     for row in db::all(tx, text, vec![pass.account.into()]).await? {
         let scope = load::scope(&row)?;
@@ -116,6 +118,7 @@ pub(super) async fn leases<C: ConnectionTrait>(
         let owner = match scope {
             BudgetScope::KeyLimit { .. } => Some(("key_id", "key")),
             BudgetScope::Quota { .. } => Some(("quota_id", "plan")),
+            BudgetScope::CallLimit { .. } => Some(("limited_id", "plan")),
             BudgetScope::Wallet
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Tier { .. }

@@ -87,6 +87,7 @@ macro_rules! books_contract {
             a_later_charge_recalls_what_is_on_lease
             a_quota_gives_what_the_plan_says
             a_quota_is_of_those_who_are_subscribed
+            a_call_limit_counts_what_was_delivered
             a_call_is_split_between_its_quota_and_the_wallet
             a_call_counts_in_the_window_it_was_authorized_in
             calls_that_race_on_quotas_never_pass_them

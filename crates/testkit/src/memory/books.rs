@@ -41,6 +41,7 @@ impl Books for Memory {
             BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
+            | BudgetScope::CallLimit { .. }
             | BudgetScope::Tier { .. }
             | BudgetScope::TierCharge { .. }
             | BudgetScope::TierOverrun { .. } => page.in_use(ask.scope, limit).available(),
@@ -251,7 +252,9 @@ impl State {
                 .filter(|(key, _)| key.account == account)
                 .map(|(key, _)| key.limit.map(|l| l.amount))
                 .ok_or(BooksError::NoSuchBudget),
-            BudgetScope::Quota { .. } => self.quota(account, scope).map(|(limit, _)| limit),
+            BudgetScope::Quota { .. } | BudgetScope::CallLimit { .. } => {
+                self.quota(account, scope).map(|(limit, _)| limit)
+            }
             BudgetScope::MemberLimit { .. }
             | BudgetScope::Tier { .. }
             | BudgetScope::TierCharge { .. }

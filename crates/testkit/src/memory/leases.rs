@@ -49,6 +49,7 @@ impl Page {
             BudgetScope::KeyLimit { .. }
             | BudgetScope::MemberLimit { .. }
             | BudgetScope::Quota { .. }
+            | BudgetScope::CallLimit { .. }
             | BudgetScope::Tier { .. }
             | BudgetScope::TierCharge { .. }
             | BudgetScope::TierOverrun { .. } => &mut self.uses.entry(scope).or_default().leased,

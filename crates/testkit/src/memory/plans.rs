@@ -160,16 +160,28 @@ impl State {
         account: AccountId,
         scope: BudgetScope,
     ) -> Result<(Option<Amount>, bool), BooksError> {
-        let BudgetScope::Quota { quota, unit, .. } = scope else {
-            return Err(BooksError::NoSuchBudget);
+        let given = |subscribed: &Subscribed| match scope {
+            BudgetScope::Quota { quota, unit, .. } => {
+                let mut quotas = subscribed.quotas.iter();
+                let quota = quotas.find(|q| q.id == quota && q.terms.unit == unit)?;
+                Some(quota.terms.amount.get())
+            }
+            BudgetScope::CallLimit { version, .. } if subscribed.version == version => {
+                subscribed.terms.call_limit
+            }
+            BudgetScope::CallLimit { .. }
+            | BudgetScope::Wallet
+            | BudgetScope::KeyLimit { .. }
+            | BudgetScope::MemberLimit { .. }
+            | BudgetScope::Tier { .. }
+            | BudgetScope::TierCharge { .. }
+            | BudgetScope::TierOverrun { .. } => None,
         };
         let of_account = self.subscriptions.iter().filter(|(of, ..)| *of == account);
         let mut found = Err(BooksError::NoSuchBudget);
         for (_, subscribed, ended) in of_account {
-            let mut quotas = subscribed.quotas.iter();
-            let quota = quotas.find(|q| q.id == quota && q.terms.unit == unit);
-            if let Some(quota) = quota {
-                let amount = quota.terms.amount.get() * u64::from(subscribed.quantity);
+            if let Some(given) = given(subscribed) {
+                let amount = given * u64::from(subscribed.quantity);
                 let was_live = matches!(found, Ok((_, true)));
                 found = Ok((Some(Amount::new(amount)), was_live || ended.is_none()));
             }

@@ -52,7 +52,7 @@ async fn nothing_is_open_but_the_sign_in_and_the_prices() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 41);
+    assert_eq!(tried, 44);
 }
 
 #[actix_web::test]

@@ -42,6 +42,7 @@ pub(super) fn lines(call: &CallDetail, currency: Currency) -> Vec<QuotaLine> {
         BudgetScope::Wallet
         | BudgetScope::KeyLimit { .. }
         | BudgetScope::MemberLimit { .. }
+        | BudgetScope::CallLimit { .. }
         | BudgetScope::Tier { .. }
         | BudgetScope::TierCharge { .. }
         | BudgetScope::TierOverrun { .. } => None,

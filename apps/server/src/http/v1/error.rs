@@ -164,7 +164,7 @@ impl V1Error {
             Self::NoChannel(_) => (503, SERVER, Some("no_channel")),
             Self::Funds(funds) => match funds.refusal.cause {
                 RefusalCause::Insufficient if funds.wait.is_some() => {
-                    (429, "rate_limit_error", Some("plan_quota_used_up"))
+                    (429, "rate_limit_error", Some(funds.used_up()))
                 }
                 RefusalCause::Insufficient => {
                     (402, "insufficient_quota", Some("insufficient_quota"))
@@ -328,6 +328,15 @@ impl FundsError {
         }
     }
 
+    /// The code of what is used up until it begins anew.
+    const fn used_up(&self) -> &'static str {
+        if matches!(self.refusal.scope, BudgetScope::CallLimit { .. }) {
+            "plan_call_limit_reached"
+        } else {
+            "plan_quota_used_up"
+        }
+    }
+
     fn resets(&self) -> Option<String> {
         self.resets_at.and_then(|at| at.format(&Rfc3339).ok())
     }
@@ -352,6 +361,7 @@ impl FundsError {
             BudgetScope::KeyLimit { .. } => "the limit of this key",
             BudgetScope::MemberLimit { .. } => "your limit in this account",
             BudgetScope::Quota { .. } => "the quota of your plan",
+            BudgetScope::CallLimit { .. } => "the call limit of your plan",
             // Nobody is stopped by what only counts.
             BudgetScope::Tier { .. }
             | BudgetScope::TierCharge { .. }

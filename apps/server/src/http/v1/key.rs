@@ -16,7 +16,7 @@ use super::generation::{away, number};
 use crate::gate::Callers;
 use crate::http::api::wire::instant;
 use crate::http::caller::identify;
-use crate::http::quotas::{self, QuotaLeft};
+use crate::http::quotas::{self, CallLimitLeft, QuotaLeft};
 
 /// A key, to its holder.
 #[derive(Serialize, ToSchema)]
@@ -63,6 +63,8 @@ pub(crate) struct KeyData {
     is_free_tier: bool,
     /// What is left of the quotas of the account's plan.
     quotas: Vec<QuotaLeft>,
+    /// What is left of the calls that it lets the account make; null where it sets no limit.
+    call_limit: Option<CallLimitLeft>,
     /// When the key stops working by itself.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
@@ -107,20 +109,14 @@ pub(crate) async fn key(
     let now = clock.now();
     let spent = spent(&**reports, &caller, now).await?;
     let mut data = data(&caller, &spent, now);
-    data.quotas = quotas(&**reports, &caller, now).await?;
+    if let Some(subscribed) = &caller.subscribed {
+        let of = (caller.key.account, &**subscribed);
+        let left = quotas::left(&**reports, of, now).await;
+        data.quotas = left.map_err(|error| away(&error))?;
+        let left = quotas::calls_left(&**reports, of, now).await;
+        data.call_limit = left.map_err(|error| away(&error))?;
+    }
     Ok(HttpResponse::Ok().json(KeyReply { data }))
-}
-
-async fn quotas(
-    reports: &dyn Reports,
-    caller: &Caller,
-    now: OffsetDateTime,
-) -> Result<Vec<QuotaLeft>, V1Error> {
-    let Some(subscribed) = &caller.subscribed else {
-        return Ok(Vec::new());
-    };
-    let left = quotas::left(reports, (caller.key.account, subscribed), now).await;
-    left.map_err(|error| away(&error))
 }
 
 async fn spent(
@@ -166,6 +162,7 @@ fn data(caller: &Caller, spent: &Spent, now: OffsetDateTime) -> KeyData {
         usage_monthly: number(spent.monthly),
         currency: caller.currency,
         quotas: Vec::new(),
+        call_limit: None,
         is_free_tier: false,
         expires_at: key.expires_at.map(instant),
     }

@@ -84,7 +84,7 @@ pub(in crate::books) static USES: BatchSql = BatchSql::query(
     ],
     "SELECT v.account_id, v.kind, v.subject, v.unit, v.window_start, \
      COALESCE(q.used, 0) AS used, COALESCE(q.leased, 0) AS leased, \
-     COALESCE(k.limit_amount, m.limit_amount, p.amount * \
+     COALESCE(k.limit_amount, m.limit_amount, COALESCE(p.amount, c.call_limit) * \
        COALESCE(s.quantity, h.quantity)) AS amount, \
      CASE WHEN k.id IS NOT NULL OR m.user_id IS NOT NULL OR s.quantity IS NOT NULL THEN 1 \
        ELSE 0 END AS known \
@@ -95,9 +95,11 @@ pub(in crate::books) static USES: BatchSql = BatchSql::query(
      LEFT JOIN membership m ON v.kind = 2 AND m.account_id = v.account_id \
        AND m.user_id = v.subject \
      LEFT JOIN plan_quota p ON v.kind = 3 AND p.id = v.subject AND p.unit = v.unit \
+     LEFT JOIN plan_version c ON v.kind = 7 AND c.id = v.subject \
+       AND c.call_limit IS NOT NULL \
      LEFT JOIN plan_held h ON h.account_id = v.account_id \
-       AND h.plan_version_id = p.plan_version_id \
+       AND h.plan_version_id = COALESCE(p.plan_version_id, c.id) \
      LEFT JOIN subscription s ON s.account_id = v.account_id \
-       AND s.plan_version_id = p.plan_version_id \
+       AND s.plan_version_id = COALESCE(p.plan_version_id, c.id) \
        AND s.state IN ('active', 'trialing', 'grace')",
 );

@@ -54,6 +54,51 @@ pub async fn a_quota_gives_what_the_plan_says(world: World) {
     world.assert_sound().await;
 }
 
+/// A limit of calls counts each that delivered something, whatever pays it, and no other.
+pub async fn a_call_limit_counts_what_was_delivered(world: World) {
+    let mut limited = terms(vec![quota(
+        "m",
+        BudgetUnit::Tokens,
+        100,
+        QuotaWindow::Daily,
+    )]);
+    limited.call_limit = Some(3);
+    let subscribed = subscribe(&world, world.account, limited).await;
+    let limit = subscribed.call_limit(world.now()).unwrap();
+    assert_eq!(limit.amount, Amount::new(3));
+    let (calls, tokens) = (limit.scope, open(&world, &subscribed)[0]);
+    world.top_up(1_000).await;
+    world.lease(WALLET, 500).await.unwrap();
+    world.lease(tokens, 100).await.unwrap();
+    let granted = world.lease(calls, 10).await.unwrap();
+    assert_eq!((granted.granted.get(), granted.available.get()), (3, 0));
+    let by_quota = held(world.call(0, 60), &[(tokens, 60), (calls, 1)]);
+    let settled = world.settle(by_quota).await;
+    assert_eq!(settled.call.covered, Some(Nanos::new(60)));
+    let by_wallet = held(world.call(0, 40), &[(WALLET, 40), (calls, 1)]);
+    let settled = world.settle(by_wallet).await;
+    assert_eq!(
+        (settled.call.charge, settled.call.covered),
+        (Nanos::new(40), None)
+    );
+    let mut void = held(world.call(0, 0), &[(WALLET, 40), (calls, 1)]);
+    void.basis = Basis::Void;
+    world.settle(void).await;
+    assert_eq!(used(&world, calls).await, 2);
+    world.give_back(calls, 1).await;
+    assert_eq!(world.lease(calls, 5).await.unwrap().granted.get(), 1);
+    world.assert_sound().await;
+    // A plan without a limit has no such budget.
+    let unlimited = subscribe(&world, world.new_account(0).await, terms(Vec::new())).await;
+    assert_eq!(unlimited.call_limit(world.now()), None);
+    let none = BudgetScope::CallLimit {
+        version: unlimited.version,
+        window_start: 0,
+    };
+    let refused = world.lease(none, 1).await;
+    assert!(matches!(refused, Err(BooksError::NoSuchBudget)));
+}
+
 /// Without a live subscription to the version there is no such budget, and not under another unit.
 pub async fn a_quota_is_of_those_who_are_subscribed(mut world: World) {
     let quotas = vec![quota("*", BudgetUnit::Calls, 5, QuotaWindow::Monthly)];
