@@ -41,6 +41,7 @@ mod m20261123_000025_missing;
 mod m20261123_000026_orders;
 mod m20261123_000027_invoices;
 mod m20261123_000028_clock;
+mod m20261124_000029_messages;
 mod step;
 
 /// Every step, in order.
@@ -79,6 +80,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000026_orders::STEP),
             Box::new(m20261123_000027_invoices::STEP),
             Box::new(m20261123_000028_clock::STEP),
+            Box::new(m20261124_000029_messages::STEP),
         ]
     }
 }

@@ -184,6 +184,9 @@ pub(crate) enum CliError {
     /// What was asked of a subscription.
     #[error("{0}")]
     Order(#[from] billing_core::subscription_order::OrderError),
+    /// The messages.
+    #[error(transparent)]
+    Messages(#[from] billing_core::port::messages::MessagesError),
     /// The invoices.
     #[error("{0}")]
     Invoices(#[from] billing_core::port::invoices::InvoicesError),
@@ -242,6 +245,7 @@ impl CliError {
             | Self::Date(_)
             | Self::Order(_)
             | Self::Invoices(_)
+            | Self::Messages(_)
             | Self::Catalogue(_)
             | Self::Report(_)
             | Self::Import { .. }

@@ -16,6 +16,7 @@ use billing_core::port::catalogue::{Catalogue, CatalogueError};
 use billing_core::port::clock::{Advance, Clock, MoveError, MovedDate, SteadyClock};
 use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::invoices::Invoices;
+use billing_core::port::messages::Messages;
 use billing_core::port::nodes::Nodes;
 use billing_core::port::orders::Orders;
 use billing_core::port::plans::Plans;
@@ -105,6 +106,7 @@ pub(crate) struct Ports {
     /// How often what is owed is tried again.
     pub(crate) dunning: Arc<Dunning>,
     pub(crate) invoices: Arc<dyn Invoices>,
+    pub(crate) messages: Arc<dyn Messages>,
     pub(crate) reports: Arc<dyn Reports>,
     pub(crate) proofs: Arc<dyn Proofs>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -176,6 +178,7 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
         collector: shared.clone(),
         dunning,
         invoices: shared.clone(),
+        messages: shared.clone(),
         reports: shared.clone(),
         proofs: shared,
         ids: Arc::new(Ids::new(guest_number()?, Arc::clone(&clock))),

@@ -28,6 +28,7 @@ pub mod invoice;
 pub mod lease;
 pub mod lease_book;
 pub mod ledger;
+pub mod message;
 pub mod meter;
 pub mod money;
 pub mod node;

@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod directory;
 pub mod invoices;
+pub mod messages;
 pub mod nodes;
 pub mod orders;
 pub mod plans;

@@ -18,9 +18,10 @@ use time::OffsetDateTime;
 
 pub use dunning::{AtEnd, Dunned, Dunning, DunningError};
 pub use run::Due;
-pub use step::{Effect, Fee, FeeKind, Message, Paid};
+pub use step::{Effect, Fee, FeeKind, Paid};
 
 use crate::id::{AccountId, PlanVersionId, SubscriptionId};
+use crate::message::MessageKind;
 use crate::money::{Money, MoneyError};
 use crate::period::{Cycle, Period};
 use crate::plan::{Billing, PlanVersion};
@@ -150,6 +151,9 @@ pub struct Subscription {
     pub credited: i64,
     /// When it began, its trial too.
     pub started_at: OffsetDateTime,
+    /// Of which end of its trial it was told that it is near; `None` before that.
+    #[serde(default)]
+    pub reminded_of: Option<OffsetDateTime>,
     /// When somebody last changed it; `None` before that.
     #[serde(default)]
     pub changed_at: Option<OffsetDateTime>,
@@ -272,11 +276,12 @@ impl Subscription {
             charged: 0,
             credited: 0,
             started_at: now,
+            reminded_of: None,
             changed_at: None,
             revision: 0,
         };
         let effects = if is_trial {
-            vec![Effect::Tell(Message::TrialBegan)]
+            vec![Effect::Tell(MessageKind::TrialBegan)]
         } else {
             new.bill_next(start.version)?
         };

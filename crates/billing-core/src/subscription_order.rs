@@ -15,6 +15,7 @@ use crate::budget::Amount;
 use crate::fee_payment::{Reckoned, WalletDraw, bought, reckon};
 use crate::id::ChangeQuoteId;
 use crate::invoice::{BillTo, FeeDocuments, FeeDocumentsError, GiveBackError, Taxes};
+use crate::message::MessageKind;
 use crate::money::{Currency, Minor, Money, MoneyError, Nanos};
 use crate::period::Period;
 use crate::plan::PlanVersion;
@@ -347,7 +348,7 @@ fn done_to(
         }
         Order::CancelAtEnd => {
             subscription.cancel_at_end()?;
-            Vec::new()
+            vec![Effect::Tell(MessageKind::WillEnd)]
         }
         Order::CancelNow { is_credited } => {
             let unused = (ProrationUnit::Second, footing.unused);
@@ -359,7 +360,7 @@ fn done_to(
                 return Err(OrderError::NothingToResume);
             }
             resumed?;
-            Vec::new()
+            vec![Effect::Tell(MessageKind::Resumed)]
         }
         Order::Pause => subscription.pause(now)?,
         Order::Unpause => taken_up(subscription, version, now)?,

@@ -321,7 +321,7 @@ fn what_is_not_paid_is_tried_again_and_then_given_up() {
         if let [fee] = charges(&effects)[..] {
             assert_eq!(fee.amount, 1_000);
             assert!(subscription.not_paid(at).contains(&Effect::Tell(
-                billing_core::subscription::Message::PaymentFailed
+                billing_core::message::MessageKind::PaymentFailed
             )));
         }
         let is_open = matches!(subscription.state, State::Grace(_));
@@ -461,6 +461,14 @@ fn a_trial_ends_at_an_instant_and_is_never_active_without_a_way_to_pay() {
     let ends_at = START + Duration::days(14);
     assert_eq!(trying.state, State::Trialing { ends_at });
     assert!(trying.is_entitled(ends_at - Duration::SECOND) && !trying.is_entitled(ends_at));
+    // Three days before it is told, once.
+    let reminds = trying.due(&Dunning::default()).unwrap();
+    assert_eq!(reminds, (ends_at - Duration::days(3), Due::RemindTrial));
+    let mut trying = trying;
+    let told = trying.step(reminds, (&version, None), true).unwrap();
+    let ending = billing_core::message::MessageKind::TrialEnding;
+    assert_eq!(told, [Effect::Tell(ending)]);
+    assert_eq!(trying.state, State::Trialing { ends_at });
     let due = trying.due(&Dunning::default()).unwrap();
     assert_eq!(due, (ends_at, Due::ConvertTrial));
     let mut cannot = trying.clone();
@@ -476,7 +484,6 @@ fn a_trial_ends_at_an_instant_and_is_never_active_without_a_way_to_pay() {
     // Another plan's trial begins where this one did.
     let mut longer = plan(2, 5_000, "P1M");
     longer.terms.trial_days = 30;
-    let mut trying = trying;
     let quote = trying.quote(&version, &ask(&longer, 1, None), START + Duration::days(3));
     let quote = quote.unwrap();
     trying.take(&quote, &longer, quote.at).unwrap();

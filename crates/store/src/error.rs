@@ -8,6 +8,7 @@ use billing_core::port::catalogue::CatalogueError;
 use billing_core::port::clock::MoveError;
 use billing_core::port::directory::DirectoryError;
 use billing_core::port::invoices::InvoicesError;
+use billing_core::port::messages::MessagesError;
 use billing_core::port::nodes::NodesError;
 use billing_core::port::plans::PlansError;
 use billing_core::port::reports::ReportError;
@@ -287,6 +288,16 @@ impl From<StoreError> for InvoicesError {
     fn from(error: StoreError) -> Self {
         if error.is_poison() {
             Self::Inconsistent(error.to_string())
+        } else {
+            Self::Unavailable(boxed(error))
+        }
+    }
+}
+
+impl From<StoreError> for MessagesError {
+    fn from(error: StoreError) -> Self {
+        if error.is_poison() {
+            Self::Unreadable(error.to_string())
         } else {
             Self::Unavailable(boxed(error))
         }

@@ -41,6 +41,7 @@ mod list_plans;
 mod listen;
 mod listing;
 mod look;
+mod messages;
 mod moved_date;
 mod nodes;
 mod open;

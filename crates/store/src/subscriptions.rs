@@ -26,6 +26,7 @@ use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, micros};
 use crate::invoices::{self, Desk, Fault};
+use crate::messages;
 use crate::open::Store;
 use crate::plans;
 
@@ -254,10 +255,11 @@ async fn follow<C: ConnectionTrait>(
     let account = subscription.account;
     let ids = desk.ids;
     invoices::end::of_ended(tx, subscription, desk, now).await?;
-    for (place, effect) in (0_i64..).zip(effects) {
+    messages::keep(tx, subscription, effects, desk, now).await?;
+    for effect in effects {
         match effect {
-            // What is charged is on record by now, and what is tried again was before.
-            Effect::Charge(_) | Effect::Retry(_) => {}
+            // What is charged and told is on record by now, and what is tried again was before.
+            Effect::Charge(_) | Effect::Retry(_) | Effect::Tell(_) => {}
             Effect::Grant {
                 key,
                 amount,
@@ -275,19 +277,6 @@ async fn follow<C: ConnectionTrait>(
                 };
                 let added = credit::add_credit(tx, account, &granted, ids.next(now), now).await;
                 added.map_err(not_granted)?;
-            }
-            Effect::Tell(message) => {
-                let text = "INSERT INTO subscription_message (subscription_id, revision, place, \
-                            account_id, kind, made_at) VALUES (?, ?, ?, ?, ?, ?)";
-                let values = vec![
-                    subscription.id.get().into(),
-                    row::revision(subscription.revision).into(),
-                    place.into(),
-                    account.get().into(),
-                    message.name().into(),
-                    micros(now).into(),
-                ];
-                db::run(tx, text, values).await?;
             }
         }
     }

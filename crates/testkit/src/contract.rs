@@ -4,6 +4,7 @@ pub mod books;
 pub mod catalogue;
 pub mod directory;
 pub mod invoices;
+pub mod messages;
 pub mod nodes;
 pub mod orders;
 pub mod plans;

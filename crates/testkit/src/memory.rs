@@ -30,6 +30,7 @@ mod corrections;
 mod directory;
 mod invoices;
 mod leases;
+mod messages;
 mod nodes;
 mod orders;
 mod plans;
@@ -68,6 +69,7 @@ struct State {
     dunning: Dunning,
     ordered: orders::Ordered,
     documents: invoices::Documents,
+    told: messages::Told,
     prices: PriceBook,
     price_ids: BTreeSet<i64>,
 }
@@ -132,6 +134,7 @@ impl Memory {
                 dunning: Dunning::default(),
                 ordered: orders::Ordered::default(),
                 documents: invoices::Documents::default(),
+                told: messages::Told::default(),
                 prices: PriceBook::default(),
                 price_ids: BTreeSet::new(),
             }),
@@ -190,6 +193,7 @@ mod tests {
     crate::plans_contract!(plans_in_memory, super::open);
     crate::subscriptions_contract!(subscriptions_in_memory, super::open);
     crate::invoices_contract!(invoices_in_memory, super::open);
+    crate::messages_contract!(messages_in_memory, super::open);
     crate::orders_contract!(orders_in_memory, super::open);
 
     #[test]

@@ -18,6 +18,7 @@ use billing_core::port::directory::{
     Account, AccountTerms, ApiKey, Directory, DirectoryError, KeyLimit, SecretHash, User,
 };
 use billing_core::port::invoices::Invoices;
+use billing_core::port::messages::Messages;
 use billing_core::port::nodes::{NodeJoin, Nodes, NodesError, Replaces};
 use billing_core::port::orders::Orders;
 use billing_core::port::plans::Plans;
@@ -53,6 +54,8 @@ pub struct Ports {
     pub collector: Arc<dyn Collector>,
     /// What asks for these fees on paper.
     pub invoices: Arc<dyn Invoices>,
+    /// What is told of it.
+    pub messages: Arc<dyn Messages>,
     /// What can be looked up.
     pub reports: Arc<dyn Reports>,
     /// What is proved.
@@ -76,6 +79,7 @@ impl Ports {
             + Orders
             + Collector
             + Invoices
+            + Messages
             + Reports
             + Proofs
             + 'static,
@@ -90,6 +94,7 @@ impl Ports {
             orders: store.clone(),
             collector: store.clone(),
             invoices: store.clone(),
+            messages: store.clone(),
             reports: store.clone(),
             proofs: store,
             clock,

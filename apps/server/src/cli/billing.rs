@@ -1,5 +1,7 @@
 //! `tollgate billing`: what is due to subscriptions is done, or shown.
 
+mod messages;
+
 use billing_core::id::SubscriptionId;
 use billing_core::money::Money;
 use billing_core::period::Period;
@@ -20,6 +22,8 @@ pub(crate) enum BillingCommand {
     Run(RunArgs),
     /// Try now to pay what a subscription owes
     Pay(PayArgs),
+    /// List what was said to an account, newest first
+    Messages(messages::MessagesArgs),
     /// List subscriptions that were set aside and are not billed
     Parked(ParkedArgs),
     /// Take up again a subscription that was set aside
@@ -68,6 +72,7 @@ pub(crate) async fn run(command: BillingCommand) -> Result<(), CliError> {
     match command {
         BillingCommand::Run(args) => run_now(args).await,
         BillingCommand::Pay(args) => pay(args).await,
+        BillingCommand::Messages(args) => messages::list(args).await,
         BillingCommand::Parked(args) => parked(args).await,
         BillingCommand::Unpark(args) => unpark(args).await,
     }

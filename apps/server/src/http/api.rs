@@ -19,6 +19,7 @@ pub(crate) mod gate;
 pub(crate) mod invoices;
 pub(crate) mod keys;
 pub(crate) mod ledger;
+pub(crate) mod messages;
 mod once_each;
 pub(crate) mod plans;
 pub(crate) mod price_list;
@@ -174,6 +175,7 @@ fn invoices_of(config: &mut ServiceConfig) {
             ],
         ))
         .service(read(one("/invoices"), web::get().to(invoices::list)))
+        .service(read(one("/messages"), web::get().to(messages::list)))
         .service(read(
             one("/invoices/{invoice}"),
             web::get().to(invoices::read),

@@ -12,8 +12,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::api::session::COOKIE;
 use super::api::wire;
 use super::api::{
-    accounts, calls, calls_csv, clock, invoices, keys, ledger, plans, price_list, prices, quote,
-    session, subscription, usage, users, wallet,
+    accounts, calls, calls_csv, clock, invoices, keys, ledger, messages, plans, price_list, prices,
+    quote, session, subscription, usage, users, wallet,
 };
 use super::health;
 use super::v1::{chat, credits, generation, key, models};
@@ -38,7 +38,7 @@ use super::v1::{chat, credits, generation, key, models};
     calls::list, calls::read, calls_csv::download, invoices::credit, invoices::details::read, invoices::details::set, invoices::html, invoices::list, invoices::notes::html, invoices::notes::pdf, invoices::notes::read, invoices::pdf, invoices::read, invoices::void, prices::list, usage::read,
         price_list::list, price_list::one, quote::quote,
         users::create, users::set_member,
-        clock::read, clock::advance,
+        messages::list, clock::read, clock::advance,
         plans::list, plans::publish, plans::archive,
         subscription::read, subscription::subscribe, subscription::pay,
         subscription::orders::quote, subscription::orders::change, subscription::orders::cancel,

@@ -3,8 +3,9 @@
 use time::OffsetDateTime;
 
 use super::change::minus;
-use super::step::{Effect, Fee, FeeKind, Message, fee_key};
+use super::step::{Effect, Fee, FeeKind, fee_key};
 use super::{EndReason, State, Subscription, SubscriptionError, bears_credit};
+use crate::message::MessageKind;
 use crate::period::{Cycle, Period};
 use crate::plan::PlanVersion;
 use crate::proration::{ProrationUnit, Share, capped_credit};
@@ -104,7 +105,7 @@ impl Subscription {
         }
         self.state = State::Paused { since: now };
         self.revision = self.revision.saturating_add(1);
-        Ok(vec![Effect::Tell(Message::Paused)])
+        Ok(vec![Effect::Tell(MessageKind::Paused)])
     }
 
     /// Takes it up again: a period begins now and is billed.

@@ -4,6 +4,9 @@ use time::OffsetDateTime;
 
 use super::{Dunning, ManagedBy, State, Subscription};
 
+/// How long before its end it is told that a trial is about to end.
+const REMIND: time::Duration = time::Duration::days(3);
+
 /// Something that is due to happen to a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Due {
@@ -11,6 +14,8 @@ pub enum Due {
     Cancel,
     /// Its first fee was not paid in time.
     Expire,
+    /// Its trial is about to end, and somebody is to be told.
+    RemindTrial,
     /// Its trial is over: the first fee is due.
     ConvertTrial,
     /// Its period is over: what it is to become it becomes, and the next period is billed or it
@@ -35,7 +40,10 @@ impl Subscription {
         let next = match self.state {
             State::Ended { .. } => return None,
             State::Incomplete { expires_at, .. } => Some((expires_at, Due::Expire)),
-            State::Trialing { ends_at } => Some((ends_at, Due::ConvertTrial)),
+            State::Trialing { ends_at } => Some(
+                self.reminds_at(ends_at)
+                    .map_or((ends_at, Due::ConvertTrial), |at| (at, Due::RemindTrial)),
+            ),
             State::Active => Some((self.billed_through, Due::PeriodOver)),
             State::Grace(owed) => {
                 let close = (dunning.grace_until(&owed), Due::CloseGrace);
@@ -49,5 +57,13 @@ impl Subscription {
             State::Paused { .. } => None,
         };
         cancel.into_iter().chain(next).min()
+    }
+
+    /// When it is told that its trial is about to end; `None` where it was, where the trial is no
+    /// longer than that, and where nothing is paid after it.
+    fn reminds_at(&self, ends_at: OffsetDateTime) -> Option<OffsetDateTime> {
+        let at = ends_at.saturating_sub(REMIND);
+        let is_wanted = self.auto_renew && self.reminded_of != Some(ends_at);
+        (is_wanted && at > self.started_at).then_some(at)
     }
 }

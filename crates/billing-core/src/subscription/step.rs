@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use super::{Due, EndReason, Owed, Pending, State, Subscription, SubscriptionError};
 use crate::budget::Amount;
 use crate::id::SubscriptionId;
+use crate::message::MessageKind;
 use crate::period::{Cycle, Period};
 use crate::plan::PlanVersion;
 use crate::proration::{ProrationUnit, Share};
@@ -28,7 +29,7 @@ pub enum Effect {
         expires_at: OffsetDateTime,
     },
     /// Somebody is to be told.
-    Tell(Message),
+    Tell(MessageKind),
 }
 
 /// Something that is charged for, or credited.
@@ -56,24 +57,6 @@ pub enum FeeKind {
     Rest,
 }
 
-/// What is said to whoever looks after the account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Message {
-    /// A trial has begun.
-    TrialBegan,
-    /// It is paid.
-    Paid,
-    /// A fee could not be collected; it will be tried again.
-    PaymentFailed,
-    /// Its quotas are closed until it is paid.
-    AccessClosed,
-    /// It rests, because there is nothing to pay it with.
-    Paused,
-    /// It has ended.
-    Ended,
-}
-
 impl FeeKind {
     /// The storage and wire name.
     pub const fn name(self) -> &'static str {
@@ -81,20 +64,6 @@ impl FeeKind {
             Self::Plan => "plan",
             Self::Unused => "unused",
             Self::Rest => "rest",
-        }
-    }
-}
-
-impl Message {
-    /// The storage and wire name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TrialBegan => "trial_began",
-            Self::Paid => "paid",
-            Self::PaymentFailed => "payment_failed",
-            Self::AccessClosed => "access_closed",
-            Self::Paused => "paused",
-            Self::Ended => "ended",
         }
     }
 }
@@ -144,12 +113,18 @@ impl Subscription {
             Due::Cancel => Ok(self.end(at, EndReason::Cancelled)),
             Due::Expire => Ok(self.end(at, EndReason::NeverPaid)),
             Due::GiveUp => Ok(self.end(at, EndReason::Unpaid)),
+            Due::RemindTrial => {
+                if let State::Trialing { ends_at } = self.state {
+                    self.reminded_of = Some(ends_at);
+                }
+                Ok(vec![Effect::Tell(MessageKind::TrialEnding)])
+            }
             Due::ConvertTrial if !self.auto_renew && version.terms.billing.renews() => {
                 Ok(self.end(at, EndReason::RanOut))
             }
             Due::ConvertTrial if !can_pay && version.terms.minor_price() > 0 => {
                 self.state = State::Paused { since: at };
-                Ok(vec![Effect::Tell(Message::Paused)])
+                Ok(vec![Effect::Tell(MessageKind::Paused)])
             }
             Due::ConvertTrial => self.bill_next(version),
             Due::PeriodOver if !self.auto_renew => Ok(self.end(at, EndReason::RanOut)),
@@ -162,7 +137,7 @@ impl Subscription {
                 if let State::Grace(owed) = self.state {
                     self.state = State::PastDue(owed);
                 }
-                Ok(vec![Effect::Tell(Message::AccessClosed)])
+                Ok(vec![Effect::Tell(MessageKind::AccessClosed)])
             }
         }
     }
@@ -249,9 +224,16 @@ impl Subscription {
                 return Vec::new();
             }
         }
+        let had_failed =
+            matches!(self.state, State::Grace(owed) | State::PastDue(owed) if owed.tries > 0);
+        let kind = if had_failed {
+            MessageKind::Recovered
+        } else {
+            MessageKind::Paid
+        };
         self.state = State::Active;
         self.revision = self.revision.saturating_add(1);
-        let mut effects = vec![Effect::Tell(Message::Paid)];
+        let mut effects = vec![Effect::Tell(kind)];
         effects.extend(self.granted(version, period));
         effects
     }
@@ -263,7 +245,7 @@ impl Subscription {
                 let tries = tries.saturating_add(1);
                 self.state = State::Incomplete { expires_at, tries };
                 self.revision = self.revision.saturating_add(1);
-                return vec![Effect::Tell(Message::PaymentFailed)];
+                return vec![Effect::Tell(MessageKind::PaymentFailed)];
             }
             State::Grace(owed) | State::PastDue(owed) => owed,
             State::Trialing { .. } | State::Active | State::Paused { .. } | State::Ended { .. } => {
@@ -283,7 +265,7 @@ impl Subscription {
             State::Grace(owed)
         };
         self.revision = self.revision.saturating_add(1);
-        vec![Effect::Tell(Message::PaymentFailed)]
+        vec![Effect::Tell(MessageKind::PaymentFailed)]
     }
 
     fn retry(&self) -> Vec<Effect> {
@@ -312,7 +294,7 @@ impl Subscription {
     pub(super) fn end(&mut self, at: OffsetDateTime, why: EndReason) -> Vec<Effect> {
         self.state = State::Ended { at, why };
         (self.auto_renew, self.pending, self.cancel_at) = (false, None, None);
-        vec![Effect::Tell(Message::Ended)]
+        vec![Effect::Tell(MessageKind::Ended)]
     }
 }
 

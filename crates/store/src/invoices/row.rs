@@ -54,6 +54,18 @@ fn place(number: &DocumentNumber) -> i64 {
     i64::try_from(number.sequence).unwrap_or(i64::MAX)
 }
 
+/// The newest invoice of a subscription.
+pub(crate) async fn newest<C: ConnectionTrait>(
+    tx: &C,
+    (account, subscription): (AccountId, SubscriptionId),
+) -> Result<Option<Invoice>, StoreError> {
+    let text = "SELECT facts FROM invoice WHERE subscription_id = ? AND account_id = ? \
+                ORDER BY id DESC LIMIT 1";
+    let values = vec![subscription.get().into(), account.get().into()];
+    let found = db::one(tx, text, values).await?;
+    found.as_ref().map(invoice).transpose()
+}
+
 /// An invoice that has just become final.
 pub(super) async fn insert<C: ConnectionTrait>(
     tx: &C,

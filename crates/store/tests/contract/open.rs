@@ -54,6 +54,7 @@ pub(crate) fn ports(stores: &[Store], clock: ManualClock, keep: impl Any + Send 
         orders: one.clone(),
         collector: one.clone(),
         invoices: one.clone(),
+        messages: one.clone(),
         reports: one.clone(),
         proofs: one,
         clock,

@@ -191,6 +191,14 @@ impl State {
         Ok(())
     }
 
+    /// The newest invoice of a subscription.
+    pub(super) fn newest_invoice(&self, subscription: SubscriptionId) -> Option<Invoice> {
+        let all = self.documents.invoices.iter();
+        let of = all.filter(|(_, kept)| kept.subscription == subscription);
+        let newest = of.max_by_key(|((_, id), _)| *id);
+        newest.map(|(_, kept)| kept.invoice.clone())
+    }
+
     /// The invoice that asks for a fee.
     pub(super) fn invoice_of(&self, fee: &Fee) -> Option<Invoice> {
         let id = self.documents.of_fees.get(&fee.key)?;

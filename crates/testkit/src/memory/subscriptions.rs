@@ -197,6 +197,7 @@ impl State {
     ) {
         let account = subscription.account;
         self.end_invoices(subscription, now);
+        self.keep_messages(subscription, effects, now);
         for effect in effects {
             match effect {
                 Effect::Grant {

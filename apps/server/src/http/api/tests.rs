@@ -2,6 +2,7 @@
 
 mod accounts;
 mod invoices;
+mod messages;
 mod money;
 mod price_list;
 mod quote;
@@ -52,7 +53,7 @@ async fn nothing_is_open_but_the_sign_in_and_the_prices() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 44);
+    assert_eq!(tried, 45);
 }
 
 #[actix_web::test]
