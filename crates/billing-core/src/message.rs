@@ -1,7 +1,7 @@
 //! What is said to whoever looks after an account: kinds, facts, and the texts made of them.
 //!
 //! A message is kept in the transaction that does what it tells of, under a key of its step, so it is
-//! kept once however many do that step. It holds facts; [`text`] makes sentences of them, in each
+//! kept once however many do that step. It holds facts; [`text()`] makes sentences of them, in each
 //! language.
 
 mod text;
