@@ -42,6 +42,7 @@ mod m20261123_000026_orders;
 mod m20261123_000027_invoices;
 mod m20261123_000028_clock;
 mod m20261124_000029_messages;
+mod m20261124_000030_rollover;
 mod step;
 
 /// Every step, in order.
@@ -81,6 +82,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000027_invoices::STEP),
             Box::new(m20261123_000028_clock::STEP),
             Box::new(m20261124_000029_messages::STEP),
+            Box::new(m20261124_000030_rollover::STEP),
         ]
     }
 }

@@ -225,6 +225,52 @@ async fn a_plans_call_limit_bounds_calls_whatever_pays_them() {
     once(payer, &ask, Answer::is_complete).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_quota_has_left_comes_on_top_in_the_next_period() {
+    let served = Served::start("[clock]\nmovable = true\n", FUNDS)
+        .await
+        .unwrap();
+    let (payer, ask) = (&served.payer, Ask::of("sim/echo").at_most(50));
+    let quota = json!({ "models": "*", "unit": "calls", "amount": 5, "window": "period",
+                        "rollover": 2 });
+    subscribe(&served, payer, "rolls", json!({ "quotas": [quota] }));
+    let header = "x-tollgate-quota-limit-calls";
+    let first = once(payer, &ask, |answer| figure(answer, header).is_some()).await;
+    assert_eq!(
+        (first.cost_nanos(), figure(&first, header)),
+        (Some(0), Some(5))
+    );
+    run(&served, &["clock", "advance", "--by", "32d"]);
+    // Without a call, which would draw the older window until the node has heard of the date.
+    quota_of(payer, ["7", "2", "7"]).await;
+    let next = payer.caller.call(&ask).await;
+    let figures = [header, "x-tollgate-quota-remaining-calls"].map(|name| figure(&next, name));
+    assert_eq!(figures, [Some(7), Some(6)]);
+    quota_of(payer, ["7", "2", "6"]).await;
+    let free = |answers: &[Answer]| answers.iter().filter(|a| a.cost_nanos() == Some(0)).count();
+    assert_eq!(free(&at_once(payer, &ask, 20).await), 6, "and no more");
+    run(&served, &["ledger", "verify"]);
+
+    // Nothing of what was used comes, and nothing of what came before.
+    run(&served, &["clock", "advance", "--by", "32d"]);
+    quota_of(payer, ["5", "0", "5"]).await;
+    run(&served, &["ledger", "verify"]);
+}
+
+/// Looks until the limit of the quota, what of it rolled over and what is left are these.
+async fn quota_of(payer: &Payer, figures: [&str; 3]) {
+    let began = Instant::now();
+    loop {
+        let key = payer.caller.get("/v1/key").await.unwrap();
+        let quota = &key["data"]["quotas"][0];
+        let seen = ["limit", "rolled_over", "remaining"].map(|name| quota[name].clone());
+        if seen == figures.map(Value::from) {
+            return;
+        }
+        assert!(began.elapsed() < SOON, "{key}");
+    }
+}
+
 async fn at_once(payer: &Payer, ask: &Ask, calls: usize) -> Vec<Answer> {
     let mut running = JoinSet::new();
     for _ in 0..calls {

@@ -146,6 +146,8 @@ pub struct LeasedBudget {
     pub stopped: bool,
     /// What is neither used nor on lease.
     pub available: Amount,
+    /// What rolls over into it as soon as nodes give it back.
+    pub coming: Amount,
     /// The leases of all nodes.
     pub leases: Vec<Lease>,
     /// The claims of all nodes.
@@ -195,7 +197,7 @@ pub fn grant(budget: &LeasedBudget, ask: &LeaseAsk, now: OffsetDateTime) -> Gran
     };
     let promised = ahead(&budget.claims, ask.node, live, now).min(available);
     let free = available.less(promised);
-    let elsewhere = leased.plus(promised);
+    let elsewhere = leased.plus(promised).plus(budget.coming);
     if let Some(own) = own.filter(|own| ask.seq <= own.seq) {
         return said_again(own, ask, (free, elsewhere));
     }

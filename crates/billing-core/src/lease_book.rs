@@ -187,11 +187,12 @@ impl LeaseBook {
 
     /// The store answered an [`Order::GiveBack`].
     pub fn returned(&mut self, id: AccountId, scope: BudgetScope, seq: LeaseSeq, now: Steady) {
-        let slice = self
-            .accounts
-            .get_mut(&id)
-            .and_then(|a| a.slices.get_mut(&scope));
+        let Some(account) = self.accounts.get_mut(&id) else {
+            return;
+        };
+        let slice = account.slices.get_mut(&scope);
         if slice.is_some_and(|slice| slice.returned(seq)) {
+            account.may_roll_over(scope);
             self.serve(id, now);
             self.plan(id, now);
         }

@@ -4,6 +4,7 @@
 //! level is drawn first; what a level does not cover is paid from the wallet or refused, as the
 //! plan says. A call counts in the window in which it was authorized, whenever it is settled.
 
+pub mod carry;
 pub mod cover;
 pub mod hold;
 
@@ -78,6 +79,9 @@ pub enum QuotaError {
     /// What rolls over is more than what can be left.
     #[error("{0} roll over of {1}; give no more than the quota")]
     Rollover(Amount, Amount),
+    /// It rolls over, and never begins anew.
+    #[error("a quota of the whole subscription begins never anew; leave `rollover` out")]
+    NeverAnew,
 }
 
 /// The quotas of the same models, which a call draws together.
@@ -133,17 +137,15 @@ impl QuotaTerms {
         if self.rollover > self.amount {
             return Err(QuotaError::Rollover(self.rollover, self.amount));
         }
+        if self.window == QuotaWindow::Subscription && !self.rollover.is_zero() {
+            return Err(QuotaError::NeverAnew);
+        }
         if let QuotaWindow::Rolling(seconds) = self.window
             && !(60..=315_360_000).contains(&seconds)
         {
             return Err(QuotaError::Window(seconds));
         }
         Ok(())
-    }
-
-    /// What a window holds, when this much of the one before it was left.
-    pub fn granted(&self, left_before: Amount) -> Amount {
-        self.amount.plus(left_before.min(self.rollover))
     }
 }
 
@@ -238,14 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_rolls_over_up_to_its_bound() {
+    fn no_more_rolls_over_than_there_is_and_only_where_another_window_follows() {
         let mut terms = quota(1, "*", BudgetUnit::Calls, QuotaWindow::Daily).terms;
-        assert_eq!(terms.granted(Amount::new(70)), Amount::new(100));
-        terms.rollover = Amount::new(50);
-        assert_eq!(terms.granted(Amount::new(70)), Amount::new(150));
-        assert_eq!(terms.granted(Amount::new(20)), Amount::new(120));
+        terms.rollover = Amount::new(100);
         assert_eq!(terms.check(), Ok(()));
         terms.rollover = Amount::new(101);
-        assert!(terms.check().is_err());
+        assert!(matches!(terms.check(), Err(QuotaError::Rollover(..))));
+        terms.rollover = Amount::new(50);
+        terms.window = QuotaWindow::Subscription;
+        assert_eq!(terms.check(), Err(QuotaError::NeverAnew));
     }
 }

@@ -154,6 +154,10 @@ pub struct Subscription {
     /// Of which end of its trial it was told that it is near; `None` before that.
     #[serde(default)]
     pub reminded_of: Option<OffsetDateTime>,
+    /// Since when its calls have been given what it gives now, without a break; `None` for since it
+    /// began.
+    #[serde(default)]
+    pub given_since: Option<OffsetDateTime>,
     /// When somebody last changed it; `None` before that.
     #[serde(default)]
     pub changed_at: Option<OffsetDateTime>,
@@ -277,6 +281,7 @@ impl Subscription {
             credited: 0,
             started_at: now,
             reminded_of: None,
+            given_since: None,
             changed_at: None,
             revision: 0,
         };

@@ -42,6 +42,7 @@ fn claim(node: i64, age_s: i64, wanted: u64) -> Claim {
 
 fn budget(available: u64, leases: &[Lease], claims: &[Claim]) -> LeasedBudget {
     LeasedBudget {
+        coming: Amount::ZERO,
         stopped: false,
         available: Amount::new(available),
         leases: leases.to_vec(),

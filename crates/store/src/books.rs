@@ -17,6 +17,7 @@ use billing_core::wallet::{Credit, Wallet};
 use time::OffsetDateTime;
 
 pub(crate) mod adjust;
+mod carry;
 pub(crate) mod committer;
 pub(crate) mod credit;
 pub(crate) mod keyed;

@@ -154,7 +154,7 @@ async fn insert_version<C: ConnectionTrait>(tx: &C, version: &PlanVersion) -> Re
     db::run(tx, text, values).await?;
     for quota in &version.quotas {
         let text = "INSERT INTO plan_quota (id, plan_version_id, models, unit, amount, \
-                    quota_window) VALUES (?, ?, ?, ?, ?, ?)";
+                    quota_window, rollover) VALUES (?, ?, ?, ?, ?, ?, ?)";
         let values = vec![
             quota.id.get().into(),
             version.id.get().into(),
@@ -162,6 +162,7 @@ async fn insert_version<C: ConnectionTrait>(tx: &C, version: &PlanVersion) -> Re
             i64::from(quota.terms.unit.code()).into(),
             stored(quota.terms.amount).into(),
             json(&quota.terms.window)?.into(),
+            stored(quota.terms.rollover).into(),
         ];
         db::run(tx, text, values).await?;
     }
@@ -217,7 +218,7 @@ async fn quotas<C: ConnectionTrait>(tx: &C, version: i64, terms: &PlanTerms) -> 
                 unit: unit.ok_or_else(|| unreadable("its unit is none".to_owned()))?,
                 amount: crate::instant::amount(get(row, "amount")?),
                 window: read("plan_quota", &get::<String>(row, "quota_window")?)?,
-                rollover: billing_core::budget::Amount::ZERO,
+                rollover: crate::instant::amount(get(row, "rollover")?),
             },
         });
     }
@@ -384,6 +385,7 @@ pub(crate) async fn subscribed<C: ConnectionTrait>(
         cycle: Cycle::anniversary(zone.clone(), start, interval),
         zone,
         quantity: u32::try_from(quantity).unwrap_or(1),
+        given_since: start,
         ends_at,
     }))
 }

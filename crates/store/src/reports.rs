@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use billing_core::budget::{Amount, BudgetScope};
+use billing_core::budget::BudgetScope;
 use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, TierScheduleId};
 use billing_core::ledger::{LedgerCode, LedgerKind};
 use billing_core::money::Nanos;
@@ -11,6 +11,7 @@ use billing_core::port::reports::{
     AdjustmentLine, CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, ReportedDay,
     Reports, UsageGroup, UsageLine,
 };
+use billing_core::quota::carry::Counted;
 use sea_orm::QueryResult;
 use time::OffsetDateTime;
 
@@ -20,7 +21,7 @@ use crate::call_list::{Page, bucket_of};
 use crate::call_row;
 use crate::db;
 use crate::error::StoreError;
-use crate::instant::{get, instant, micros};
+use crate::instant::{amount, get, instant, micros};
 use crate::open::Store;
 
 /// What is added up of a roll-up.
@@ -173,11 +174,11 @@ impl Reports for Store {
         Ok(Nanos::new(charge.unwrap_or(0)))
     }
 
-    async fn used(
+    async fn counted(
         &self,
         account: AccountId,
         scopes: &[BudgetScope],
-    ) -> Result<Vec<Amount>, ReportError> {
+    ) -> Result<Vec<Counted>, ReportError> {
         const IS: &str = "(kind = ? AND subject = ? AND unit = ? AND window_start = ?)";
         if scopes.is_empty() {
             return Ok(Vec::new());
@@ -191,18 +192,21 @@ impl Reports for Store {
         }
         let any = vec![IS; scopes.len()].join(" OR ");
         let text = format!(
-            "SELECT kind, subject, unit, window_start, used FROM quota_usage \
+            "SELECT kind, subject, unit, window_start, used, came, went FROM quota_usage \
              WHERE account_id = ? AND ({any})"
         );
         let rows = db::patiently(db::all(&self.db.reader, &text, values)).await?;
-        let mut used = BTreeMap::new();
+        let mut counted = BTreeMap::new();
         for row in &rows {
-            used.insert(load::scope(row)?, get::<i64>(row, "used")?.unsigned_abs());
+            let of_window = Counted {
+                used: amount(get(row, "used")?),
+                came: amount(get(row, "came")?),
+                went: amount(get(row, "went")?),
+            };
+            counted.insert(load::scope(row)?, of_window);
         }
-        let used = scopes.iter().map(|scope| used.get(scope).copied());
-        Ok(used
-            .map(|used| used.map(Amount::new).unwrap_or_default())
-            .collect())
+        let counted = scopes.iter().map(|scope| counted.get(scope).copied());
+        Ok(counted.map(Option::unwrap_or_default).collect())
     }
 
     async fn credits(&self, account: AccountId) -> Result<CreditTotals, ReportError> {

@@ -80,6 +80,8 @@ struct Page {
     wallet: Wallet,
     lots: Vec<Lot>,
     uses: BTreeMap<BudgetScope, BudgetUse>,
+    /// What came into a window and went out of it.
+    carried: BTreeMap<BudgetScope, (Amount, Amount)>,
     leases: BTreeMap<(NodeId, BudgetScope), Amount>,
     /// The last ask or return that was heard of a lease, and what it granted.
     heard: BTreeMap<(NodeId, BudgetScope), (LeaseSeq, Amount)>,

@@ -23,9 +23,13 @@ const MOST_SEEN: usize = 100_000;
 pub(crate) struct Prices {
     book: RwLock<Arc<PriceBook>>,
     sold: RwLock<Sold>,
-    seen: RwLock<HashMap<(AccountId, BudgetScope), Amount>>,
+    seen: RwLock<Figures>,
+    rolled: RwLock<Figures>,
     catalogue: Arc<dyn Catalogue>,
 }
+
+/// Figures of budgets.
+type Figures = HashMap<(AccountId, BudgetScope), Amount>;
 
 /// What rules and discounts made of price versions: always the same, so that it is made once.
 type Sold = HashMap<SoldKey, Terms>;
@@ -57,6 +61,7 @@ impl Prices {
             book: RwLock::new(Arc::new(book)),
             sold: RwLock::default(),
             seen: RwLock::default(),
+            rolled: RwLock::default(),
             catalogue,
         })
     }
@@ -94,6 +99,12 @@ impl Prices {
         seen.get(&(account, scope)).copied()
     }
 
+    /// What is known to have rolled over into a window; `None` where nobody looked yet.
+    pub(crate) fn rolled(&self, account: AccountId, scope: BudgetScope) -> Option<Amount> {
+        let rolled = self.rolled.read().unwrap_or_else(PoisonError::into_inner);
+        rolled.get(&(account, scope)).copied()
+    }
+
     /// Notes how far a settled call found its counter, so that the next one holds less, and how far
     /// it brought its quotas, so that callers can be told.
     pub(crate) fn note(&self, settlement: &Settlement, settled: &SettledCall) {
@@ -108,12 +119,12 @@ impl Prices {
 
     /// Notes how far a counter has come.
     pub(crate) fn note_used(&self, account: AccountId, scope: BudgetScope, used: Amount) {
-        let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= MOST_SEEN {
-            seen.clear();
-        }
-        let known = seen.entry((account, scope)).or_default();
-        *known = used.max(*known);
+        raise(&self.seen, (account, scope), used);
+    }
+
+    /// Notes what has rolled over into a window.
+    pub(crate) fn note_rolled(&self, account: AccountId, scope: BudgetScope, came: Amount) {
+        raise(&self.rolled, (account, scope), came);
     }
 
     /// The terms of an offer.
@@ -156,4 +167,14 @@ impl Prices {
             .clear();
         Ok(())
     }
+}
+
+/// Raises a figure; what is known does not fall.
+fn raise(figures: &RwLock<Figures>, of: (AccountId, BudgetScope), to: Amount) {
+    let mut figures = figures.write().unwrap_or_else(PoisonError::into_inner);
+    if figures.len() >= MOST_SEEN {
+        figures.clear();
+    }
+    let known = figures.entry(of).or_default();
+    *known = to.max(*known);
 }

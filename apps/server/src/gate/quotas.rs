@@ -3,9 +3,11 @@
 use actix_web::http::header::{HeaderName, HeaderValue};
 use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
 use billing_core::id::AccountId;
+use billing_core::lease::Recall;
 use billing_core::lease_book::{HoldAsk, Refusal};
 use billing_core::money::Nanos;
 use billing_core::plan::{AfterQuota, OpenQuota, Subscribed};
+use billing_core::quota::carry::Carry;
 use billing_core::quota::cover::tokens_of;
 use billing_core::quota::hold::{Demands, HoldSearch, Worst, extensions};
 use time::OffsetDateTime;
@@ -19,8 +21,10 @@ use crate::http::v1::error::V1Error;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Planned {
     pub(crate) scope: BudgetScope,
-    /// How much it gives in its window.
+    /// How much it gives in its window by itself.
     pub(crate) amount: Amount,
+    /// What may come on top of that from the window before.
+    carry: Option<Carry>,
     /// When it begins anew.
     pub(crate) resets_at: Option<OffsetDateTime>,
 }
@@ -39,13 +43,15 @@ impl Planned {
         Self {
             scope: quota.scope,
             amount: quota.amount,
+            carry: quota.carry,
             resets_at: quota.resets_at(),
         }
     }
 
     /// When a call that needs so much of it may be made; `None` where waiting does not help.
     pub(crate) fn helps_at(&self, needed: Amount) -> Option<OffsetDateTime> {
-        self.resets_at.filter(|_| needed <= self.amount)
+        let rolls = self.carry.map_or(Amount::ZERO, |carry| carry.most);
+        self.resets_at.filter(|_| needed <= self.amount.plus(rolls))
     }
 }
 
@@ -98,6 +104,7 @@ impl Gate {
         let levels = levels.iter().map(Vec::as_slice);
         let mut search = HoldSearch::new(levels, &payers, worst, plan.after);
         let account = call.caller.key.account;
+        self.let_go_of_windows_before(account, plan);
         loop {
             let free = |scope| self.leases.free(account, scope);
             let Some(attempt) = search.next(free).map_err(|_| unpriced(call))? else {
@@ -112,6 +119,22 @@ impl Gate {
             match self.leases.hold(ask).await {
                 Ok(()) => return Ok(()),
                 Err(refusal) => search.refused(refusal),
+            }
+        }
+    }
+
+    /// Gives back what this node has on lease of windows that are over and of which the rest rolls
+    /// over: until it is back it cannot.
+    fn let_go_of_windows_before(&self, account: AccountId, plan: &OfPlan) {
+        let carried = plan.levels.iter().flatten().filter_map(|quota| quota.carry);
+        for carry in carried {
+            let wanted = self.leases.free(account, carry.from);
+            if !wanted.is_zero() {
+                self.leases.recall(&[Recall {
+                    account,
+                    scope: carry.from,
+                    wanted,
+                }]);
             }
         }
     }
@@ -160,21 +183,47 @@ impl Gate {
     ) -> Vec<(HeaderName, HeaderValue)> {
         let mut lines = Vec::with_capacity(shown.len().saturating_mul(3));
         for unit in [BudgetUnit::Calls, BudgetUnit::Tokens, BudgetUnit::Nanos] {
-            let mut least: Option<(Amount, &Planned)> = None;
+            let mut least: Option<([Amount; 2], &Planned)> = None;
             for quota in shown.iter().filter(|quota| quota.scope.unit() == unit) {
                 let Some(used) = self.used_of(account, quota.scope).await else {
                     continue;
                 };
-                let left = quota.amount.less(used);
-                if least.is_none_or(|(least, _)| left < least) {
-                    least = Some((left, quota));
+                let gives = quota.amount.plus(self.on_top(account, quota).await);
+                let left = gives.less(used);
+                if least.is_none_or(|([_, least], _)| left < least) {
+                    least = Some(([gives, left], quota));
                 }
             }
-            if let Some((left, quota)) = least {
-                lines.extend(headers_of(unit, left, quota));
+            if let Some((figures, quota)) = least {
+                lines.extend(headers_of(unit, figures, quota));
             }
         }
         lines
+    }
+
+    /// What rolled over into a quota's window, as this node saw it when it first looked: what other
+    /// nodes give back of the window before later may make it more.
+    async fn on_top(&self, account: AccountId, quota: &Planned) -> Amount {
+        let Some(carry) = quota.carry else {
+            return Amount::ZERO;
+        };
+        if let Some(known) = self.prices.rolled(account, quota.scope) {
+            return known;
+        }
+        let windows = [quota.scope, carry.from];
+        let counted = match self.reports.counted(account, &windows).await {
+            Ok(counted) => counted,
+            Err(error) => {
+                tracing::warn!(%account, %error, "what rolled over could not be looked up");
+                return Amount::ZERO;
+            }
+        };
+        let [own, before] = [0, 1].map(|at: usize| counted.get(at).copied().unwrap_or_default());
+        let rolled = own
+            .came
+            .plus(carry.more(own.came, before.left(carry.gives)));
+        self.prices.note_rolled(account, quota.scope, rolled);
+        rolled
     }
 
     async fn used_of(&self, account: AccountId, scope: BudgetScope) -> Option<Amount> {
@@ -213,7 +262,11 @@ fn unpriced(call: &OpenCall) -> V1Error {
     V1Error::Unpriced(call.head.model.clone())
 }
 
-fn headers_of(unit: BudgetUnit, left: Amount, quota: &Planned) -> Vec<(HeaderName, HeaderValue)> {
+fn headers_of(
+    unit: BudgetUnit,
+    [gives, left]: [Amount; 2],
+    quota: &Planned,
+) -> Vec<(HeaderName, HeaderValue)> {
     let [limit, remaining, reset] = match unit {
         BudgetUnit::Calls => [
             HeaderName::from_static("x-tollgate-quota-limit-calls"),
@@ -237,7 +290,7 @@ fn headers_of(unit: BudgetUnit, left: Amount, quota: &Planned) -> Vec<(HeaderNam
     };
     let resets = quota.resets_at.and_then(|at| at.format(&Rfc3339).ok());
     let lines = [
-        (limit, Some(text(quota.amount))),
+        (limit, Some(text(gives))),
         (remaining, Some(text(left))),
         (reset, resets),
     ];

@@ -1,9 +1,12 @@
 //! What is left of a plan's quotas, on the wire.
 
+use std::collections::BTreeMap;
+
 use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
 use billing_core::id::AccountId;
 use billing_core::plan::{OpenQuota, Subscribed};
 use billing_core::port::reports::{ReportError, Reports};
+use billing_core::quota::carry::Counted;
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -18,10 +21,13 @@ pub(crate) struct QuotaLeft {
     models: String,
     /// What it counts: `calls`, `tokens` or `money`.
     unit: &'static str,
-    /// What it gives in a window; money in the account's currency.
+    /// What it gives in this window, with what rolled over into it; money in the account's currency.
     #[schema(example = "10000")]
     limit: String,
-    /// What is left of that.
+    /// How much of that was left of the window before.
+    #[schema(example = "0")]
+    rolled_over: String,
+    /// What is left of it.
     #[schema(example = "8800")]
     remaining: String,
     /// When it begins anew; null never.
@@ -69,22 +75,27 @@ pub(crate) async fn left(
     now: OffsetDateTime,
 ) -> Result<Vec<QuotaLeft>, ReportError> {
     let open = subscribed.all_open(now);
-    let scopes: Vec<BudgetScope> = open.iter().map(|quota| quota.scope).collect();
-    let used = reports.used(account, &scopes).await?;
-    let left = open.iter().zip(used);
-    Ok(left
-        .map(|(quota, used)| QuotaLeft::of(quota, used))
-        .collect())
+    let windows = open.iter().flat_map(|quota| {
+        let before = quota.carry.map(|carry| carry.from);
+        [Some(quota.scope), before].into_iter().flatten()
+    });
+    let scopes: Vec<BudgetScope> = windows.collect();
+    let counted = reports.counted(account, &scopes).await?;
+    let counted: BTreeMap<_, _> = scopes.into_iter().zip(counted).collect();
+    let of = |scope| counted.get(&scope).copied().unwrap_or_default();
+    Ok(open.iter().map(|quota| QuotaLeft::of(quota, of)).collect())
 }
 
 impl QuotaLeft {
-    fn of(quota: &OpenQuota<'_>, used: Amount) -> Self {
+    fn of(quota: &OpenQuota<'_>, counted: impl Fn(BudgetScope) -> Counted) -> Self {
         let counts = quota.terms.unit;
+        let gives = quota.gives(&counted);
         Self {
             models: quota.terms.models.to_string(),
             unit: unit(counts),
-            limit: amount(counts, quota.amount),
-            remaining: amount(counts, quota.amount.less(used)),
+            limit: amount(counts, gives),
+            rolled_over: amount(counts, gives.less(quota.amount)),
+            remaining: amount(counts, gives.less(counted(quota.scope).used)),
             resets_at: quota.resets_at().map(instant),
         }
     }

@@ -67,6 +67,21 @@ impl Account {
             && self.slices.values().all(|slice| !slice.is_asked())
     }
 
+    /// The store has back what this node had of a window. It may roll over into another window of the
+    /// quota, so that what the store said of those no longer holds.
+    pub(super) fn may_roll_over(&mut self, returned: BudgetScope) {
+        let BudgetScope::Quota { quota, .. } = returned else {
+            return;
+        };
+        let windows = self.slices.iter_mut().filter(|(scope, _)| {
+            **scope != returned
+                && matches!(scope, BudgetScope::Quota { quota: of, .. } if *of == quota)
+        });
+        for (_, slice) in windows {
+            slice.doubt();
+        }
+    }
+
     /// Whether a call waits because this budget has too little free.
     pub(super) fn lacks(&self, ask: &HoldAsk, scope: BudgetScope) -> bool {
         let free = self.slices.get(&scope).map_or(Amount::ZERO, Slice::free);

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::{AfterQuota, PlanTerms, PlanVersion, RateLimits};
 use crate::budget::{Amount, BudgetScope};
 use crate::id::{PlanId, PlanVersionId, SubscriptionId};
 use crate::period::{Cycle, Period};
+use crate::quota::carry::{Carry, Counted};
 use crate::quota::{Quota, QuotaTerms, QuotaWindow, levels};
 use crate::subscription::{Access, State, Subscription};
 use crate::zone::Zone;
@@ -35,6 +36,8 @@ pub struct Subscribed {
     pub cycle: Cycle,
     /// How many of the version: each quota is so many times that of the plan.
     pub quantity: u32,
+    /// Since when it has given what it gives: nothing rolls over from windows that were over then.
+    pub given_since: OffsetDateTime,
     /// When it ends by itself; `None` where it goes on.
     pub ends_at: Option<OffsetDateTime>,
 }
@@ -50,6 +53,8 @@ pub struct OpenQuota<'a> {
     pub amount: Amount,
     /// The window. A lifetime ends with the calendar.
     pub window: Period,
+    /// What may come on top of it from the window before; `None` where nothing does.
+    pub carry: Option<Carry>,
 }
 
 /// How many calls a plan lets an account make, in the period that an instant lies in.
@@ -125,12 +130,45 @@ impl Subscribed {
             return None;
         }
         let window = quota.terms.window.at(&self.zone, &self.cycle, at)?;
-        let amount = quota.terms.amount.get();
         Some(OpenQuota {
             scope: quota.scope(window),
             terms: &quota.terms,
-            amount: Amount::new(amount.saturating_mul(u64::from(self.quantity))),
+            amount: self.times(quota.terms.amount),
             window,
+            carry: self.carried_into(quota, window),
+        })
+    }
+
+    fn times(&self, each: Amount) -> Amount {
+        Amount::new(each.get().saturating_mul(u64::from(self.quantity)))
+    }
+
+    /// What may come on top of the window of a budget from the one before; `None` where that is
+    /// nothing, or where the budget is none of this subscription as it stands.
+    pub fn carry(&self, scope: BudgetScope) -> Option<Carry> {
+        let BudgetScope::Quota { window_start, .. } = scope else {
+            return None;
+        };
+        // A window begins anywhere within the second that names it.
+        let second = OffsetDateTime::from_unix_timestamp(window_start).ok()?;
+        let at = second.checked_add(Duration::nanoseconds(999_999_999))?;
+        let open = |quota| self.in_window(quota, at);
+        let mut open = self.quotas.iter().filter_map(open);
+        open.find(|quota| quota.scope == scope)?.carry
+    }
+
+    fn carried_into(&self, quota: &Quota, window: Period) -> Option<Carry> {
+        if quota.terms.rollover.is_zero() {
+            return None;
+        }
+        let last = window.start.checked_sub(Duration::NANOSECOND)?;
+        let before = quota.terms.window.at(&self.zone, &self.cycle, last)?;
+        // What was over before the subscription gave this was not given by it.
+        let was_given = before.end <= window.start && self.given_since < before.end;
+        was_given.then(|| Carry {
+            from: quota.scope(before),
+            gives: self.times(quota.terms.amount),
+            most: self.times(quota.terms.rollover),
         })
     }
 }
@@ -167,6 +205,7 @@ impl Subscription {
             zone,
             cycle,
             quantity: self.quantity,
+            given_since: self.given_since.unwrap_or(self.started_at),
             ends_at,
         })
     }
@@ -203,5 +242,140 @@ impl OpenQuota<'_> {
     pub fn resets_at(&self) -> Option<OffsetDateTime> {
         let never = matches!(self.terms.window, QuotaWindow::Subscription);
         (!never).then_some(self.window.end)
+    }
+
+    /// How much it gives in the window with what comes on top from the one before, by what was
+    /// counted of both.
+    pub fn gives(&self, counted: impl Fn(BudgetScope) -> Counted) -> Amount {
+        let came = counted(self.scope).came;
+        let more = self.carry.map_or(Amount::ZERO, |carry| {
+            carry.more(came, counted(carry.from).left(carry.gives))
+        });
+        self.amount.plus(came).plus(more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::budget::BudgetUnit;
+    use crate::id::{AccountId, QuotaId};
+    use crate::money::{Currency, Nanos};
+    use crate::plan::Billing;
+    use crate::subscription::{Paid, Start};
+
+    const START: OffsetDateTime = datetime!(2026-02-27 15:30:00.75 UTC);
+
+    /// A plan that gives 100 calls in each window, of which 40 roll over.
+    fn version(window: QuotaWindow) -> PlanVersion {
+        let terms = QuotaTerms {
+            models: "*".parse().unwrap(),
+            unit: BudgetUnit::Calls,
+            amount: Amount::new(100),
+            window,
+            rollover: Amount::new(40),
+        };
+        let id = QuotaId::new(1);
+        PlanVersion {
+            id: PlanVersionId::new(1),
+            plan: PlanId::new(1),
+            number: 1,
+            quotas: vec![Quota {
+                id,
+                terms: terms.clone(),
+            }],
+            terms: PlanTerms {
+                currency: Currency::USD,
+                price: Nanos::ZERO,
+                billing: Billing::Every("P1M".parse().unwrap()),
+                trial_days: 0,
+                call_limit: None,
+                quotas: vec![terms],
+                after_quota: AfterQuota::Wallet,
+                included_credit: Nanos::ZERO,
+                discount: None,
+                rate_limits: RateLimits::default(),
+                speed_boost: false,
+                features: Vec::new(),
+            },
+            published_at: Some(OffsetDateTime::UNIX_EPOCH),
+            archived_at: None,
+        }
+    }
+
+    fn started(version: &PlanVersion) -> Subscription {
+        let start = Start {
+            id: SubscriptionId::new(1),
+            account: AccountId::new(1),
+            version,
+            quantity: 2,
+            zone: "Europe/Paris".parse().unwrap(),
+            may_try: false,
+        };
+        let (new, _) = Subscription::start(start, START).unwrap();
+        new
+    }
+
+    /// What comes on top of the window of an instant, and when the window began that it comes from.
+    fn carried(of: &Subscription, version: &PlanVersion, at: OffsetDateTime) -> Option<i64> {
+        let zone = of.cycle.anchor.zone.clone();
+        let subscribed = of.subscribed(("pro".to_owned(), version.clone()), None, zone);
+        let subscribed = subscribed.unwrap();
+        let open = subscribed.all_open(at)[0];
+        assert_eq!(subscribed.carry(open.scope), open.carry);
+        let carry = open.carry?;
+        assert_eq!((carry.gives.get(), carry.most.get()), (200, 80));
+        Some(carry.from.row().window_start)
+    }
+
+    #[test]
+    fn what_rolls_over_comes_from_the_window_before_in_the_calendar_of_the_account() {
+        let daily = version(QuotaWindow::Daily);
+        let of = started(&daily);
+        assert_eq!(carried(&of, &daily, START), None);
+        let before = carried(&of, &daily, datetime!(2026-03-01 12:00 UTC)).unwrap();
+        let began = datetime!(2026-02-27 23:00 UTC);
+        assert_eq!(before, began.unix_timestamp());
+        // The period ends on the 27th, in the afternoon.
+        let period = version(QuotaWindow::Period);
+        let mut of = started(&period);
+        assert_eq!(carried(&of, &period, datetime!(2026-03-27 14:00 UTC)), None);
+        of.billed_through = datetime!(2026-04-27 14:30 UTC);
+        let before = carried(&of, &period, datetime!(2026-03-28 14:00 UTC));
+        assert_eq!(before, Some(START.unix_timestamp()));
+    }
+
+    #[test]
+    fn nothing_rolls_over_a_pause_or_a_larger_quantity() {
+        let daily = version(QuotaWindow::Daily);
+        let mut of = started(&daily);
+        let day = |n: i64| START.saturating_add(Duration::days(n));
+        assert!(carried(&of, &daily, day(3)).is_some());
+        of.pause(day(3)).unwrap();
+        of.unpause(&daily, day(9)).unwrap();
+        assert_eq!(carried(&of, &daily, day(9)), None);
+        assert!(carried(&of, &daily, day(10)).is_some());
+        of.quantity = 1;
+        of.give((daily.id, 2), day(12));
+        assert_eq!(carried(&of, &daily, day(12)), None);
+        assert!(carried(&of, &daily, day(13)).is_some());
+        // Fewer of it: what is left is of what they give.
+        of.quantity = 3;
+        of.give((daily.id, 2), day(14));
+        assert!(carried(&of, &daily, day(14)).is_some());
+    }
+
+    #[test]
+    fn nothing_rolls_over_from_while_it_was_not_paid() {
+        let mut daily = version(QuotaWindow::Daily);
+        daily.terms.price = Nanos::parse("9").unwrap();
+        let mut of = started(&daily);
+        let (_, period) = of.billed_period().unwrap();
+        let at = START.saturating_add(Duration::hours(20));
+        of.paid(Paid { period, at }, &daily);
+        assert_eq!(carried(&of, &daily, at), None);
+        assert!(carried(&of, &daily, at.saturating_add(Duration::DAY)).is_some());
     }
 }

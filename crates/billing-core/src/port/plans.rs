@@ -138,9 +138,6 @@ pub enum PlansError {
     /// The terms are no plan.
     #[error(transparent)]
     Terms(#[from] PlanTermsError),
-    /// A quota of which a part would roll over.
-    #[error("quota {0}: what rolls over is not granted yet; leave `rollover` out")]
-    Rollover(usize),
     /// A code that is none.
     #[error(
         "\"{0}\" is no code of a plan: give lower-case letters, digits and hyphens, 40 at most"
@@ -197,18 +194,14 @@ impl NewVersion {
     /// Whether it can be published.
     ///
     /// # Errors
-    /// [`PlansError::Terms`], [`PlansError::Code`], [`PlansError::Rollover`].
+    /// [`PlansError::Terms`], [`PlansError::Code`].
     pub fn check(&self) -> Result<(), PlansError> {
         let is_code = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let length = self.code.len();
         if !(1..=40).contains(&length) || !self.code.chars().all(is_code) {
             return Err(PlansError::Code(self.code.chars().take(60).collect()));
         }
-        self.terms.check()?;
-        let rolls = (1..)
-            .zip(&self.terms.quotas)
-            .find(|(_, q)| !q.rollover.is_zero());
-        rolls.map_or(Ok(()), |(number, _)| Err(PlansError::Rollover(number)))
+        Ok(self.terms.check()?)
     }
 }
 

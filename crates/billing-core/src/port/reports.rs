@@ -16,6 +16,7 @@ use crate::ledger::{LedgerCode, LedgerKind};
 use crate::meter::Usage;
 use crate::money::{Exact, MoneyError, Nanos};
 use crate::price::{Circumstances, ServiceTier};
+use crate::quota::carry::Counted;
 use crate::quota::cover::{Cost, Split};
 use crate::terms::RatingRecord;
 use crate::wallet::LotDraw;
@@ -122,7 +123,20 @@ pub trait Reports: Send + Sync + Debug {
         &self,
         account: AccountId,
         scopes: &[BudgetScope],
-    ) -> Result<Vec<Amount>, ReportError>;
+    ) -> Result<Vec<Amount>, ReportError> {
+        let counted = self.counted(account, scopes).await?;
+        Ok(counted.into_iter().map(|counted| counted.used).collect())
+    }
+
+    /// The same, with what rolled over into each window and out of it.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    async fn counted(
+        &self,
+        account: AccountId,
+        scopes: &[BudgetScope],
+    ) -> Result<Vec<Counted>, ReportError>;
 
     /// What was ever credited to an account and charged to it.
     ///

@@ -337,7 +337,7 @@ impl Subscription {
                 effects.extend(self.granted_of(to, quote.quantity, first));
             }
         }
-        (self.version, self.quantity) = (quote.to, quote.quantity);
+        self.give((quote.to, quote.quantity), now);
         self.auto_renew = to.terms.billing.renews();
         // A newer change takes the place of what was to come.
         (self.pending, self.cancel_at) = (None, None);

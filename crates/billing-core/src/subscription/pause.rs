@@ -127,6 +127,7 @@ impl Subscription {
         let zone = self.cycle.anchor.zone.clone();
         self.cycle = Cycle::anniversary(zone, now, version.terms.billing.interval());
         self.billed_through = now;
+        self.given_since = Some(now);
         self.auto_renew = version.terms.billing.renews();
         self.revision = self.revision.saturating_add(1);
         self.bill_next(version)

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Due, EndReason, Owed, Pending, State, Subscription, SubscriptionError};
+use super::{Access, Due, EndReason, Owed, Pending, State, Subscription, SubscriptionError};
 use crate::budget::Amount;
-use crate::id::SubscriptionId;
+use crate::id::{PlanVersionId, SubscriptionId};
 use crate::message::MessageKind;
 use crate::period::{Cycle, Period};
 use crate::plan::PlanVersion;
@@ -151,13 +151,21 @@ impl Subscription {
         let Pending { version, quantity } = self.pending?;
         let next = next.filter(|next| next.id == version)?;
         self.pending = None;
-        (self.version, self.quantity) = (version, quantity);
+        self.give((version, quantity), at);
         self.auto_renew = next.terms.billing.renews();
         let interval = next.terms.billing.interval();
         if interval != self.cycle.interval {
             self.cycle = Cycle::anniversary(self.cycle.anchor.zone.clone(), at, interval);
         }
         Some(next)
+    }
+
+    /// Gives so many of a version from an instant on.
+    pub(crate) fn give(&mut self, (version, quantity): (PlanVersionId, u32), at: OffsetDateTime) {
+        if version != self.version || quantity > self.quantity {
+            self.given_since = Some(at);
+        }
+        (self.version, self.quantity) = (version, quantity);
     }
 
     /// Bills the period that begins where the last one ended.
@@ -231,6 +239,9 @@ impl Subscription {
         } else {
             MessageKind::Paid
         };
+        if matches!(self.access(), Access::Closed) {
+            self.given_since = Some(paid.at);
+        }
         self.state = State::Active;
         self.revision = self.revision.saturating_add(1);
         let mut effects = vec![Effect::Tell(kind)];

@@ -11,6 +11,7 @@ use billing_core::wallet::{AccountStatus, Wallet};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Value};
 use time::OffsetDateTime;
 
+use super::carry::carry;
 use super::load;
 use crate::db;
 use crate::error::StoreError;
@@ -32,14 +33,15 @@ pub(crate) async fn lease<C: ConnectionTrait>(
     let Some(wallet) = load::locked_wallet(tx, ask.account).await? else {
         return Ok(Err(BooksError::NoSuchBudget));
     };
-    let Some((available, leased)) = available(tx, ask, &wallet).await? else {
+    let Some(state) = available(tx, ask, &wallet, now).await? else {
         return Ok(Err(BooksError::NoSuchBudget));
     };
-    let room = Amount::new(LARGEST).less(leased);
+    let room = Amount::new(LARGEST).less(state.taken);
     let (claims, now) = claims(tx, ask.account, ask.scope, now).await?;
     let budget = LeasedBudget {
         stopped: wallet.status != AccountStatus::Active,
-        available: available.min(room),
+        available: state.available.min(room),
+        coming: state.coming,
         leases: leases(tx, ask.account, ask.scope).await?,
         claims,
     };
@@ -50,27 +52,47 @@ pub(crate) async fn lease<C: ConnectionTrait>(
         }
         write(tx, ask.account, ask.scope, &lease, now).await?;
     }
-    write_claim(tx, ask.account, ask.scope, ask.node, granting.claim).await?;
+    write_claim(tx, (ask.account, ask.scope), ask.node, granting.claim).await?;
     Ok(Ok(granting.answer))
 }
 
-/// What may still be leased of a budget, and what is leased already; `None` when there is no such.
+/// How far a budget is taken.
+struct Standing {
+    /// What may still be leased of it.
+    available: Amount,
+    /// What is on lease or used.
+    taken: Amount,
+    /// What rolls over into it as soon as nodes give it back.
+    coming: Amount,
+}
+
+/// How far a budget is taken, with what rolls over into it; `None` when there is no such.
 async fn available<C: ConnectionTrait>(
     tx: &C,
     ask: &LeaseAsk,
     wallet: &Wallet,
-) -> Result<Option<(Amount, Amount)>, StoreError> {
+    now: OffsetDateTime,
+) -> Result<Option<Standing>, StoreError> {
+    let mut coming = Amount::ZERO;
     if ask.scope == BudgetScope::Wallet {
-        return Ok(Some((wallet.available(), wallet.leased)));
+        return Ok(Some(Standing {
+            available: wallet.available(),
+            taken: wallet.leased,
+            coming,
+        }));
     }
-    let uses = load::uses(tx, &[(ask.account, ask.scope)]).await?;
-    Ok(uses
-        .first()
-        .filter(|(_, _, budget)| budget.is_known)
-        .map(|(_, _, budget)| {
-            let in_use = budget.in_use;
-            (in_use.available(), in_use.leased.plus(in_use.used))
-        }))
+    let of = [(ask.account, ask.scope)];
+    let mut uses = load::uses(tx, &of).await?;
+    if uses.first().is_some_and(|(.., b)| b.is_known && b.rolls) {
+        coming = carry(tx, ask.account, ask.scope, now).await?;
+        uses = load::uses(tx, &of).await?;
+    }
+    let known = uses.first().filter(|(.., budget)| budget.is_known);
+    Ok(known.map(|(.., budget)| Standing {
+        available: budget.in_use.available(),
+        taken: budget.in_use.leased.plus(budget.in_use.used),
+        coming,
+    }))
 }
 
 async fn leases<C: ConnectionTrait>(
@@ -189,10 +211,9 @@ async fn write<C: ConnectionTrait>(
 
 /// Enters or deletes a claim. Whoever has the funds on lease is told at once, where the database
 /// can tell; else when it next looks.
-async fn write_claim<C: ConnectionTrait>(
+pub(super) async fn write_claim<C: ConnectionTrait>(
     tx: &C,
-    account: AccountId,
-    scope: BudgetScope,
+    (account, scope): (AccountId, BudgetScope),
     node: NodeId,
     change: ClaimChange,
 ) -> Result<(), StoreError> {
@@ -233,7 +254,17 @@ pub(crate) async fn claim_for_house<C: ConnectionTrait>(
     wanted: Amount,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let (standing, now) = claims(tx, account, BudgetScope::Wallet, now).await?;
+    recall_budget(tx, (account, BudgetScope::Wallet), wanted, now).await
+}
+
+/// Recalls so much of a budget from the nodes that have it on lease.
+pub(super) async fn recall_budget<C: ConnectionTrait>(
+    tx: &C,
+    (account, scope): (AccountId, BudgetScope),
+    wanted: Amount,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let (standing, now) = claims(tx, account, scope, now).await?;
     let standing = standing
         .iter()
         .find(|claim| claim.node == HOUSE && claim.expires_at > now);
@@ -243,22 +274,15 @@ pub(crate) async fn claim_for_house<C: ConnectionTrait>(
         wanted,
         expires_at: now.saturating_add(HOUSE_CLAIM_FOR),
     };
-    write_claim(
-        tx,
-        account,
-        BudgetScope::Wallet,
-        HOUSE,
-        ClaimChange::Put(claim),
-    )
-    .await
+    write_claim(tx, (account, scope), HOUSE, ClaimChange::Put(claim)).await
 }
 
-/// Ends what [`claim_for_house`] began.
+/// Ends what [`claim_for_house`] began of a wallet.
 pub(crate) async fn drop_claim_of_house<C: ConnectionTrait>(
     tx: &C,
     account: AccountId,
 ) -> Result<(), StoreError> {
-    write_claim(tx, account, BudgetScope::Wallet, HOUSE, ClaimChange::Drop).await
+    write_claim(tx, (account, BudgetScope::Wallet), HOUSE, ClaimChange::Drop).await
 }
 
 /// What others have more need of than a node.

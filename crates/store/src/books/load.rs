@@ -279,6 +279,8 @@ pub(crate) struct Budget {
     pub(crate) in_use: BudgetUse,
     /// Whether there is such a key, member or quota.
     pub(crate) is_known: bool,
+    /// Whether what is left of a window comes on top in the next.
+    pub(crate) rolls: bool,
 }
 
 /// Limits and quotas with what is used and leased of them.
@@ -312,7 +314,7 @@ fn wanted_uses<'a>(
 fn read_uses(
     found: &Table,
 ) -> impl Iterator<Item = Result<(AccountId, BudgetScope, Budget), StoreError>> {
-    let columns = [1, 2, 3, 4, 5, 6, 7, 8].map(|c| found.ints(c));
+    let columns = [1, 2, 3, 4, 5, 6, 7, 8, 9].map(|c| found.ints(c));
     found
         .ints(0)
         .iter()
@@ -327,6 +329,7 @@ fn read_uses(
                 leased,
                 limit,
                 known,
+                rolls,
             ] = columns.map(|c| c.get(place).copied().unwrap_or_default());
             let scope = call_row::scope(kind, subject, unit, window_start)?;
             let in_use = BudgetUse {
@@ -334,8 +337,12 @@ fn read_uses(
                 used: amount(used),
                 leased: amount(leased),
             };
-            let is_known = known == 1;
-            Ok((AccountId::new(*account), scope, Budget { in_use, is_known }))
+            let budget = Budget {
+                in_use,
+                is_known: known == 1,
+                rolls: rolls == 1,
+            };
+            Ok((AccountId::new(*account), scope, budget))
         })
 }
 

@@ -142,7 +142,7 @@ async fn used<C: ConnectionTrait>(
     scope: BudgetScope,
 ) -> Stored<Amount> {
     let row = scope.row();
-    let text = "SELECT used, leased FROM quota_usage WHERE account_id = ? AND kind = ? \
+    let text = "SELECT used, leased, came FROM quota_usage WHERE account_id = ? AND kind = ? \
                 AND subject = ? AND unit = ? AND window_start = ?";
     let values: Vec<Value> = vec![
         account.get().into(),
@@ -154,7 +154,9 @@ async fn used<C: ConnectionTrait>(
     let Some(found) = db::one(tx, text, values).await? else {
         return Ok(Amount::ZERO);
     };
-    Ok(amount(get(&found, "used")?).plus(amount(get(&found, "leased")?)))
+    // What came from the window before is used first, and is none of this period's.
+    let taken = amount(get(&found, "used")?).plus(amount(get(&found, "leased")?));
+    Ok(taken.less(amount(get(&found, "came")?)))
 }
 
 async fn quoted<C: ConnectionTrait>(tx: &C, ask: &QuoteAsk, desk: Desk<'_>) -> Result<KeptQuote> {

@@ -74,6 +74,20 @@ pub(super) async fn lots<C: ConnectionTrait>(
     Ok(grants)
 }
 
+/// Where a row of uses names whose budget it is, and what that is.
+const fn owner_of(scope: BudgetScope) -> Option<(&'static str, &'static str)> {
+    match scope {
+        BudgetScope::KeyLimit { .. } => Some(("key_id", "key")),
+        BudgetScope::Quota { .. } => Some(("quota_id", "plan")),
+        BudgetScope::CallLimit { .. } => Some(("limited_id", "plan")),
+        BudgetScope::Wallet
+        | BudgetScope::MemberLimit { .. }
+        | BudgetScope::Tier { .. }
+        | BudgetScope::TierCharge { .. }
+        | BudgetScope::TierOverrun { .. } => None,
+    }
+}
+
 /// Leases against the budgets that they are of; answers with what is used of limits and quotas.
 pub(super) async fn leases<C: ConnectionTrait>(
     tx: &C,
@@ -91,9 +105,11 @@ pub(super) async fn leases<C: ConnectionTrait>(
     let what = || "wallet on lease".to_owned();
     pass.findings.same(what, kept, of_wallet);
     let mut uses = Fingerprint::default();
+    let mut rolled = BTreeMap::<i64, i128>::new();
     let text = "SELECT q.*, k.id AS key_id, COALESCE(k.limit_amount, COALESCE(p.amount, c.call_limit) * \
           (SELECT h.quantity FROM plan_held h WHERE h.account_id = q.account_id \
-           AND h.plan_version_id = COALESCE(p.plan_version_id, c.id))) AS limit_amount, \
+           AND h.plan_version_id = COALESCE(p.plan_version_id, c.id)) + q.came - q.went) \
+          AS limit_amount, \
           p.id AS quota_id, c.id AS limited_id \
         FROM quota_usage q \
         LEFT JOIN api_key k ON q.kind = 1 AND k.id = q.subject AND k.account_id = q.account_id \
@@ -104,6 +120,11 @@ pub(super) async fn leases<C: ConnectionTrait>(
         let scope = load::scope(&row)?;
         let kept = |column| Ok::<_, StoreError>(i128::from(get::<i64>(&row, column)?));
         let (used, on_lease) = (kept("used")?, kept("leased")?);
+        let came = kept("came")?.saturating_sub(kept("went")?);
+        add(
+            rolled.entry(get::<i64>(&row, "subject")?).or_default(),
+            came,
+        );
         let derived = leased.remove(&scope).unwrap_or(0);
         let what = || format!("{} on lease", describe(scope));
         pass.findings.same(what, on_lease, derived);
@@ -115,17 +136,7 @@ pub(super) async fn leases<C: ConnectionTrait>(
                 pass.findings.same(what, used, derived);
             }
         }
-        let owner = match scope {
-            BudgetScope::KeyLimit { .. } => Some(("key_id", "key")),
-            BudgetScope::Quota { .. } => Some(("quota_id", "plan")),
-            BudgetScope::CallLimit { .. } => Some(("limited_id", "plan")),
-            BudgetScope::Wallet
-            | BudgetScope::MemberLimit { .. }
-            | BudgetScope::Tier { .. }
-            | BudgetScope::TierCharge { .. }
-            | BudgetScope::TierOverrun { .. } => None,
-        };
-        if let Some((column, owner)) = owner {
+        if let Some((column, owner)) = owner_of(scope) {
             let id: Option<i64> = get(&row, column)?;
             pass.findings.must(id.is_some(), || {
                 format!("{} has no {owner}", describe(scope))
@@ -138,6 +149,10 @@ pub(super) async fn leases<C: ConnectionTrait>(
                 format!("{name}: {taken} used or on lease, its limit is {limit}")
             });
         }
+    }
+    for (quota, came) in rolled {
+        let what = || format!("quota {quota}: rolled over into windows less out of them");
+        pass.findings.same(what, 0, came);
     }
     let unused = pass.names.iter().flat_map(|names| names.uses.iter());
     let unused: Vec<_> = unused.map(|(scope, used)| (*scope, *used)).collect();

@@ -86,6 +86,8 @@ macro_rules! books_contract {
             an_adjustment_is_made_once_for_its_key
             a_later_charge_recalls_what_is_on_lease
             a_quota_gives_what_the_plan_says
+            what_is_left_of_a_quota_rolls_over_once
+            nothing_rolls_over_that_was_not_given
             a_quota_is_of_those_who_are_subscribed
             a_call_limit_counts_what_was_delivered
             a_call_is_split_between_its_quota_and_the_wallet

@@ -159,13 +159,13 @@ pub async fn what_cannot_be_published_or_subscribed_to_changes_nothing(world: Wo
         plans.publish(bad).await,
         Err(PlansError::Terms(_))
     ));
-    let mut rolls = quota("m", BudgetUnit::Calls, 5, QuotaWindow::Daily);
-    rolls.rollover = Amount::new(1);
-    let bad = version(&world, "pro", terms(vec![rolls]));
-    assert!(matches!(
-        plans.publish(bad).await,
-        Err(PlansError::Rollover(1))
-    ));
+    for (window, most) in [(QuotaWindow::Daily, 6), (QuotaWindow::Subscription, 1)] {
+        let mut rolls = quota("m", BudgetUnit::Calls, 5, window);
+        rolls.rollover = Amount::new(most);
+        let bad = version(&world, "pro", terms(vec![rolls]));
+        let refused = plans.publish(bad).await;
+        assert!(matches!(refused, Err(PlansError::Terms(_))), "{refused:?}");
+    }
     assert_eq!(plans.newest("pro").await.unwrap(), None);
     let unknown = subscription(&world, world.account, PlanVersionId::new(1));
     let refused = plans.subscribe(unknown).await;

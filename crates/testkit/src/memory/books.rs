@@ -9,8 +9,8 @@ use billing_core::budget::{Amount, BudgetScope};
 use billing_core::call::Settlement;
 use billing_core::id::{AccountId, CallId, NodeId, TierScheduleId};
 use billing_core::lease::{
-    ClaimChange, LeaseAsk, LeaseGrant, LeaseReturn, LeasedBudget, Recall, grant, recalled,
-    take_back,
+    Claim, ClaimChange, HOUSE, HOUSE_CLAIM_FOR, LeaseAsk, LeaseGrant, LeaseReturn, LeasedBudget,
+    Recall, grant, recalled, take_back,
 };
 use billing_core::ledger::{
     Entry, LedgerCode, LedgerHead, LedgerKind, LedgerTxn, replayed_balance,
@@ -35,6 +35,7 @@ impl Books for Memory {
         if matches!(state.quota(ask.account, ask.scope), Ok((_, false))) {
             return Err(BooksError::NoSuchBudget);
         }
+        let coming = state.carry_over(ask.account, ask.scope, self.clock.now())?;
         let page = state.page(ask.account)?;
         let available = match ask.scope {
             BudgetScope::Wallet => page.wallet.available(),
@@ -49,6 +50,7 @@ impl Books for Memory {
         let budget = LeasedBudget {
             stopped: page.wallet.status != AccountStatus::Active,
             available,
+            coming,
             leases: page.leases_of(ask.scope),
             claims: page.claims_of(ask.scope),
         };
@@ -243,6 +245,40 @@ impl State {
         self.books.get_mut(&account).ok_or(BooksError::NoSuchBudget)
     }
 
+    /// Moves what may come on top of a window into it, and recalls what may come later: how much.
+    fn carry_over(
+        &mut self,
+        account: AccountId,
+        scope: BudgetScope,
+        now: OffsetDateTime,
+    ) -> Result<Amount, BooksError> {
+        let subscribed = self.subscribed(account);
+        let Some(carry) = subscribed.and_then(|subscribed| subscribed.carry(scope)) else {
+            return Ok(Amount::ZERO);
+        };
+        let limit = self.limit(account, carry.from)?;
+        let page = self.page(account)?;
+        let before = page.in_use(carry.from, limit);
+        let (came, _) = page.carried.entry(scope).or_default();
+        let more = carry.more(*came, before.available());
+        *came = came.plus(more);
+        let coming = carry.coming(*came, before.leased);
+        let (_, went) = page.carried.entry(carry.from).or_default();
+        *went = went.plus(more);
+        if !coming.is_zero() {
+            let claim = Claim {
+                node: HOUSE,
+                since: now,
+                wanted: coming,
+                expires_at: now + HOUSE_CLAIM_FOR,
+            };
+            page.claims.insert((HOUSE, carry.from), claim);
+        } else if !more.is_zero() {
+            page.claims.remove(&(HOUSE, carry.from));
+        }
+        Ok(coming)
+    }
+
     fn limit(&self, account: AccountId, scope: BudgetScope) -> Result<Option<Amount>, BooksError> {
         match scope {
             BudgetScope::Wallet => Ok(None),
@@ -269,6 +305,7 @@ impl Page {
             wallet,
             lots: Vec::new(),
             uses: BTreeMap::new(),
+            carried: BTreeMap::new(),
             leases: BTreeMap::new(),
             heard: BTreeMap::new(),
             claims: BTreeMap::new(),
@@ -284,6 +321,8 @@ impl Page {
 
     fn in_use(&self, scope: BudgetScope, limit: Option<Amount>) -> BudgetUse {
         let known = self.uses.get(&scope).copied().unwrap_or_default();
+        let (came, went) = self.carried.get(&scope).copied().unwrap_or_default();
+        let limit = limit.map(|limit| limit.plus(came).less(went));
         BudgetUse { limit, ..known }
     }
 

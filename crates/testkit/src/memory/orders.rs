@@ -47,7 +47,8 @@ impl State {
             .into_iter();
         Share::least_left(quotas.map(|(scope, gives)| {
             let of = page.uses.get(&scope).copied().unwrap_or_default();
-            (gives, of.used.plus(of.leased))
+            let (came, _) = page.carried.get(&scope).copied().unwrap_or_default();
+            (gives, of.used.plus(of.leased).less(came))
         }))
     }
 

@@ -98,6 +98,7 @@ impl Plans for Memory {
             zone,
             cycle,
             quantity: made.quantity,
+            given_since: made.now,
             ends_at: end.filter(|_| !billing.renews()),
         };
         let held = (made.account, subscribed.clone(), None);

@@ -12,6 +12,7 @@ use billing_core::port::reports::{
     AdjustmentLine, CallDetail, CallFilter, CreditTotals, LedgerLine, ReportError, ReportedDay,
     Reports, UsageGroup, UsageLine,
 };
+use billing_core::quota::carry::Counted;
 use time::OffsetDateTime;
 
 use super::{Memory, Recorded};
@@ -144,12 +145,17 @@ impl Reports for Memory {
         Ok(Nanos::new(i64::try_from(sum).unwrap()))
     }
 
-    async fn used(&self, account: AccountId, scopes: &[BudgetScope]) -> Result<Vec<Amount>> {
+    async fn counted(&self, account: AccountId, scopes: &[BudgetScope]) -> Result<Vec<Counted>> {
         let state = self.state();
-        let page = state.books.get(&account);
-        let used = |scope| Some(page?.uses.get(scope)?.used);
-        let used = scopes.iter().map(|scope| used(scope).unwrap_or_default());
-        Ok(used.collect())
+        let Some(page) = state.books.get(&account) else {
+            return Ok(vec![Counted::default(); scopes.len()]);
+        };
+        let counted = scopes.iter().map(|scope| {
+            let (came, went) = page.carried.get(scope).copied().unwrap_or_default();
+            let used = page.uses.get(scope).map_or(Amount::ZERO, |of| of.used);
+            Counted { used, came, went }
+        });
+        Ok(counted.collect())
     }
 
     async fn credits(&self, account: AccountId) -> Result<CreditTotals> {

@@ -75,7 +75,7 @@ impl From<RecordError> for ApiError {
 impl From<PlansError> for ApiError {
     fn from(error: PlansError) -> Self {
         match error {
-            PlansError::Terms(_) | PlansError::Rollover(_) => {
+            PlansError::Terms(_) => {
                 Self::field("/terms", "not_a_plan", sentence(&error.to_string()))
             }
             PlansError::Code(_) => Self::field("/code", "not_a_code", sentence(&error.to_string())),

@@ -62,7 +62,8 @@ pub(in crate::books) static LEASES: BatchSql = BatchSql::query(
 );
 
 /// What a quota gives is as many times the plan's as the account has of the version, or ever had, so
-/// that what is settled after the end keeps the bound; only an open subscription has the budget.
+/// that what is settled after the end keeps the bound, with what rolled over into its window and less
+/// what rolled over out of it; only an open subscription has the budget.
 pub(in crate::books) static USES: BatchSql = BatchSql::query(
     &[
         ("account_id", Int),
@@ -81,13 +82,15 @@ pub(in crate::books) static USES: BatchSql = BatchSql::query(
         ("leased", Int),
         ("amount", Int),
         ("known", Int),
+        ("rolls", Int),
     ],
     "SELECT v.account_id, v.kind, v.subject, v.unit, v.window_start, \
      COALESCE(q.used, 0) AS used, COALESCE(q.leased, 0) AS leased, \
      COALESCE(k.limit_amount, m.limit_amount, COALESCE(p.amount, c.call_limit) * \
-       COALESCE(s.quantity, h.quantity)) AS amount, \
+       COALESCE(s.quantity, h.quantity) + COALESCE(q.came - q.went, 0)) AS amount, \
      CASE WHEN k.id IS NOT NULL OR m.user_id IS NOT NULL OR s.quantity IS NOT NULL THEN 1 \
-       ELSE 0 END AS known \
+       ELSE 0 END AS known, \
+     CASE WHEN p.rollover > 0 THEN 1 ELSE 0 END AS rolls \
      FROM {rows} v \
      LEFT JOIN quota_usage q ON q.account_id = v.account_id AND q.kind = v.kind \
        AND q.subject = v.subject AND q.unit = v.unit AND q.window_start = v.window_start \

@@ -12,7 +12,7 @@ use time::Duration;
 
 use super::{WALLET, settle_at_once};
 use crate::World;
-use crate::contract::plans::{quota, subscribe, terms};
+use crate::contract::plans::{quota, subscribe, subscription, terms};
 
 /// The account on a plan with these quotas.
 async fn on_plan(world: &World, quotas: Vec<QuotaTerms>) -> Subscribed {
@@ -33,6 +33,78 @@ fn held(call: Settlement, parts: &[(BudgetScope, u64)]) -> Settlement {
 async fn used(world: &World, scope: BudgetScope) -> u64 {
     let used = world.ports.reports.used(world.account, &[scope]).await;
     used.unwrap()[0].get()
+}
+
+/// What is left of a window comes on top in the next, once, up to what rolls over; and what was on
+/// lease then comes when it is given back.
+pub async fn what_is_left_of_a_quota_rolls_over_once(world: World) {
+    let mut daily = quota("m", BudgetUnit::Tokens, 100, QuotaWindow::Daily);
+    daily.rollover = Amount::new(50);
+    let subscribed = on_plan(&world, vec![daily]).await;
+    let first = open(&world, &subscribed)[0];
+    assert_eq!(world.lease(first, 1_000).await.unwrap().granted.get(), 100);
+    world.settle(held(world.call(0, 30), &[(first, 30)])).await;
+    world.give_back(first, 20).await;
+    // Seventy are left, of which a node has fifty on lease.
+    world.ports.clock.advance(Duration::days(1));
+    let second = open(&world, &subscribed)[0];
+    assert_ne!(first, second);
+    let granted = world.lease(second, 1_000).await.unwrap();
+    assert_eq!((granted.granted.get(), granted.elsewhere.get()), (120, 30));
+    // Of what it has of the older window it is asked for what would come.
+    let recalls = world.books().recalls(world.node).await.unwrap();
+    let recalls: Vec<_> = recalls.iter().map(|r| (r.scope, r.wanted.get())).collect();
+    assert_eq!(recalls, [(first, 30)]);
+    world.give_back(first, 50).await;
+    assert_eq!(world.lease(second, 1_000).await.unwrap().granted.get(), 30);
+    assert_eq!(world.lease(first, 1_000).await.unwrap().granted.get(), 20);
+    assert_eq!(world.lease(second, 1_000).await.unwrap().granted.get(), 0);
+    let windows = [first, second];
+    let counted = world.ports.reports.counted(world.account, &windows).await;
+    let counted = counted.unwrap();
+    assert_eq!((counted[0].used.get(), counted[0].went.get()), (30, 50));
+    assert_eq!((counted[1].came.get(), counted[1].went.get()), (50, 0));
+    world
+        .settle(held(world.call(0, 150), &[(second, 150)]))
+        .await;
+    assert_eq!(used(&world, second).await, 150);
+    world.give_back(first, 20).await;
+    world.assert_sound().await;
+
+    // What was never asked for is left whole; of what is older nothing comes, nor of what came.
+    world.ports.clock.advance(Duration::days(5));
+    let later = open(&world, &subscribed)[0];
+    assert_eq!(world.lease(later, 1_000).await.unwrap().granted.get(), 150);
+    world.give_back(later, 150).await;
+    world.ports.clock.advance(Duration::days(1));
+    let last = open(&world, &subscribed)[0];
+    assert_eq!(world.lease(last, 1_000).await.unwrap().granted.get(), 150);
+    world.give_back(last, 150).await;
+    world.assert_sound().await;
+}
+
+/// Nothing rolls over from before the subscription, nor from another to the same version.
+pub async fn nothing_rolls_over_that_was_not_given(world: World) {
+    let mut daily = quota("m", BudgetUnit::Tokens, 100, QuotaWindow::Daily);
+    daily.rollover = Amount::new(100);
+    let subscribed = on_plan(&world, vec![daily]).await;
+    let first = open(&world, &subscribed)[0];
+    assert_eq!(world.lease(first, 1_000).await.unwrap().granted.get(), 100);
+    world.give_back(first, 100).await;
+    world.ports.clock.advance(Duration::days(3));
+    let plans = &world.ports.plans;
+    assert!(plans.end(world.account, world.now()).await.unwrap());
+    let again = subscription(&world, world.account, subscribed.version);
+    plans.subscribe(again).await.unwrap();
+    let again = plans.subscribed(world.account).await.unwrap().unwrap();
+    let scope = open(&world, &again)[0];
+    assert_eq!(world.lease(scope, 1_000).await.unwrap().granted.get(), 100);
+    world.give_back(scope, 100).await;
+    world.ports.clock.advance(Duration::days(1));
+    let next = open(&world, &again)[0];
+    assert_eq!(world.lease(next, 1_000).await.unwrap().granted.get(), 200);
+    world.give_back(next, 200).await;
+    world.assert_sound().await;
 }
 
 /// No more is granted of a quota than the plan gives, times how many of it there are.
