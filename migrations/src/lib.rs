@@ -43,6 +43,7 @@ mod m20261123_000027_invoices;
 mod m20261123_000028_clock;
 mod m20261124_000029_messages;
 mod m20261124_000030_rollover;
+mod m20261124_000031_deliveries;
 mod step;
 
 /// Every step, in order.
@@ -83,6 +84,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000028_clock::STEP),
             Box::new(m20261124_000029_messages::STEP),
             Box::new(m20261124_000030_rollover::STEP),
+            Box::new(m20261124_000031_deliveries::STEP),
         ]
     }
 }

@@ -4,6 +4,7 @@ mod channel;
 mod dunning;
 mod invoicing;
 pub(crate) mod lease;
+mod messages;
 mod spool;
 
 use std::fmt;
@@ -19,6 +20,7 @@ pub(crate) use channel::{Channel, Protocol};
 use dunning::DunningSettings;
 use invoicing::Invoicing;
 use lease::Lease;
+use messages::MessagesSettings;
 use spool::Spool;
 
 /// Everything that an operator can set.
@@ -51,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) invoicing: Invoicing,
     /// What happens to fees that cannot be collected.
     pub(crate) dunning: DunningSettings,
+    /// Where messages go.
+    pub(crate) messages: MessagesSettings,
     /// The upstreams.
     pub(crate) channel: Vec<Channel>,
 }
@@ -208,6 +212,7 @@ impl Default for Config {
             metrics: Metrics::default(),
             invoicing: Invoicing::default(),
             dunning: DunningSettings::default(),
+            messages: MessagesSettings::default(),
             channel: Vec::new(),
         }
     }
@@ -299,6 +304,9 @@ impl Config {
         }
         self.invoicing.house().map_err(ConfigError::Contradiction)?;
         self.dunning.ladder().map_err(ConfigError::Contradiction)?;
+        if let Some(fault) = self.messages.fault() {
+            return Err(ConfigError::Contradiction(fault));
+        }
         for (number, channel) in self.channel.iter().enumerate() {
             channel.check(number)?;
         }

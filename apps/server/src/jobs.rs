@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::billing::{BillingRun, recognize};
 use crate::checker;
 use crate::config::{Checker, Retention};
+use crate::delivery::MessageSender;
 use crate::node::ears::{self, Ears};
 use crate::node::{life, news};
 use crate::tier_windows::Closer;
@@ -25,6 +26,8 @@ const LISTING: Duration = Duration::from_millis(500);
 const CLOSING: Duration = Duration::from_mins(10);
 /// How often it is looked what is due to subscriptions.
 const BILLING: Duration = Duration::from_mins(1);
+/// How often it is looked which messages are to be sent.
+const SENDING: Duration = Duration::from_secs(5);
 /// How often what nobody needs any more is deleted.
 const PURGE: Duration = Duration::from_mins(1);
 /// How much longer than a step of retention the rest after it is, so that calls hardly notice.
@@ -66,6 +69,12 @@ pub(crate) fn start(
     tracker.spawn(every(BILLING, stop.clone(), move || {
         bill(billed.clone(), Arc::clone(&reckoned))
     }));
+    if let Some(sender) = house.sender.clone() {
+        let ends = stop.clone();
+        tracker.spawn(every(SENDING, stop.clone(), move || {
+            send_messages(sender.clone(), ends.clone())
+        }));
+    }
     if let Some(days) = retention.calls_days {
         let kept = house.clone();
         let ends = stop.clone();
@@ -157,6 +166,15 @@ async fn close_windows(house: House) {
         let account = failed.account.map(|account| account.to_string());
         tracing::warn!(account, reach = failed.reach, window_start = failed.window_start,
             error = %failed.why, "a window of price tiers was not closed");
+    }
+}
+
+/// Every node does so; each message is had by one at a time.
+async fn send_messages(sender: MessageSender, stop: CancellationToken) {
+    match sender.send(&stop).await {
+        Ok(0) => {}
+        Ok(sent) => tracing::debug!(sent, "messages were taken by their receiver"),
+        Err(error) => tracing::warn!(%error, "messages are not sent now"),
     }
 }
 

@@ -6,6 +6,7 @@ mod checker;
 mod cli;
 mod clock;
 mod config;
+mod delivery;
 mod gate;
 mod http;
 mod ids;

@@ -27,6 +27,7 @@ use billing_core::price::Prospect;
 use billing_core::subscription::Dunning;
 use gateway_core::lanes::Lane;
 use providers::OpenError;
+use providers::transport::webhook::Webhook;
 use store::StoreConfig;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{DeploymentClock, SystemClock};
 use crate::config::{Config, ConfigError};
+use crate::delivery::MessageSender;
 use crate::gate::idempotency::InFlight;
 use crate::gate::places::Places;
 use crate::gate::{Callers, Gate, Leases, Prices, Replay, Routes, Upstreams};
@@ -154,6 +156,7 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
     let dunning = config.dunning.ladder();
     let dunning = Arc::new(dunning.map_err(ConfigError::Contradiction)?);
     settings.dunning = Arc::clone(&dunning);
+    settings.sends_messages = config.messages.url.is_some();
     let store = Store::open(settings).await?;
     store.refuse_newer_schema().await?;
     let shared = Arc::new(store.clone());
@@ -245,6 +248,8 @@ pub(crate) struct House {
     /// What the lease book has ordered.
     pub(crate) orders: TaskTracker,
     pub(crate) spool: OwnSpool,
+    /// What sends messages, where they are to be sent.
+    pub(crate) sender: Option<MessageSender>,
     /// The position in the news up to which nothing is in memory that could be stale.
     pub(crate) news_from: i64,
     channels: Channels,
@@ -257,6 +262,23 @@ fn lease_policy(config: &Config, ports: &Ports) -> LeasePolicy {
     } else {
         config.lease.shared(config.node.silence_s)
     }
+}
+
+/// What sends messages, where the configuration says to whom.
+fn message_sender(config: &Config, ports: &Ports) -> Result<Option<MessageSender>, WiringError> {
+    let receiver = config.messages.receiver();
+    let receiver = receiver.map_err(ConfigError::Contradiction)?;
+    let Some((url, secret)) = receiver else {
+        return Ok(None);
+    };
+    let wrong = |error| ConfigError::Contradiction(format!("messages.url: {error}"));
+    Ok(Some(MessageSender {
+        courier: Arc::new(Webhook::new(url, secret).map_err(wrong)?),
+        messages: Arc::clone(&ports.messages),
+        directory: Arc::clone(&ports.directory),
+        clock: Arc::clone(&ports.clock),
+        machine: Arc::clone(&ports.machine),
+    }))
 }
 
 /// Charges what the spool holds, joins the other nodes, and puts everything together.
@@ -320,7 +342,9 @@ pub(crate) async fn open_house(
         closing: CancellationToken::new(),
         cut: CancellationToken::new(),
     };
+    let sender = message_sender(config, &ports)?;
     Ok(House {
+        sender,
         callers: Arc::new(Callers::new(Arc::clone(&ports.directory))),
         ports,
         gate: Data::new(gate),

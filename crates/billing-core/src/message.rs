@@ -4,11 +4,13 @@
 //! kept once however many do that step. It holds facts; [`text()`] makes sentences of them, in each
 //! language.
 
+mod delivery;
 mod text;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+pub use delivery::{CLAIM_FOR, Delivery, DeliveryState};
 pub use text::{Text, text};
 
 use crate::id::{AccountId, MessageId, SubscriptionId};
@@ -108,6 +110,8 @@ pub struct Message {
     pub facts: MessageFacts,
     /// When it was kept.
     pub made_at: OffsetDateTime,
+    /// How far it has come with sending it; `None` where it is not to be sent.
+    pub delivery: Option<Delivery>,
 }
 
 impl MessageKind {

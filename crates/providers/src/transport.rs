@@ -26,6 +26,7 @@ mod body;
 mod dial;
 mod line;
 mod pool;
+pub mod webhook;
 
 /// Like `retry-after`, in milliseconds.
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");

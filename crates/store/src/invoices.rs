@@ -37,6 +37,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) ids: &'a TxnIds,
     pub(crate) house: &'a billing_core::invoice::Invoicing,
     pub(crate) dunning: &'a billing_core::subscription::Dunning,
+    pub(crate) sends_messages: bool,
 }
 
 impl Store {
@@ -46,6 +47,7 @@ impl Store {
             ids: &self.ids,
             house: &self.invoicing,
             dunning: &self.dunning,
+            sends_messages: self.sends_messages,
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct StoreConfig {
     pub invoicing: Arc<Invoicing>,
     /// How often a fee is tried again: by this it is reckoned when a subscription is looked at.
     pub dunning: Arc<Dunning>,
+    /// Whether messages are to be sent: those that are kept from now on.
+    pub sends_messages: bool,
 }
 
 impl StoreConfig {
@@ -68,6 +70,7 @@ impl StoreConfig {
             batch: committer::BATCH,
             invoicing: Arc::new(Invoicing::default()),
             dunning: Arc::new(Dunning::default()),
+            sends_messages: false,
         }
     }
 }
@@ -81,6 +84,7 @@ pub struct Store {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) invoicing: Arc<Invoicing>,
     pub(crate) dunning: Arc<Dunning>,
+    pub(crate) sends_messages: bool,
 }
 
 impl Store {
@@ -121,6 +125,7 @@ impl Store {
             clock: config.clock,
             invoicing: config.invoicing,
             dunning: config.dunning,
+            sends_messages: config.sends_messages,
         })
     }
 

@@ -1,5 +1,6 @@
 //! `tollgate doctor`: is everything as it should be?
 
+mod outbox;
 mod running;
 
 use std::fmt::Write;
@@ -187,6 +188,7 @@ async fn examine(config: &Config, ports: &Ports) -> Vec<Finding> {
         Err(error) => findings.extend(failed("database", error.to_string())),
     }
     findings.extend(date(ports).await);
+    findings.extend(outbox::outbox(config, ports).await);
     findings.push(match ports.catalogue.price_book().await {
         Ok(book) if book.is_empty() => Finding::new(
             "prices",

@@ -127,6 +127,26 @@ impl From<CredentialSource> for String {
     }
 }
 
+impl CredentialSource {
+    /// What it is, read now; else why it cannot be.
+    pub(super) fn read(&self) -> Result<SecretString, String> {
+        let secret = match self {
+            Self::Env(name) => {
+                #[expect(clippy::disallowed_methods, reason = "this is the configuration")]
+                let value = std::env::var(name);
+                value.map_err(|_| format!("the environment has no {name}"))?
+            }
+            Self::File(path) => std::fs::read_to_string(path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))?,
+        };
+        let secret = SecretString::from(secret.trim().to_owned());
+        if secret.expose_secret().is_empty() {
+            return Err("the credential is empty".to_owned());
+        }
+        Ok(secret)
+    }
+}
+
 impl Channel {
     /// Whether a call could go through it.
     pub(super) fn check(&self, number: usize) -> Result<(), ConfigError> {
@@ -194,20 +214,7 @@ impl Channel {
             channel: self.label(number),
             why,
         };
-        let secret = match source {
-            CredentialSource::Env(name) => {
-                #[expect(clippy::disallowed_methods, reason = "this is the configuration")]
-                let value = std::env::var(name);
-                value.map_err(|_| wrong(format!("the environment has no {name}")))?
-            }
-            CredentialSource::File(path) => std::fs::read_to_string(path)
-                .map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?,
-        };
-        let secret = SecretString::from(secret.trim().to_owned());
-        if secret.expose_secret().is_empty() {
-            return Err(wrong("the credential is empty".into()));
-        }
-        Ok(Some(secret))
+        source.read().map(Some).map_err(wrong)
     }
 }
 

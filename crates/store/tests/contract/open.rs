@@ -35,6 +35,7 @@ pub(crate) async fn store(url: &str, clock: &ManualClock) -> Store {
     let mut config = StoreConfig::new(url, Arc::new(clock.clone()));
     config.connections = 4;
     config.invoicing = Arc::new(invoicing());
+    config.sends_messages = true;
     let store = Store::open(config).await.unwrap();
     store.migrate(|_, _, _| ()).await.unwrap();
     store

@@ -1,6 +1,6 @@
 //! Rules of messages: each step of a subscription is told once, with its facts.
 
-use billing_core::message::{Message, MessageKind};
+use billing_core::message::{CLAIM_FOR, DeliveryState, Message, MessageKind};
 use billing_core::money::Currency;
 use billing_core::port::orders::NewOrder;
 use billing_core::subscription::EndReason;
@@ -20,6 +20,8 @@ macro_rules! messages_contract {
             several_runs_at_once_tell_each_step_once
             a_trial_that_is_about_to_end_is_told_once
             messages_are_read_page_by_page_by_their_account
+            a_message_is_claimed_by_one_sender_at_a_time
+            a_message_that_is_not_taken_is_tried_again_and_then_given_up
         );
     };
 }
@@ -177,4 +179,85 @@ pub async fn messages_are_read_page_by_page_by_their_account(world: World) {
     let other = world.new_account(0).await;
     let theirs = world.ports.messages.list(other, None, 10).await.unwrap();
     assert_eq!(theirs, []);
+}
+
+/// Of several senders at once one has each message; one that is slow loses it to another, and what
+/// it says then counts for nothing.
+pub async fn a_message_is_claimed_by_one_sender_at_a_time(world: World) {
+    world.top_up(NINE).await;
+    begin(&world, monthly()).await;
+    run(&world).await;
+    days(&world, 31).await;
+    let port = &world.ports.messages;
+    let all = messages(&world).await;
+    let claims = tokio::join!(
+        port.claim(world.now(), 2),
+        port.claim(world.now(), 2),
+        port.claim(world.now(), 2),
+        port.claim(world.now(), 2),
+    );
+    let mut claimed = Vec::new();
+    for claim in [claims.0, claims.1, claims.2, claims.3] {
+        claimed.extend(claim.unwrap());
+    }
+    // What was locked by another at that moment is had by whoever comes next.
+    claimed.extend(port.claim(world.now(), 10).await.unwrap());
+    claimed.sort_by_key(|claimed| claimed.message.id);
+    let ids: Vec<_> = claimed.iter().map(|claimed| claimed.message.id).collect();
+    let told: Vec<_> = all.iter().map(|message| message.id).collect();
+    assert_eq!(ids, told);
+    assert!(claimed.iter().all(|claimed| claimed.tries == 1));
+    assert_eq!(claimed[0].message.facts, all[0].facts);
+    assert_eq!(port.claim(world.now(), 10).await.unwrap(), []);
+
+    let sent = DeliveryState::Sent(world.now());
+    assert!(port.tried(&claimed[0], sent).await.unwrap());
+    assert!(!port.tried(&claimed[0], sent).await.unwrap());
+    world.ports.clock.advance(CLAIM_FOR);
+    let again = port.claim(world.now(), 10).await.unwrap();
+    assert_eq!(again.len(), told.len() - 1);
+    assert!(again.iter().all(|claimed| claimed.tries == 2));
+    assert!(!port.tried(&claimed[1], sent).await.unwrap(), "it lost it");
+    for claimed in &again {
+        assert!(port.tried(claimed, sent).await.unwrap());
+    }
+    let outbox = port.outbox().await.unwrap();
+    assert_eq!((outbox.waiting, outbox.given_up), (0, 0));
+    let shown = messages(&world).await;
+    assert!(shown.iter().all(|message| {
+        let delivery = message.delivery.unwrap();
+        matches!(delivery.state, DeliveryState::Sent(_))
+    }));
+}
+
+/// Each time later than the last, under one id; after the last try it is seen that it was given up.
+pub async fn a_message_that_is_not_taken_is_tried_again_and_then_given_up(world: World) {
+    let mut terms = monthly();
+    terms.trial_days = 2;
+    begin(&world, terms).await;
+    let port = &world.ports.messages;
+    let id = messages(&world).await[0].id;
+    for tries in 1.. {
+        let claimed = port.claim(world.now(), 10).await.unwrap();
+        assert_eq!((claimed.len(), claimed[0].message.id), (1, id));
+        assert_eq!(claimed[0].tries, tries);
+        let state = DeliveryState::after(tries, false, world.now());
+        assert!(port.tried(&claimed[0], state).await.unwrap());
+        let outbox = port.outbox().await.unwrap();
+        match state {
+            DeliveryState::Waits(next) => {
+                assert_eq!((outbox.waiting, outbox.given_up), (1, 0));
+                assert_eq!(port.claim(world.now(), 10).await.unwrap(), []);
+                world.ports.clock.advance(next - world.now());
+            }
+            DeliveryState::GivenUp(_) | DeliveryState::Sent(_) => {
+                assert_eq!((outbox.waiting, outbox.given_up), (0, 1));
+                break;
+            }
+        }
+    }
+    world.ports.clock.advance(Duration::days(30));
+    assert_eq!(port.claim(world.now(), 10).await.unwrap(), []);
+    let delivery = messages(&world).await[0].delivery.unwrap();
+    assert_eq!((delivery.tries, delivery.state.name()), (8, "given_up"));
 }

@@ -3,7 +3,7 @@
 use actix_web::web;
 use billing_core::id::{AccountId, MessageId};
 use billing_core::invoice::Locale;
-use billing_core::message::{Message, text};
+use billing_core::message::{Delivery, DeliveryState, Message, text};
 use billing_core::money::Money;
 use billing_core::port::directory::{Directory, Role};
 use billing_core::port::messages::{Messages, MessagesError};
@@ -41,6 +41,22 @@ pub(crate) struct MessageDto {
     /// The same in simplified Chinese.
     #[serde(rename = "zh-CN")]
     zh_cn: TextDto,
+    /// How far it has come with sending it; missing where it is not to be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<DeliveryDto>,
+}
+
+/// How far it has come with sending a message.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeliveryDto {
+    /// `waits`, `sent` or `given_up`.
+    #[schema(value_type = String, example = "sent")]
+    state: &'static str,
+    /// How often it was tried.
+    tries: u32,
+    /// When it is tried next, was taken, or was given up.
+    #[schema(format = DateTime)]
+    at: String,
 }
 
 /// What a message says; what does not belong to its kind is left out.
@@ -123,6 +139,19 @@ impl MessageDto {
             },
             en: said(Locale::En),
             zh_cn: said(Locale::ZhCn),
+            delivery: message.delivery.map(DeliveryDto::of),
+        }
+    }
+}
+
+impl DeliveryDto {
+    fn of(delivery: Delivery) -> Self {
+        let (DeliveryState::Waits(at) | DeliveryState::Sent(at) | DeliveryState::GivenUp(at)) =
+            delivery.state;
+        Self {
+            state: delivery.state.name(),
+            tries: delivery.tries,
+            at: instant(at),
         }
     }
 }
