@@ -44,6 +44,7 @@ mod m20261123_000028_clock;
 mod m20261124_000029_messages;
 mod m20261124_000030_rollover;
 mod m20261124_000031_deliveries;
+mod m20261124_000032_coupons;
 mod step;
 
 /// Every step, in order.
@@ -85,6 +86,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000029_messages::STEP),
             Box::new(m20261124_000030_rollover::STEP),
             Box::new(m20261124_000031_deliveries::STEP),
+            Box::new(m20261124_000032_coupons::STEP),
         ]
     }
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod billing;
 mod clock;
+mod coupons;
 mod demo;
 mod doctor;
 mod invoices;
@@ -69,6 +70,9 @@ enum Command {
     /// Publish plans, and put accounts on them.
     #[command(subcommand)]
     Plans(plans::PlansCommand),
+    /// Give coupons, and redeem them for accounts.
+    #[command(subcommand)]
+    Coupons(coupons::CouponsCommand),
     /// Do what is due to subscriptions, or show it.
     #[command(subcommand)]
     Billing(billing::BillingCommand),
@@ -187,6 +191,9 @@ pub(crate) enum CliError {
     /// The messages.
     #[error(transparent)]
     Messages(#[from] billing_core::port::messages::MessagesError),
+    /// The coupons.
+    #[error("{0}")]
+    Coupons(#[from] billing_core::port::coupons::CouponsError),
     /// The invoices.
     #[error("{0}")]
     Invoices(#[from] billing_core::port::invoices::InvoicesError),
@@ -245,6 +252,7 @@ impl CliError {
             | Self::Date(_)
             | Self::Order(_)
             | Self::Invoices(_)
+            | Self::Coupons(_)
             | Self::Messages(_)
             | Self::Catalogue(_)
             | Self::Report(_)
@@ -301,6 +309,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Accounts(command) => accounts::run(command).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Plans(command) => plans::run(command).await,
+        Command::Coupons(command) => coupons::run(command).await,
         Command::Billing(command) => billing::run(command).await,
         Command::Clock(command) => clock::run(command).await,
         Command::Invoices(command) => invoices::run(command).await,

@@ -14,6 +14,7 @@ use billing_core::node::number_of_a_guest;
 use billing_core::port::books::Books;
 use billing_core::port::catalogue::{Catalogue, CatalogueError};
 use billing_core::port::clock::{Advance, Clock, MoveError, MovedDate, SteadyClock};
+use billing_core::port::coupons::Coupons;
 use billing_core::port::directory::{Directory, DirectoryError};
 use billing_core::port::invoices::Invoices;
 use billing_core::port::messages::Messages;
@@ -108,6 +109,7 @@ pub(crate) struct Ports {
     /// How often what is owed is tried again.
     pub(crate) dunning: Arc<Dunning>,
     pub(crate) invoices: Arc<dyn Invoices>,
+    pub(crate) coupons: Arc<dyn Coupons>,
     pub(crate) messages: Arc<dyn Messages>,
     pub(crate) reports: Arc<dyn Reports>,
     pub(crate) proofs: Arc<dyn Proofs>,
@@ -181,6 +183,7 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
         collector: shared.clone(),
         dunning,
         invoices: shared.clone(),
+        coupons: shared.clone(),
         messages: shared.clone(),
         reports: shared.clone(),
         proofs: shared,

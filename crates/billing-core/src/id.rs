@@ -125,6 +125,8 @@ ids! {
     InvoiceId "inv_";
     /// A credit note.
     CreditNoteId "crn_";
+    /// A coupon.
+    CouponId "cpn_";
     /// Something that was said to whoever looks after an account.
     MessageId "msg_";
     /// One running process that takes leases.

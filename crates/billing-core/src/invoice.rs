@@ -36,10 +36,11 @@ pub use credit_note::{
     CreditedLine,
 };
 pub use deferral::{Deferral, recognition};
-pub use discount::{AppliedDiscount, Discount, Off, Skipped, SkippedDiscount};
+pub(crate) use discount::off_price;
+pub use discount::{AppliedDiscount, Discount, Off, Skipped, SkippedDiscount, coupons};
 pub use ending::LeftOpen;
 pub use fee_documents::{
-    BillTo, FeeDocuments, FeeDocumentsError, FeeInvoice, TakenBack, Taxes, gives_back,
+    BillTo, FeeDocuments, FeeDocumentsError, FeeInvoice, FeeNotes, TakenBack, Taxes, gives_back,
 };
 pub use house::{BillingDetails, FeesSold, Invoicing, SoldFee};
 pub use invoiced::{GiveBackError, GivesBack, Invoiced, NoteIssue, NoteMade, NotePlan};

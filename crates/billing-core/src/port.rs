@@ -3,6 +3,7 @@
 pub mod books;
 pub mod catalogue;
 pub mod clock;
+pub mod coupons;
 pub mod directory;
 pub mod invoices;
 pub mod messages;

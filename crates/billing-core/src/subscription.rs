@@ -18,11 +18,12 @@ use time::OffsetDateTime;
 
 pub use dunning::{AtEnd, Dunned, Dunning, DunningError};
 pub use run::Due;
-pub use step::{Effect, Fee, FeeKind, Paid};
+pub use step::{Effect, Fee, FeeKind, Paid, charged};
 
-use crate::id::{AccountId, PlanVersionId, SubscriptionId};
+use crate::id::{AccountId, PlanId, PlanVersionId, SubscriptionId};
+use crate::invoice::{AppliedDiscount, Discount, off_price};
 use crate::message::MessageKind;
-use crate::money::{Money, MoneyError};
+use crate::money::{Minor, Money, MoneyError};
 use crate::period::{Cycle, Period};
 use crate::plan::{Billing, PlanVersion};
 use crate::zone::Zone;
@@ -149,6 +150,10 @@ pub struct Subscription {
     pub charged: i64,
     /// What of that was credited since.
     pub credited: i64,
+    /// What came off the fee of the running period: it holds for the rest of it, also on another
+    /// plan. `charged` is without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discounts: Vec<Discount>,
     /// When it began, its trial too.
     pub started_at: OffsetDateTime,
     /// Of which end of its trial it was told that it is near; `None` before that.
@@ -279,6 +284,7 @@ impl Subscription {
             billed_through: first,
             charged: 0,
             credited: 0,
+            discounts: Vec::new(),
             started_at: now,
             reminded_of: None,
             given_since: None,
@@ -333,7 +339,34 @@ impl Subscription {
         let terms = &version.terms;
         let each = Money::new(terms.included_credit, terms.currency).to_minor();
         let worth = each.saturating_mul(i64::from(self.quantity));
-        Ok(self.fee(version)?.saturating_sub(worth).max(0))
+        let price = self.discounted((version.plan, self.fee(version)?))?;
+        Ok(price.saturating_sub(worth).max(0))
+    }
+
+    /// A price of a plan with what came off the fee of the running period, in minor units.
+    fn discounted(&self, (plan, price): (PlanId, i64)) -> Result<i64, MoneyError> {
+        let off = off_price(&self.discounts, (plan, Minor::new(price)))?;
+        let off = Minor::total(off.iter().map(|off| off.amount))?;
+        Ok(Minor::new(price).minus(off)?.get())
+    }
+
+    /// Notes what came off the fee of a period that was just billed.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`].
+    pub fn note_discounts(&mut self, applied: &[AppliedDiscount]) -> Result<(), MoneyError> {
+        let off = Minor::total(applied.iter().map(|off| off.amount))?;
+        let less = |amount: i64| amount.checked_sub(off.get()).ok_or(MoneyError::OutOfRange);
+        if off.is_zero() {
+            return Ok(());
+        }
+        let charged = less(self.charged)?;
+        if let State::Grace(owed) | State::PastDue(owed) = &mut self.state {
+            owed.amount = less(owed.amount)?;
+        }
+        self.charged = charged;
+        self.discounts = applied.iter().map(|off| off.discount.clone()).collect();
+        Ok(())
     }
 
     /// What a period of a version costs, in minor units.

@@ -23,7 +23,7 @@ use crate::port::subscriptions::{RecordError, Standing};
 use crate::proration::{ProrationUnit, Share};
 use crate::subscription::change::{ChangeAsk, ChangeQuote};
 use crate::subscription::{
-    Dunning, Effect, Fee, FeeKind, Paid, State, Subscription, SubscriptionError,
+    Dunning, Effect, Fee, FeeKind, Paid, State, Subscription, SubscriptionError, charged,
 };
 use crate::wallet::{AccountStatus, Lot, Wallet};
 
@@ -95,7 +95,10 @@ pub struct Done {
     pub subscription: Subscription,
     /// What was charged and credited, item by item.
     pub items: Vec<Fee>,
-    /// What that comes to without taxes that come on top, in minor units; below zero what was given
+    /// What came off that, in minor units. What is prorated has its discount inside already.
+    #[serde(default)]
+    pub discount: i64,
+    /// What is left of that without taxes that come on top, in minor units; below zero what was given
     /// back.
     pub net: i64,
     /// The taxes on it.
@@ -131,6 +134,10 @@ pub enum OrderError {
     /// of the buyer has, or an invoice was credited since.
     #[error("the taxes on it are not what the quote showed; ask for another quote")]
     TaxChanged,
+    /// What comes off a change is not what its quote showed: a coupon was redeemed, or given back,
+    /// since.
+    #[error("the discount on it is not what the quote showed; ask for another quote")]
+    DiscountChanged,
     /// There is no such version.
     #[error("this version of the plan is not there")]
     NoSuchVersion,
@@ -214,7 +221,11 @@ pub fn quote(
     let currency = standing.version.terms.currency;
     let documents = bill_to.documents((subscription, currency), &quote.items, now)?;
     let taxes = documents.taxes().map_err(FeeDocumentsError::from)?;
-    Ok(ChangeQuote { taxes, ..quote })
+    Ok(ChangeQuote {
+        discount: documents.discount()?.get(),
+        taxes,
+        ..quote
+    })
 }
 
 /// What becomes of a subscription, its fees and the wallet when an order is carried out.
@@ -232,20 +243,19 @@ pub fn carry_out(
     let effects = done_to(&mut subscription, order, footing, now)?;
     subscription.changed_at = Some(now);
     let items = charged(&effects);
-    let mut amounts = items.iter().map(|item| item.amount);
-    let net = amounts.try_fold(0_i64, i64::checked_add);
-    let net = net.ok_or(MoneyError::OutOfRange)?;
     let currency = footing.wallet.currency;
     if footing.standing.version.terms.currency != currency {
         return Err(SubscriptionError::Currency.into());
     }
+    let billed = (&mut subscription, currency);
+    let documents = footing.bill_to.bill(billed, &items, now)?;
+    let discount = documents.discount()?.get();
+    let net = sum(&items)?.checked_sub(discount);
+    let net = net.ok_or(MoneyError::OutOfRange)?;
     check_moving(footing, net)?;
-    let billed = (&subscription, currency);
-    let documents = footing.bill_to.documents(billed, &items, now)?;
     let taxes = documents.taxes().map_err(FeeDocumentsError::from)?;
-    let quoted = footing.quote.filter(|_| matches!(order, Order::Take(_)));
-    if quoted.is_some_and(|(quote, _)| quote.taxes != taxes) {
-        return Err(OrderError::TaxChanged);
+    if let (Order::Take(_), Some((quote, _))) = (order, footing.quote) {
+        check_shown(quote, discount, taxes)?;
     }
     let payment = payment(footing, &items, documents.due(), now)?;
     let back = documents.back().map_err(FeeDocumentsError::from)?;
@@ -255,28 +265,27 @@ pub fn carry_out(
         .posted
         .plus(back.nanos(currency)?)?;
     let granted = granted(&effects);
-    let done = Done {
-        subscription: subscription.clone(),
-        items,
-        net,
-        taxes,
-        currency,
-        granted,
-        balance: posted.plus(granted.money())?,
-        is_replayed: false,
-    };
-    let saving = Saving {
-        revision: before.revision,
-        due_at: due_at(&subscription, dunning),
-        subscription,
-        effects,
-        paid: None,
-    };
     Ok(CarriedOut {
-        saving,
+        done: Done {
+            subscription: subscription.clone(),
+            items,
+            discount,
+            net,
+            taxes,
+            currency,
+            granted,
+            balance: posted.plus(granted.money())?,
+            is_replayed: false,
+        },
+        saving: Saving {
+            revision: before.revision,
+            due_at: due_at(&subscription, dunning),
+            subscription,
+            effects,
+            paid: None,
+        },
         documents,
         payment,
-        done,
     })
 }
 
@@ -396,6 +405,23 @@ fn taken_up(
     Ok(effects)
 }
 
+/// Nothing is charged that was not shown.
+fn check_shown(quote: &ChangeQuote, discount: i64, taxes: Taxes) -> Result<(), OrderError> {
+    if quote.discount != discount {
+        return Err(OrderError::DiscountChanged);
+    }
+    if quote.taxes != taxes {
+        return Err(OrderError::TaxChanged);
+    }
+    Ok(())
+}
+
+fn sum(items: &[Fee]) -> Result<i64, MoneyError> {
+    let mut amounts = items.iter().map(|item| item.amount);
+    let sum = amounts.try_fold(0_i64, i64::checked_add);
+    sum.ok_or(MoneyError::OutOfRange)
+}
+
 /// Whether so much may move.
 fn check_moving(footing: &Footing<'_>, net: i64) -> Result<(), OrderError> {
     let status = footing.wallet.status;
@@ -439,14 +465,6 @@ fn payment(
             })
         }
     }
-}
-
-fn charged(effects: &[Effect]) -> Vec<Fee> {
-    let fee = |effect: &Effect| match effect {
-        Effect::Charge(fee) => Some(fee.clone()),
-        Effect::Retry(_) | Effect::Grant { .. } | Effect::Tell(_) => None,
-    };
-    effects.iter().filter_map(fee).collect()
 }
 
 fn granted(effects: &[Effect]) -> Amount {

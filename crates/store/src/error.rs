@@ -6,6 +6,7 @@ use std::sync::Arc;
 use billing_core::port::books::BooksError;
 use billing_core::port::catalogue::CatalogueError;
 use billing_core::port::clock::MoveError;
+use billing_core::port::coupons::CouponsError;
 use billing_core::port::directory::DirectoryError;
 use billing_core::port::invoices::InvoicesError;
 use billing_core::port::messages::MessagesError;
@@ -285,6 +286,16 @@ impl From<StoreError> for OrderError {
 }
 
 impl From<StoreError> for InvoicesError {
+    fn from(error: StoreError) -> Self {
+        if error.is_poison() {
+            Self::Inconsistent(error.to_string())
+        } else {
+            Self::Unavailable(boxed(error))
+        }
+    }
+}
+
+impl From<StoreError> for CouponsError {
     fn from(error: StoreError) -> Self {
         if error.is_poison() {
             Self::Inconsistent(error.to_string())

@@ -1,7 +1,7 @@
 //! The ports of `billing-core` over SeaORM: the same on SQLite and on PostgreSQL.
 //!
 //! A [`Store`] is several ports at once: `Books`, `Nodes`, `Directory`, `Catalogue`, `Plans`,
-//! `Subscriptions`, `Collector`, `Invoices`, `Reports`, `Proofs`.
+//! `Subscriptions`, `Collector`, `Invoices`, `Coupons`, `Reports`, `Proofs`.
 //! Decisions are made by rules of `billing-core`; this crate locks and loads what they look at,
 //! calls them, and writes what they answer, in one transaction. It decides nothing itself.
 //!
@@ -26,6 +26,7 @@ mod books;
 mod call_list;
 mod call_row;
 mod catalogue;
+mod coupons;
 mod db;
 mod deployment;
 mod directory;

@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use billing_core::billing_run::due_at;
 use billing_core::budget::BudgetUnit;
 use billing_core::id::{AccountId, PlanId, PlanVersionId, QuotaId, SubscriptionId};
+use billing_core::invoice::FeeDocuments;
 use billing_core::period::{Cycle, Interval};
 use billing_core::plan::{AfterQuota, PlanTerms, PlanVersion, Subscribed};
+use billing_core::port::coupons::CouponsError;
 use billing_core::port::plans::{NewSubscription, NewVersion, Offer, Plans, PlansError};
 use billing_core::port::subscriptions::RecordError;
 use billing_core::proration::{ProrationUnit, Share};
@@ -19,6 +21,7 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 use crate::books::load;
+use crate::coupons;
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, instant, micros, stored};
@@ -257,11 +260,20 @@ async fn begin<C: ConnectionTrait>(
         zone: zone_of(tx, made.account).await?,
         may_try: db::one(tx, text, values).await?.is_none(),
     };
-    let (subscription, effects) = Subscription::start(start, made.now)?;
+    let (mut subscription, effects) = Subscription::start(start, made.now)?;
+    let currency = version.terms.currency;
+    if let Some(code) = &made.coupon {
+        let on = (currency, Some(version.plan));
+        let redeemed = coupons::redeem(tx, (made.account, code), on, made.now).await;
+        redeemed.map_err(not_redeemed)?;
+    }
+    let of = (&mut subscription, currency);
+    let bills = subscriptions::bill(tx, of, &effects, desk, made.now).await;
+    let bills = bills.map_err(|error| not_recorded(error, SUBSCRIPTION))?;
     let due_at = due_at(&subscription, desk.dunning);
     row::insert(tx, &subscription, due_at, made.after_quota).await?;
-    let of = (&subscription, version.terms.currency);
-    let applied = subscriptions::apply(tx, of, &effects, desk, made.now).await;
+    let of = (&subscription, currency);
+    let applied = subscriptions::apply(tx, of, (&effects, bills), desk, made.now).await;
     applied.map_err(|error| not_recorded(error, SUBSCRIPTION))?;
     Ok(subscription)
 }
@@ -271,6 +283,20 @@ fn not_recorded(error: RecordError, table: &'static str) -> PlansError {
         RecordError::Unavailable(error) => PlansError::Unavailable(error),
         error @ (RecordError::Changed | RecordError::Inconsistent(_)) => PlansError::Unreadable {
             table,
+            why: error.to_string(),
+        },
+    }
+}
+
+fn not_redeemed(error: CouponsError) -> PlansError {
+    match error {
+        CouponsError::Refused(error) => error.into(),
+        CouponsError::NoSuchAccount => PlansError::NoSuchAccount,
+        CouponsError::Unavailable(error) => PlansError::Unavailable(error),
+        error @ (CouponsError::CodeTaken(_)
+        | CouponsError::NoSuchPlan(_)
+        | CouponsError::Inconsistent(_)) => PlansError::Unreadable {
+            table: "coupon",
             why: error.to_string(),
         },
     }
@@ -340,8 +366,10 @@ async fn end<C: ConnectionTrait>(
     if !row::update(tx, &subscription, None, stood_at).await? {
         return Err(PlansError::Parked);
     }
+    // What is not credited is documented by nothing.
     let of = (&subscription, wallet.currency);
-    let applied = subscriptions::apply(tx, of, &effects, desk, now).await;
+    let nothing = (effects.as_slice(), FeeDocuments::Nothing);
+    let applied = subscriptions::apply(tx, of, nothing, desk, now).await;
     applied.map_err(|error| not_recorded(error, SUBSCRIPTION))?;
     Ok(true)
 }

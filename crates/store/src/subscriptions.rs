@@ -11,11 +11,11 @@ pub(crate) mod row;
 use async_trait::async_trait;
 use billing_core::billing_run::Saving;
 use billing_core::id::{AccountId, LotId, SubscriptionId};
-use billing_core::invoice::gives_back;
+use billing_core::invoice::{FeeDocuments, gives_back};
 use billing_core::money::Currency;
 use billing_core::port::books::BooksError;
 use billing_core::port::subscriptions::{RecordError, Standing, Subscriptions};
-use billing_core::subscription::{Effect, Fee, State, Subscription};
+use billing_core::subscription::{Effect, Fee, State, Subscription, charged};
 use billing_core::subscription_order::can_pay;
 use billing_core::wallet::{Credit, LotKind};
 use sea_orm::{ConnectionTrait, QueryResult};
@@ -209,35 +209,51 @@ async fn save<C: ConnectionTrait>(
     desk: Desk<'_>,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let subscription = &saving.subscription;
-    let account = subscription.account;
+    let account = saving.subscription.account;
     // The wallet is always locked first, here and where fees are paid.
     let wallet = load::locked_wallet(tx, account).await?;
     let wallet =
         wallet.ok_or_else(|| RecordError::Inconsistent(format!("{account} is no more")))?;
-    if !row::update(tx, subscription, saving.due_at, saving.revision).await? {
+    let mut subscription = saving.subscription.clone();
+    let of = (&mut subscription, wallet.currency);
+    let bills = bill(tx, of, &saving.effects, desk, now).await?;
+    if !row::update(tx, &subscription, saving.due_at, saving.revision).await? {
         return Err(RecordError::Changed);
     }
     if let Some(fee) = &saving.paid {
         paid(tx, account, fee, now).await?;
     }
-    let of = (subscription, wallet.currency);
-    apply(tx, of, &saving.effects, desk, now).await
+    let of = (&subscription, wallet.currency);
+    apply(tx, of, (&saving.effects, bills), desk, now).await
+}
+
+/// What documents the fees of a change; the subscription knows from then on what came off them.
+pub(crate) async fn bill<C: ConnectionTrait>(
+    tx: &C,
+    (subscription, currency): (&mut Subscription, Currency),
+    effects: &[Effect],
+    desk: Desk<'_>,
+    now: OffsetDateTime,
+) -> Result<FeeDocuments> {
+    let fees = charged(effects);
+    if fees.is_empty() {
+        return Ok(FeeDocuments::Nothing);
+    }
+    let of = (&*subscription, subscription.version);
+    let bill_to = invoices::issue::bill_to(tx, of, gives_back(&fees), desk, now).await?;
+    let documents = bill_to.bill((subscription, currency), &fees, now);
+    Ok(documents.map_err(Fault::from)?)
 }
 
 /// Records what follows from a change, each once for its key, and tells the nodes.
 pub(crate) async fn apply<C: ConnectionTrait>(
     tx: &C,
     (subscription, currency): (&Subscription, Currency),
-    effects: &[Effect],
+    (effects, documents): (&[Effect], FeeDocuments),
     desk: Desk<'_>,
     now: OffsetDateTime,
 ) -> Result<()> {
     let fees = charge_all(tx, subscription, effects, now).await?;
-    let of = (subscription, subscription.version);
-    let bill_to = invoices::issue::bill_to(tx, of, gives_back(&fees), desk, now).await?;
-    let documents = bill_to.documents((subscription, currency), &fees, now);
-    let documents = documents.map_err(Fault::from)?;
     invoices::issue::documents(tx, subscription, (&fees, documents), desk, now).await?;
     follow(tx, (subscription, currency), effects, desk, now).await
 }
@@ -298,12 +314,9 @@ async fn charge_all<C: ConnectionTrait>(
     effects: &[Effect],
     now: OffsetDateTime,
 ) -> Result<Vec<Fee>> {
-    let mut fees = Vec::new();
-    for effect in effects {
-        if let Effect::Charge(fee) = effect {
-            charge(tx, subscription, fee, now).await?;
-            fees.push(fee.clone());
-        }
+    let fees = charged(effects);
+    for fee in &fees {
+        charge(tx, subscription, fee, now).await?;
     }
     Ok(fees)
 }

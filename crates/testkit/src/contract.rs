@@ -2,6 +2,7 @@
 
 pub mod books;
 pub mod catalogue;
+pub mod coupons;
 pub mod directory;
 pub mod invoices;
 pub mod messages;

@@ -27,6 +27,7 @@ use time::OffsetDateTime;
 mod books;
 mod catalogue;
 mod corrections;
+mod coupons;
 mod directory;
 mod invoices;
 mod leases;
@@ -69,6 +70,7 @@ struct State {
     dunning: Dunning,
     ordered: orders::Ordered,
     documents: invoices::Documents,
+    coupons: coupons::Given,
     told: messages::Told,
     prices: PriceBook,
     price_ids: BTreeSet<i64>,
@@ -136,6 +138,7 @@ impl Memory {
                 dunning: Dunning::default(),
                 ordered: orders::Ordered::default(),
                 documents: invoices::Documents::default(),
+                coupons: coupons::Given::default(),
                 told: messages::Told::default(),
                 prices: PriceBook::default(),
                 price_ids: BTreeSet::new(),
@@ -195,6 +198,7 @@ mod tests {
     crate::plans_contract!(plans_in_memory, super::open);
     crate::subscriptions_contract!(subscriptions_in_memory, super::open);
     crate::invoices_contract!(invoices_in_memory, super::open);
+    crate::coupons_contract!(coupons_in_memory, super::open);
     crate::messages_contract!(messages_in_memory, super::open);
     crate::orders_contract!(orders_in_memory, super::open);
 

@@ -14,6 +14,7 @@ use billing_core::money::{Currency, Nanos};
 use billing_core::port::books::{Books, BooksError, Settled};
 use billing_core::port::catalogue::{Catalogue, PriceEdition};
 use billing_core::port::clock::Clock;
+use billing_core::port::coupons::Coupons;
 use billing_core::port::directory::{
     Account, AccountTerms, ApiKey, Directory, DirectoryError, KeyLimit, SecretHash, User,
 };
@@ -54,6 +55,8 @@ pub struct Ports {
     pub collector: Arc<dyn Collector>,
     /// What asks for these fees on paper.
     pub invoices: Arc<dyn Invoices>,
+    /// What comes off them.
+    pub coupons: Arc<dyn Coupons>,
     /// What is told of it.
     pub messages: Arc<dyn Messages>,
     /// What can be looked up.
@@ -79,6 +82,7 @@ impl Ports {
             + Orders
             + Collector
             + Invoices
+            + Coupons
             + Messages
             + Reports
             + Proofs
@@ -94,6 +98,7 @@ impl Ports {
             orders: store.clone(),
             collector: store.clone(),
             invoices: store.clone(),
+            coupons: store.clone(),
             messages: store.clone(),
             reports: store.clone(),
             proofs: store,

@@ -39,6 +39,7 @@ async fn begin(world: &World, interval: &str) -> SubscriptionId {
     };
     let published = world.ports.plans.publish(version).await.unwrap();
     let made = NewSubscription {
+        coupon: None,
         id: SubscriptionId::new(world.number()),
         account: world.account,
         version: published.id,

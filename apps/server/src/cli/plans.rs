@@ -5,6 +5,7 @@ mod orders;
 use std::path::PathBuf;
 
 use billing_core::id::{PlanId, PlanVersionId, QuotaId, SubscriptionId};
+use billing_core::invoice::CouponCode;
 use billing_core::plan::PlanTerms;
 use billing_core::port::plans::{NewSubscription, NewVersion, Offer};
 use billing_core::subscription_order::Order;
@@ -71,6 +72,9 @@ pub(crate) struct SubscribeArgs {
     /// Bill its price to the wallet, period after period; else it is given
     #[arg(long)]
     billed: bool,
+    /// A coupon that is redeemed with it, so that its first fee is less already
+    #[arg(long, value_name = "CODE", requires = "billed")]
+    coupon: Option<CouponCode>,
 }
 
 /// Arguments of `plans end`.
@@ -171,6 +175,7 @@ async fn subscribe(args: SubscribeArgs) -> Result<(), CliError> {
         version: version.id,
         quantity: args.quantity,
         after_quota: None,
+        coupon: args.coupon,
         now: ports.clock.now(),
     };
     if args.billed {

@@ -253,6 +253,7 @@ fn app(
         .app_data(Data::from(ports.collector.clone()))
         .app_data(Data::from(ports.dunning.clone()))
         .app_data(Data::from(ports.invoices.clone()))
+        .app_data(Data::from(ports.coupons.clone()))
         .app_data(Data::from(ports.messages.clone()))
         .app_data(Data::from(ports.proofs.clone()))
         .app_data(Data::from(ports.clock.clone()))

@@ -11,6 +11,7 @@ pub(crate) mod asking;
 pub(crate) mod calls;
 pub(crate) mod calls_csv;
 pub(crate) mod clock;
+pub(crate) mod coupons;
 mod csv;
 pub(crate) mod error;
 pub(crate) mod extract;
@@ -108,6 +109,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
             "/plans/{plan}",
             [(Method::DELETE, web::delete().to(plans::archive))],
         ))
+        .configure(coupons_of)
         .configure(subscription_of)
         .configure(accounts_of)
         .default_service(web::to(no_such_path))
@@ -207,6 +209,31 @@ fn invoices_of(config: &mut ServiceConfig) {
         .service(read(
             one("/invoices/{invoice}/credit-notes/{note}/credit-note.html"),
             web::get().to(invoices::notes::html),
+        ));
+}
+
+fn coupons_of(config: &mut ServiceConfig) {
+    config
+        .service(resource(
+            "/coupons",
+            [
+                (Method::GET, web::get().to(coupons::list)),
+                (Method::POST, web::post().to(coupons::create)),
+            ],
+        ))
+        .service(resource(
+            "/coupons/{coupon}",
+            [
+                (Method::GET, web::get().to(coupons::read)),
+                (Method::DELETE, web::delete().to(coupons::archive)),
+            ],
+        ))
+        .service(resource(
+            "/accounts/{account}/coupons",
+            [
+                (Method::GET, web::get().to(coupons::redeemed::list_of)),
+                (Method::POST, web::post().to(coupons::redeemed::redeem)),
+            ],
         ));
 }
 

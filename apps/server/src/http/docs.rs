@@ -12,8 +12,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::api::session::COOKIE;
 use super::api::wire;
 use super::api::{
-    accounts, calls, calls_csv, clock, invoices, keys, ledger, messages, plans, price_list, prices,
-    quote, session, subscription, usage, users, wallet,
+    accounts, calls, calls_csv, clock, coupons, invoices, keys, ledger, messages, plans,
+    price_list, prices, quote, session, subscription, usage, users, wallet,
 };
 use super::health;
 use super::v1::{chat, credits, generation, key, models};
@@ -40,6 +40,8 @@ use super::v1::{chat, credits, generation, key, models};
         users::create, users::set_member,
         messages::list, clock::read, clock::advance,
         plans::list, plans::publish, plans::archive,
+        coupons::list, coupons::create, coupons::read, coupons::archive,
+        coupons::redeemed::list_of, coupons::redeemed::redeem,
         subscription::read, subscription::subscribe, subscription::pay,
         subscription::orders::quote, subscription::orders::change, subscription::orders::cancel,
         subscription::orders::resume, subscription::orders::pause, subscription::orders::unpause,
@@ -58,6 +60,7 @@ use super::v1::{chat, credits, generation, key, models};
         (name = "calls", description = "Calls and their receipts"),
         (name = "usage", description = "Totals"),
         (name = "plans", description = "What can be subscribed to"),
+        (name = "coupons", description = "What comes off fees, and who has redeemed it"),
         (name = "subscriptions", description = "Accounts on plans, and what they ask for"),
         (name = "users", description = "Logins and roles"),
         (name = "clock", description = "The date, which demonstrations and tests move ahead"),

@@ -9,6 +9,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use super::discount::{Discount, Off};
+use super::party::{PartyError, check_line};
+use crate::charge_model::Percent;
 use crate::id::PlanId;
 use crate::money::{Currency, Minor};
 
@@ -20,7 +22,7 @@ const LONGEST: usize = 40;
 pub struct CouponCode(String);
 
 /// A promise of a discount.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coupon {
     /// The code that redeems it.
     pub code: CouponCode,
@@ -45,7 +47,7 @@ pub struct Coupon {
 #[serde(rename_all = "snake_case")]
 pub enum CouponOff {
     /// A percentage.
-    Percent(crate::charge_model::Percent),
+    Percent(Percent),
     /// An amount of one currency.
     Amount(Minor, Currency),
 }
@@ -89,6 +91,12 @@ pub struct Redemption {
 /// Why a coupon cannot be redeemed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CouponError {
+    /// There is none of this code.
+    #[error("there is no coupon {0}")]
+    Unknown(CouponCode),
+    /// It was archived.
+    #[error("the coupon {0} is no longer given")]
+    Archived(CouponCode),
     /// The text is no code.
     #[error("\"{0}\" is not a coupon code; it has at most {LONGEST} letters, digits, `-` and `_`")]
     NotACode(String),
@@ -110,9 +118,64 @@ pub enum CouponError {
     /// It would take nothing off.
     #[error("the coupon {0} takes nothing off; give it a percentage, an amount or periods")]
     Nothing(CouponCode),
+    /// It cannot be what it says.
+    #[error("the coupon {0} {1}")]
+    Not(CouponCode, &'static str),
+    /// Its name cannot stand on an invoice.
+    #[error(transparent)]
+    Name(#[from] PartyError),
 }
 
 impl Coupon {
+    /// Whether it can be given, from an instant on.
+    ///
+    /// # Errors
+    /// [`CouponError`], naming what is wrong with it.
+    pub fn check(&self, now: OffsetDateTime) -> Result<(), CouponError> {
+        let not = |why| Err(CouponError::Not(self.code.clone(), why));
+        if self.name.trim().is_empty() {
+            return Err(PartyError::Empty("name").into());
+        }
+        check_line("name", &self.name)?;
+        if self.is_of_nothing() {
+            return Err(CouponError::Nothing(self.code.clone()));
+        }
+        if matches!(self.off, CouponOff::Percent(percent) if percent > Percent::HUNDRED) {
+            return not("takes off more than 100 percent");
+        }
+        if self.minimum.is_some_and(|(least, _)| least <= Minor::ZERO) {
+            return not("has a minimum of nothing; leave it out");
+        }
+        let mut currencies = self.currencies();
+        let first = currencies.next();
+        if currencies.any(|other| Some(other) != first) {
+            return not("has its minimum in another currency than its amount");
+        }
+        if self.most_redemptions == Some(0) {
+            return not("can be redeemed by nobody; give it one redemption at least");
+        }
+        if let Some(by) = self.redeem_by.filter(|by| *by <= now) {
+            return Err(CouponError::Over(self.code.clone(), by));
+        }
+        Ok(())
+    }
+
+    const fn invoices(&self) -> Option<u32> {
+        match self.duration {
+            CouponDuration::Once => Some(1),
+            CouponDuration::Periods(periods) => Some(periods),
+            CouponDuration::Forever => None,
+        }
+    }
+
+    fn is_of_nothing(&self) -> bool {
+        let nothing = match self.off {
+            CouponOff::Percent(percent) => percent.is_zero(),
+            CouponOff::Amount(amount, _) => amount <= Minor::ZERO,
+        };
+        nothing || self.invoices() == Some(0)
+    }
+
     /// Redeems it for an account.
     ///
     /// # Errors
@@ -140,21 +203,12 @@ impl Coupon {
         if !self.plans.is_empty() && !ask.plan.is_some_and(fits) {
             return Err(CouponError::OtherPlan(code()));
         }
-        let nothing = match self.off {
-            CouponOff::Percent(percent) => percent == crate::charge_model::Percent::ZERO,
-            CouponOff::Amount(amount, _) => amount <= Minor::ZERO,
-        };
-        let invoices_left = match self.duration {
-            CouponDuration::Once => Some(1),
-            CouponDuration::Periods(periods) => Some(periods),
-            CouponDuration::Forever => None,
-        };
-        if nothing || invoices_left == Some(0) {
+        if self.is_of_nothing() {
             return Err(CouponError::Nothing(code()));
         }
         Ok(Redemption {
             redeemed_at: ask.now,
-            invoices_left,
+            invoices_left: self.invoices(),
         })
     }
 
@@ -194,6 +248,15 @@ impl Redemption {
             ..self
         }
     }
+
+    /// What is left of it after such an invoice was voided.
+    #[must_use]
+    pub fn given_back(self) -> Self {
+        Self {
+            invoices_left: self.invoices_left.map(|left| left.saturating_add(1)),
+            ..self
+        }
+    }
 }
 
 impl FromStr for CouponCode {
@@ -230,7 +293,6 @@ impl<'de> Deserialize<'de> for CouponCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::charge_model::Percent;
     use time::Duration;
 
     const EPOCH: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -297,6 +359,31 @@ mod tests {
         );
         let other = refused(|ask| ask.plan = None);
         assert_eq!(other, CouponError::OtherPlan(code));
+    }
+
+    #[test]
+    fn what_cannot_be_given_is_refused_with_the_reason() {
+        let why = |change: fn(&mut Coupon)| {
+            let mut coupon = coupon();
+            change(&mut coupon);
+            coupon.check(EPOCH).map_err(|error| error.to_string())
+        };
+        assert_eq!(why(|_| {}), Ok(()));
+        let nameless = why(|coupon| coupon.name = " ".to_owned());
+        assert!(nameless.unwrap_err().contains("name is empty"));
+        let hidden = why(|coupon| coupon.name = "a\u{202e}b".to_owned());
+        assert!(hidden.unwrap_err().contains("control character"));
+        let much = why(|coupon| coupon.off = CouponOff::Percent(Percent::whole(101)));
+        assert!(much.unwrap_err().contains("more than 100 percent"));
+        let other = why(|coupon| coupon.minimum = Some((Minor::new(1), Currency::CNY)));
+        assert!(other.unwrap_err().contains("another currency"));
+        let zero = why(|coupon| coupon.minimum = Some((Minor::ZERO, Currency::USD)));
+        assert!(zero.unwrap_err().contains("minimum of nothing"));
+        let nobody = why(|coupon| coupon.most_redemptions = Some(0));
+        assert!(nobody.unwrap_err().contains("by nobody"));
+        let over = why(|coupon| coupon.redeem_by = Some(EPOCH));
+        assert!(over.unwrap_err().contains("until"));
+        assert!(why(|coupon| coupon.duration = CouponDuration::Periods(0)).is_err());
     }
 
     #[test]

@@ -76,9 +76,58 @@ pub(super) struct TakenOff {
 
 impl Discount {
     fn applies_to(&self, item: &LineItem) -> bool {
-        let of_plan = |plan| self.plans.contains(&plan);
-        item.discountable && (self.plans.is_empty() || item.plan.is_some_and(of_plan))
+        item.discountable && self.is_for(item.plan)
     }
+
+    fn is_for(&self, plan: Option<PlanId>) -> bool {
+        let of_plan = |plan| self.plans.contains(&plan);
+        self.plans.is_empty() || plan.is_some_and(of_plan)
+    }
+
+    /// How much it is of what the lines that it applies to come to: `listed` before any discount,
+    /// `base` after the earlier ones.
+    fn reckon(&self, listed: Minor, base: Minor) -> Result<Result<Minor, Skipped>, MoneyError> {
+        if self.minimum.is_some_and(|minimum| listed < minimum) {
+            return Ok(Err(Skipped::BelowMinimum));
+        }
+        if base <= Minor::ZERO {
+            return Ok(Err(Skipped::NothingToTakeFrom));
+        }
+        let off = match self.off {
+            Off::Percent(percent) => Discounted::percent(base.get(), percent)?,
+            Off::Amount(amount) => Discounted::fixed(base.get(), amount.get())?,
+        };
+        Ok(Ok(Minor::new(off.discount)))
+    }
+}
+
+/// The coupons that took something off. One that did not is not used up by it.
+pub fn coupons(applied: &[AppliedDiscount]) -> impl Iterator<Item = &CouponCode> {
+    let took = applied.iter().filter(|off| off.amount > Minor::ZERO);
+    took.filter_map(|off| off.discount.code.as_ref())
+}
+
+/// What discounts take, one after another, off one price of a plan: just what an invoice of it alone
+/// gives.
+///
+/// # Errors
+/// [`MoneyError::OutOfRange`].
+pub(crate) fn off_price(
+    discounts: &[Discount],
+    (plan, price): (PlanId, Minor),
+) -> Result<Vec<AppliedDiscount>, MoneyError> {
+    let (mut applied, mut left) = (Vec::new(), price);
+    for discount in discounts.iter().filter(|one| one.is_for(Some(plan))) {
+        if let Ok(amount) = discount.reckon(price, left)? {
+            applied.push(AppliedDiscount {
+                discount: discount.clone(),
+                base: left,
+                amount,
+            });
+            left = left.minus(amount)?;
+        }
+    }
+    Ok(applied)
 }
 
 /// Applies discounts one after another. None makes lines that are taxed alike come to less than
@@ -108,21 +157,14 @@ pub(super) fn take_off(
         let listed = Minor::total(eligible(amounts))?;
         let bases = eligible(&left);
         let base = Minor::total(bases.iter().copied())?;
-        let why = if discount.minimum.is_some_and(|minimum| listed < minimum) {
-            Some(Skipped::BelowMinimum)
-        } else {
-            (base <= Minor::ZERO).then_some(Skipped::NothingToTakeFrom)
+        let off = match discount.reckon(listed, base)? {
+            Ok(off) => off,
+            Err(why) => {
+                let discount = discount.clone();
+                taken.skipped.push(SkippedDiscount { discount, why });
+                continue;
+            }
         };
-        if let Some(why) = why {
-            let discount = discount.clone();
-            taken.skipped.push(SkippedDiscount { discount, why });
-            continue;
-        }
-        let off = match discount.off {
-            Off::Percent(percent) => Discounted::percent(base.get(), percent)?,
-            Off::Amount(amount) => Discounted::fixed(base.get(), amount.get())?,
-        };
-        let off = Minor::new(off.discount);
         let amount = give(off, &bases, &left, groups, &mut taken.of_lines)?;
         taken.applied.push(AppliedDiscount {
             discount: discount.clone(),

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use super::assembly::{AssemblyError, Draft};
 use super::credit_note::CreditError;
 use super::deferral::Deferral;
+use super::discount::{AppliedDiscount, Discount, off_price};
 use super::house::{BillingDetails, FeesSold, Invoicing, SoldFee};
 use super::invoiced::{GiveBackError, Invoiced, NotePlan};
 use crate::id::{InvoiceId, PlanId};
@@ -30,6 +31,9 @@ pub struct BillTo<'a> {
     pub plan: PlanId,
     /// What that is called.
     pub subject: String,
+    /// What coupons of the account take off a fee of a whole period, in the order in which they were
+    /// redeemed.
+    pub discounts: Vec<Discount>,
     /// The invoices of the subscription that are open or paid, the newest first. They may be left
     /// out where [`gives_back`] says that nothing is given back of them.
     pub earlier: Vec<Invoiced>,
@@ -43,7 +47,16 @@ pub enum FeeDocuments {
     /// An invoice.
     Invoice(Box<FeeInvoice>),
     /// Credit notes.
-    Notes(Vec<NotePlan>),
+    Notes(FeeNotes),
+}
+
+/// What gives back more than fees charge, before it is final.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeeNotes {
+    /// The notes.
+    pub plans: Vec<NotePlan>,
+    /// What came off the fees first: as much more is given back.
+    pub discounts: Vec<AppliedDiscount>,
 }
 
 /// An invoice of fees, before it is final.
@@ -113,10 +126,12 @@ impl BillTo<'_> {
         if fees.is_empty() {
             return Ok(FeeDocuments::Nothing);
         }
-        let net = Minor::total(fees.iter().map(|fee| Minor::new(fee.amount)))?;
+        let listed = Minor::total(fees.iter().map(|fee| Minor::new(fee.amount)))?;
+        let discounts = self.discounts_of(&fees)?;
+        let net = listed.minus(Minor::total(discounts.iter().map(|off| off.amount))?)?;
         if net.is_negative() {
             let plans = NotePlan::of_change(subscription, &self.earlier, net.negated()?)?;
-            return Ok(FeeDocuments::Notes(plans));
+            return Ok(FeeDocuments::Notes(FeeNotes { plans, discounts }));
         }
         let unearned = self.unearned();
         let sold = self.sold((subscription, currency), &fees, &unearned)?;
@@ -124,6 +139,28 @@ impl BillTo<'_> {
         let taken = taken_back(&draft, &unearned, at)?;
         let invoice = FeeInvoice { draft, taken };
         Ok(FeeDocuments::Invoice(Box::new(invoice)))
+    }
+
+    /// The same, of fees that are charged: the subscription knows from then on what came off.
+    ///
+    /// # Errors
+    /// [`FeeDocumentsError`].
+    pub fn bill(
+        &self,
+        (subscription, currency): (&mut Subscription, Currency),
+        fees: &[Fee],
+        at: OffsetDateTime,
+    ) -> Result<FeeDocuments, FeeDocumentsError> {
+        let documents = self.documents((subscription, currency), fees, at)?;
+        subscription.note_discounts(documents.discounts())?;
+        Ok(documents)
+    }
+
+    /// What comes off fees. What is prorated has its discount inside already.
+    fn discounts_of(&self, fees: &[&Fee]) -> Result<Vec<AppliedDiscount>, MoneyError> {
+        let whole = fees.iter().filter(|fee| fee.kind == FeeKind::Plan);
+        let price = Minor::total(whole.map(|fee| Minor::new(fee.amount)))?;
+        off_price(&self.discounts, (self.plan, price))
     }
 
     /// What is not earned of earlier lines, the newest invoice first.
@@ -164,6 +201,7 @@ impl BillTo<'_> {
             currency,
             buyer: self.buyer.clone(),
             fees: fees.iter().map(sold).collect(),
+            discounts: self.discounts.clone(),
         })
     }
 }
@@ -205,14 +243,15 @@ impl FeeDocuments {
             Self::Nothing => Ok(Taxes::default()),
             Self::Invoice(invoice) => {
                 let totals = &invoice.draft.totals;
+                let charged = totals.lines.minus(totals.discount)?;
                 Ok(Taxes {
                     all: totals.tax.get(),
-                    on_top: totals.total.minus(totals.lines)?.get(),
+                    on_top: totals.total.minus(charged)?.get(),
                 })
             }
-            Self::Notes(plans) => {
+            Self::Notes(notes) => {
                 let (mut all, mut on_top) = (Minor::ZERO, Minor::ZERO);
-                for plan in plans {
+                for plan in &notes.plans {
                     let back = plan.gives_back()?;
                     all = all.minus(back.tax)?;
                     on_top = on_top.minus(back.total.minus(back.lines)?)?;
@@ -221,6 +260,23 @@ impl FeeDocuments {
                 Ok(Taxes { all, on_top })
             }
         }
+    }
+
+    /// What discounts come off, in the order in which they do.
+    pub fn discounts(&self) -> &[AppliedDiscount] {
+        match self {
+            Self::Nothing => &[],
+            Self::Invoice(invoice) => &invoice.draft.discounts,
+            Self::Notes(notes) => &notes.discounts,
+        }
+    }
+
+    /// What they come to, as prices are stated.
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`].
+    pub fn discount(&self) -> Result<Minor, MoneyError> {
+        Minor::total(self.discounts().iter().map(|off| off.amount))
     }
 
     /// What is to be paid.
@@ -236,11 +292,11 @@ impl FeeDocuments {
     /// # Errors
     /// [`CreditError`]; [`MoneyError::OutOfRange`].
     pub fn back(&self) -> Result<Minor, CreditError> {
-        let Self::Notes(plans) = self else {
+        let Self::Notes(notes) = self else {
             return Ok(Minor::ZERO);
         };
         let mut sum = Minor::ZERO;
-        for plan in plans {
+        for plan in &notes.plans {
             sum = sum.plus(plan.gives_back()?.back)?;
         }
         Ok(sum)

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::assembly::{AssemblyError, Draft, InvoiceHead, InvoiceParts, assemble};
+use super::discount::Discount;
 use super::line::{Component, LineItem, LineUnit};
 use super::number::{DocumentNumber, Numbering};
 use super::party::{Country, Locale, Party, PartyError};
@@ -14,7 +15,7 @@ use super::{Invoice, Issue};
 use crate::charge_model::Quantity;
 use crate::id::{AccountId, InvoiceId, PlanId};
 use crate::money::{Currency, Minor, Money, Nanos};
-use crate::subscription::Fee;
+use crate::subscription::{Fee, FeeKind};
 
 /// What the house says of itself on invoices, and how it numbers and taxes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct FeesSold {
     pub buyer: BillingDetails,
     /// The fees.
     pub fees: Vec<SoldFee>,
+    /// What comes off fees of whole periods.
+    pub discounts: Vec<Discount>,
 }
 
 /// A fee, and what it is for.
@@ -168,7 +171,7 @@ impl Invoicing {
             items,
             minimum: None,
             carried: None,
-            discounts: Vec::new(),
+            discounts: sold.discounts,
             promo: Minor::ZERO,
             treatments: [(self.category.clone(), treatment)].into(),
         })
@@ -187,7 +190,8 @@ impl Invoicing {
             meters: Vec::new(),
             exact: Money::of_minor(fee.amount, currency)?.nanos(),
             tax_category: self.category.clone(),
-            discountable: false,
+            // What is prorated has its discount inside already.
+            discountable: fee.kind == FeeKind::Plan,
             plan: sold.plan,
         })
     }
@@ -207,7 +211,6 @@ mod tests {
     use crate::invoice::{InvoiceStatus, TaxRate, TaxRule, TaxTreatment};
     use crate::ledger::{LedgerCode, LedgerHead, LedgerKind, LedgerTxn};
     use crate::period::Period;
-    use crate::subscription::FeeKind;
 
     const EPOCH: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -266,6 +269,7 @@ mod tests {
                 locale: Locale::ZhCn,
             },
             fees: amounts.iter().map(fee).collect(),
+            discounts: Vec::new(),
         }
     }
 

@@ -8,6 +8,7 @@ use thiserror::Error as ThisError;
 use time::OffsetDateTime;
 
 use crate::id::{AccountId, PlanId, PlanVersionId, QuotaId, SubscriptionId};
+use crate::invoice::{CouponCode, CouponError};
 use crate::money::Currency;
 use crate::plan::{AfterQuota, PlanTerms, PlanTermsError, PlanVersion, Subscribed};
 use crate::subscription::{Subscription, SubscriptionError};
@@ -49,7 +50,7 @@ pub trait Plans: Send + Sync + Debug {
     async fn newest(&self, code: &str) -> Result<Option<PlanVersion>, PlansError>;
 
     /// Gives an account a version of a plan, from an instant on until it is ended: nothing is billed
-    /// for it. Noted as a change.
+    /// for it, so no coupon is redeemed. Noted as a change.
     ///
     /// # Errors
     /// [`PlansError::NoSuchAccount`], [`PlansError::NotOnSale`], [`PlansError::Currency`],
@@ -61,7 +62,7 @@ pub trait Plans: Send + Sync + Debug {
     /// then on. Noted as a change.
     ///
     /// # Errors
-    /// As [`Plans::subscribe`], and [`PlansError::Start`].
+    /// As [`Plans::subscribe`], and [`PlansError::Start`], [`PlansError::Coupon`].
     async fn begin(&self, made: NewSubscription) -> Result<Subscription, PlansError>;
 
     /// What an account is subscribed to.
@@ -128,6 +129,8 @@ pub struct NewSubscription {
     pub quantity: u32,
     /// What happens to calls that no quota covers; `None` for what the plan says.
     pub after_quota: Option<AfterQuota>,
+    /// A coupon that is redeemed with it, where it is billed.
+    pub coupon: Option<CouponCode>,
     /// From when on.
     pub now: OffsetDateTime,
 }
@@ -169,6 +172,9 @@ pub enum PlansError {
     /// It cannot begin.
     #[error(transparent)]
     Start(#[from] SubscriptionError),
+    /// The coupon cannot be redeemed with it.
+    #[error(transparent)]
+    Coupon(#[from] CouponError),
     /// A stored row is not what it should be.
     #[error("a stored {table} cannot be read: {why}")]
     Unreadable {

@@ -68,7 +68,10 @@ pub struct ChangeQuote {
     pub by: ProrationUnit,
     /// What is credited and charged at once, item by item.
     pub items: Vec<Fee>,
-    /// The taxes on that.
+    /// What comes off that, in minor units. What is prorated has its discount inside already.
+    #[serde(default)]
+    pub discount: i64,
+    /// The taxes on what is left.
     #[serde(default)]
     pub taxes: Taxes,
 }
@@ -95,6 +98,7 @@ impl ChangeQuote {
     pub fn total(&self) -> Result<i64, MoneyError> {
         let mut amounts = self.items.iter().map(|item| item.amount);
         let total = amounts.try_fold(self.taxes.on_top, i64::checked_add);
+        let total = total.and_then(|total| total.checked_sub(self.discount));
         total.ok_or(MoneyError::OutOfRange)
     }
 }
@@ -141,6 +145,7 @@ impl Subscription {
             way,
             by: ask.by,
             items,
+            discount: 0,
             taxes: Taxes::default(),
         })
     }
@@ -199,6 +204,7 @@ impl Subscription {
         // Where a period gives something that can be used up, its rest is not sold by the second:
         // who had used it all would have it again for a day's price.
         if same_interval && !bears_credit(from) && !bears_credit(ask.to) {
+            let new = self.discounted((ask.to.plan, new))?;
             let items = vec![
                 item(FeeKind::Unused, rest, minus(unused)?),
                 item(FeeKind::Rest, rest, left.of(new)?),
@@ -333,7 +339,7 @@ impl Subscription {
                     .ok_or(SubscriptionError::Calendar)?;
                 self.cycle = cycle.clone();
                 self.billed_through = first.end;
-                (self.charged, self.credited) = (charged, 0);
+                (self.charged, self.credited, self.discounts) = (charged, 0, Vec::new());
                 effects.extend(self.granted_of(to, quote.quantity, first));
             }
         }

@@ -45,6 +45,15 @@ pub struct Fee {
     pub amount: i64,
 }
 
+/// The fees among what is to be done, which are charged together.
+pub fn charged(effects: &[Effect]) -> Vec<Fee> {
+    let fee = |effect: &Effect| match effect {
+        Effect::Charge(fee) => Some(fee.clone()),
+        Effect::Retry(_) | Effect::Grant { .. } | Effect::Tell(_) => None,
+    };
+    effects.iter().filter_map(fee).collect()
+}
+
 /// What a fee is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -188,6 +197,7 @@ impl Subscription {
         let amount = share.of(self.fee(version)?)?;
         self.billed_through = period.end;
         (self.charged, self.credited) = (amount, 0);
+        self.discounts.clear();
         if amount == 0 {
             self.state = State::Active;
             return Ok(self.granted(version, period).into_iter().collect());

@@ -1,11 +1,15 @@
 //! What fees of a subscription are documented by, for any fees, taxes and payments.
 
+use std::collections::BTreeSet;
+
+use billing_core::charge_model::Percent;
 use billing_core::fee_payment::{Reckoned, reckon};
 use billing_core::id::{AccountId, CreditNoteId, InvoiceId, LotId, PlanId, PlanVersionId};
 use billing_core::id::{LedgerTxnId, SubscriptionId};
 use billing_core::invoice::{
-    AppliedCredit, BillTo, FeeDocuments, FeeDocumentsError, GiveBackError, InvoiceError, Invoiced,
-    Invoicing, LeftOpen, NoteIssue, NotePlan, Party, TaxRate, TaxTable, TaxTreatment, Taxes,
+    AppliedCredit, BillTo, Discount, FeeDocuments, FeeDocumentsError, GiveBackError, InvoiceError,
+    Invoiced, Invoicing, LeftOpen, NoteIssue, NotePlan, Off, Party, TaxRate, TaxTable,
+    TaxTreatment, Taxes,
 };
 use billing_core::money::{Currency, Minor, Nanos};
 use billing_core::period::Period;
@@ -81,8 +85,40 @@ fn bill_to<'a>(house: &'a Invoicing, earlier: &[Invoiced]) -> BillTo<'a> {
         invoice: InvoiceId::new(number.checked_add(1).unwrap()),
         plan: PlanId::new(1),
         subject: "Pro".to_owned(),
+        discounts: Vec::new(),
         earlier: earlier.to_vec(),
     }
+}
+
+/// Coupons: one of a percentage, then one of an amount from a minimum on, neither where it is zero.
+fn coupons(percent: u32, amount: i64, minimum: i64) -> Vec<Discount> {
+    let new = |off, minimum| Discount {
+        name: "Spring".to_owned(),
+        code: Some("SPRING".parse().unwrap()),
+        off,
+        minimum,
+        plans: BTreeSet::new(),
+    };
+    let share = Off::Percent(Percent::whole(percent));
+    let fixed = Off::Amount(Minor::new(amount));
+    let all = [
+        (percent > 0).then(|| new(share, None)),
+        (amount > 0).then(|| new(fixed, Some(Minor::new(minimum)))),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// What they come to, reckoned another way.
+fn coupons_come_to((percent, amount, minimum): (u32, i64, i64), price: i64) -> i64 {
+    let half = i64::from(percent).checked_mul(price).unwrap();
+    let share = half.checked_add(50).unwrap().checked_div(100).unwrap();
+    let left = price.saturating_sub(share);
+    let fixed = if price >= minimum {
+        amount.min(left)
+    } else {
+        0
+    };
+    share.saturating_add(fixed)
 }
 
 fn fees(at: OffsetDateTime, amounts: &[(FeeKind, i64)]) -> Vec<Fee> {
@@ -136,9 +172,9 @@ fn settle(
             earlier.insert(0, new);
             (due.get(), 0)
         }
-        FeeDocuments::Notes(plans) => {
+        FeeDocuments::Notes(notes) => {
             let (mut total, mut back) = (0_i64, 0_i64);
-            for plan in plans {
+            for plan in notes.plans {
                 let shown = plan.gives_back().unwrap();
                 let issue = NoteIssue {
                     id: CreditNoteId::new(1),
@@ -186,26 +222,35 @@ fn unearned(earlier: &[Invoiced]) -> i64 {
 proptest! {
     #![proptest_config(cases(300))]
 
-    /// What fees are shown to come to is what their documents ask for and give back; nothing is given
+    /// What fees are shown to come to, by coupons or without, is what their documents ask for and give back; nothing is given
     /// back that was not charged, and nothing is earned that was.
     #[test]
     fn fees_come_to_what_their_documents_say(
         percent in prop::sample::select(vec!["0", "13", "19", "5.5"]),
         included in any::<bool>(),
-        steps in prop::collection::vec((0..3_000_i64, 0..3_000_i64, any::<bool>()), 1..12),
+        off in (0..=100_u32, 0..900_i64, 0..2_000_i64),
+        steps in prop::collection::vec(
+            (0..3_000_i64, 0..3_000_i64, any::<bool>(), any::<bool>()), 1..12),
     ) {
         let house = house(percent, included);
         let subscription = subscription();
         let mut earlier: Vec<Invoiced> = Vec::new();
         let (mut asked, mut at) = (0_i64, EPOCH);
-        for (charge, credit, is_paid) in steps {
+        for (charge, credit, is_paid, is_whole) in steps {
             at = at.saturating_add(Duration::days(3));
-            let amounts = [(FeeKind::Unused, 0_i64.saturating_sub(credit)), (FeeKind::Rest, charge)];
+            // What is prorated has its discount inside already.
+            let kind = if is_whole { FeeKind::Plan } else { FeeKind::Rest };
+            let amounts = [(FeeKind::Unused, 0_i64.saturating_sub(credit)), (kind, charge)];
             let fees = fees(at, &amounts);
-            let net = charge.saturating_sub(credit);
+            let discount = if is_whole { coupons_come_to(off, charge) } else { 0 };
+            let net = charge.saturating_sub(credit).saturating_sub(discount);
             let before = (left(&earlier), unearned(&earlier));
             let of = (&subscription, USD);
-            let documents = bill_to(&house, &earlier).documents(of, &fees, at);
+            let bill_to = BillTo {
+                discounts: coupons(off.0, off.1, off.2),
+                ..bill_to(&house, &earlier)
+            };
+            let documents = bill_to.documents(of, &fees, at);
             if net < 0 && net.saturating_neg() > before.0 {
                 let refused = GiveBackError::NotCharged {
                     back: Minor::new(net.saturating_neg()),
@@ -215,6 +260,7 @@ proptest! {
                 continue;
             }
             let documents = documents.unwrap();
+            prop_assert_eq!(documents.discount(), Ok(Minor::new(discount)));
             let taxes = documents.taxes().unwrap();
             let (due, back) = (documents.due(), documents.back().unwrap());
             let shown = net.checked_add(taxes.on_top).unwrap();

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 
 use super::{Desk, Fault, book, deferral, locked, row};
 use crate::books::load;
+use crate::coupons;
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, micros};
@@ -41,6 +42,8 @@ async fn void<C: ConnectionTrait>(
     now: OffsetDateTime,
 ) -> Result<Invoice, Fault> {
     let booked = booked(tx, &invoice).await?;
+    let (account, off) = (invoice.content.head.account, &invoice.content.discounts);
+    coupons::given_back(tx, account, off).await?;
     // Nothing is earned of what is not paid.
     let done = invoice.void(&booked, Nanos::ZERO, now)?;
     close(tx, done, LedgerKind::InvoiceVoid, wallet, desk, now).await

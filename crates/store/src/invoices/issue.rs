@@ -4,13 +4,14 @@
 use billing_core::id::{AccountId, InvoiceId, PlanId, PlanVersionId, SubscriptionId};
 use billing_core::invoice::{BillTo, BillingDetails, Draft, FeeDocuments, Invoice, InvoiceStatus};
 use billing_core::ledger::{LedgerHead, LedgerKind};
-use billing_core::subscription::{Fee, Subscription};
+use billing_core::subscription::{Fee, FeeKind, Subscription};
 use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
 use super::deferral::{self, LineOf};
 use super::{Desk, Fault, book, credit, row};
 use crate::books::load;
+use crate::coupons;
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::get;
@@ -38,6 +39,7 @@ pub(crate) async fn bill_to<'a, C: ConnectionTrait>(
         invoice: InvoiceId::new(desk.ids.next(now).get()),
         plan,
         subject,
+        discounts: coupons::discounts(tx, account).await?,
         earlier,
     })
 }
@@ -50,10 +52,11 @@ pub(crate) async fn documents<C: ConnectionTrait>(
     desk: Desk<'_>,
     now: OffsetDateTime,
 ) -> Result<Option<Invoice>, Fault> {
+    note_discounts(tx, subscription.account, fees, &documents).await?;
     match documents {
         FeeDocuments::Nothing => Ok(None),
-        FeeDocuments::Notes(plans) => {
-            for plan in plans {
+        FeeDocuments::Notes(notes) => {
+            for plan in notes.plans {
                 credit::issue(tx, &plan, &plan.key, desk, now).await?;
             }
             Ok(None)
@@ -78,6 +81,24 @@ pub(crate) async fn documents<C: ConnectionTrait>(
             Ok(Some(invoice))
         }
     }
+}
+
+/// Notes what coupons took off, and that they did.
+async fn note_discounts<C: ConnectionTrait>(
+    tx: &C,
+    account: AccountId,
+    fees: &[Fee],
+    documents: &FeeDocuments,
+) -> Result<(), Fault> {
+    coupons::applied(tx, account, documents.discounts()).await?;
+    let discount = documents.discount()?;
+    let whole = fees.iter().find(|fee| fee.kind == FeeKind::Plan);
+    if let Some(fee) = whole.filter(|_| !discount.is_zero()) {
+        let text = "UPDATE subscription_fee SET discount = ? WHERE fee_key = ?";
+        let values = vec![discount.get().into(), fee.key.as_str().into()];
+        db::run(tx, text, values).await?;
+    }
+    Ok(())
 }
 
 /// A fee that is paid may be for another period than its invoice says: it is earned over that one.

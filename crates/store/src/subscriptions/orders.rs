@@ -247,7 +247,7 @@ async fn carried<C: ConnectionTrait>(
 
 /// What was paid for a subscription less what was given back, in minor units.
 async fn paid_so_far<C: ConnectionTrait>(tx: &C, id: SubscriptionId) -> Stored<i64> {
-    let text = "SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) AS paid FROM subscription_fee \
+    let text = "SELECT CAST(COALESCE(SUM(amount - discount), 0) AS BIGINT) AS paid FROM subscription_fee \
                 WHERE subscription_id = ? AND paid_at IS NOT NULL";
     let found = db::one(tx, text, vec![id.get().into()]).await?;
     found.map_or(Ok(0), |row| get(&row, "paid"))

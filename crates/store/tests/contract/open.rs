@@ -55,6 +55,7 @@ pub(crate) fn ports(stores: &[Store], clock: ManualClock, keep: impl Any + Send 
         orders: one.clone(),
         collector: one.clone(),
         invoices: one.clone(),
+        coupons: one.clone(),
         messages: one.clone(),
         reports: one.clone(),
         proofs: one,

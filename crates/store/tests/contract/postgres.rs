@@ -8,6 +8,7 @@ testkit::plans_contract!(plans, crate::open::postgres);
 testkit::subscriptions_contract!(subscriptions, crate::open::postgres);
 testkit::orders_contract!(orders, crate::open::postgres);
 testkit::invoices_contract!(invoices, crate::open::postgres);
+testkit::coupons_contract!(coupons, crate::open::postgres);
 testkit::messages_contract!(messages, crate::open::postgres);
 testkit::reports_contract!(reports, crate::open::postgres);
 testkit::proofs_contract!(proofs, crate::open::postgres);

@@ -8,6 +8,7 @@ testkit::plans_contract!(plans, crate::open::sqlite);
 testkit::subscriptions_contract!(subscriptions, crate::open::sqlite);
 testkit::orders_contract!(orders, crate::open::sqlite);
 testkit::invoices_contract!(invoices, crate::open::sqlite);
+testkit::coupons_contract!(coupons, crate::open::sqlite);
 testkit::messages_contract!(messages, crate::open::sqlite);
 testkit::reports_contract!(reports, crate::open::sqlite);
 testkit::proofs_contract!(proofs, crate::open::sqlite);

@@ -77,7 +77,7 @@ pub fn invoicing() -> Invoicing {
     }
 }
 
-async fn invoices(world: &World, account: AccountId) -> Vec<Invoice> {
+pub(super) async fn invoices(world: &World, account: AccountId) -> Vec<Invoice> {
     let invoices = world.ports.invoices.list(account, None, 100).await.unwrap();
     for invoice in &invoices {
         assert_eq!(invoice.check(), Ok(()), "{}", invoice.number);
@@ -104,7 +104,7 @@ async fn books(world: &World) -> BTreeMap<&'static str, i64> {
 
 /// What is on invoices is what is in the books: what they ask for is receivable, their taxes are
 /// owed, and what credit notes gave back is neither.
-async fn assert_equal_to_the_books(world: &World) {
+pub(super) async fn assert_equal_to_the_books(world: &World) {
     let sums = books(world).await;
     let of = |code: LedgerCode| sums.get(code.name()).copied().unwrap_or(0);
     let (mut owed, mut tax, mut net) = (0, 0, 0);

@@ -71,20 +71,20 @@ macro_rules! orders_contract {
 }
 
 /// A plan of so many cents a month, without quotas: its rest is sold by the second.
-fn plain(cents: i64) -> PlanTerms {
+pub(super) fn plain(cents: i64) -> PlanTerms {
     let mut plain = terms(Vec::new());
     plain.price = Nanos::new(cents * 10_000_000);
     plain
 }
 
-async fn publish(world: &World, terms: PlanTerms) -> PlanVersion {
+pub(super) async fn publish(world: &World, terms: PlanTerms) -> PlanVersion {
     let code = format!("plan-{}", world.number());
     let made = version(world, &code, terms);
     world.ports.plans.publish(made).await.unwrap()
 }
 
 /// A subscription that is paid for.
-async fn paid_for(world: &World, terms: PlanTerms) -> Subscription {
+pub(super) async fn paid_for(world: &World, terms: PlanTerms) -> Subscription {
     let began = begin(world, terms).await;
     run(world).await;
     let standing = load(world, began.id).await.subscription;
@@ -105,7 +105,7 @@ fn ask(world: &World, account: AccountId, to: PlanVersionId) -> QuoteAsk {
     }
 }
 
-async fn quoted(world: &World, to: &PlanVersion, timing: Option<Timing>) -> KeptQuote {
+pub(super) async fn quoted(world: &World, to: &PlanVersion, timing: Option<Timing>) -> KeptQuote {
     let ask = QuoteAsk {
         timing,
         ..ask(world, world.account, to.id)
@@ -124,7 +124,7 @@ fn order(world: &World, order: Order, key: &str) -> NewOrder {
 
 /// Carries out an order under a key of its own; what was previewed is what is done, and the wallet
 /// has what is answered.
-async fn place(world: &World, what: Order) -> Result<Done, OrderError> {
+pub(super) async fn place(world: &World, what: Order) -> Result<Done, OrderError> {
     let made = order(world, what, &format!("order {}", world.number()));
     let preview = world.ports.orders.preview(&made).await;
     let done = world.ports.orders.place(&made).await;
@@ -142,7 +142,7 @@ async fn place(world: &World, what: Order) -> Result<Done, OrderError> {
     done
 }
 
-async fn stands(world: &World) -> Option<Subscription> {
+pub(super) async fn stands(world: &World) -> Option<Subscription> {
     let found = world.ports.orders.standing_of(world.account, world.now());
     found.await.unwrap().map(|standing| standing.subscription)
 }

@@ -75,6 +75,7 @@ pub fn version(world: &World, code: &str, terms: PlanTerms) -> NewVersion {
 /// An account that is to be on a version.
 pub fn subscription(world: &World, account: AccountId, version: PlanVersionId) -> NewSubscription {
     NewSubscription {
+        coupon: None,
         id: SubscriptionId::new(world.number()),
         account,
         version,

@@ -8,7 +8,7 @@ use billing_core::id::{AccountId, CreditNoteId, InvoiceId, LotId, PlanVersionId,
 use billing_core::invoice::{
     BillTo, BillingDetails, Booked as Happened, CreditError, CreditNote, Deferral, DocumentNumber,
     FeeDocuments, Invoice, InvoiceStatus, Invoiced, Invoicing, LeftOpen, NoteIssue, NotePlan,
-    Numbering, recognition, wallet_change,
+    Numbering, Redemption, recognition, wallet_change,
 };
 use billing_core::ledger::{Entry, LedgerHead, LedgerKind, LedgerTxn};
 use billing_core::money::{Currency, Nanos};
@@ -118,6 +118,7 @@ impl State {
             invoice: InvoiceId::new(self.txn_id(now).get()),
             plan: version.plan,
             subject: self.plan_names[&code].clone(),
+            discounts: self.discounts(subscription.account),
             earlier: self.invoiced(subscription.id),
         }
     }
@@ -152,10 +153,13 @@ impl State {
     ) -> Result<(), RecordError> {
         let account = subscription.account;
         let fault = |error: &dyn std::error::Error| RecordError::Inconsistent(error.to_string());
+        self.change_coupons(account, documents.discounts(), Redemption::applied);
+        let discount = documents.discount().map_err(|error| fault(&error))?;
+        self.billed.discounted(fees, discount);
         let made = match documents {
             FeeDocuments::Nothing => return Ok(()),
-            FeeDocuments::Notes(plans) => {
-                for plan in plans {
+            FeeDocuments::Notes(notes) => {
+                for plan in notes.plans {
                     let key = plan.key.clone();
                     self.issue_note(&plan, key, now)
                         .map_err(|error| fault(&error))?;
@@ -263,7 +267,9 @@ impl State {
             .iter()
             .find(|booked| booked.txn.key() == invoice.key());
         let booked = booked.map_or_else(Vec::new, |booked| booked.txn.entries().to_vec());
+        let off = invoice.content.discounts.clone();
         let done = invoice.void(&booked, Nanos::ZERO, now)?;
+        self.change_coupons(id.0, &off, Redemption::given_back);
         Ok(self.close_invoice(id, done, LedgerKind::InvoiceVoid, now))
     }
 

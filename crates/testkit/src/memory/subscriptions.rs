@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use billing_core::billing_run::{Saving, due_at};
 use billing_core::budget::BudgetScope;
 use billing_core::fee_payment::{FEE_WAITS, FeePayment, pay_from_wallet, payment_key};
-use billing_core::id::{AccountId, LotId, PlanVersionId, SubscriptionId};
+use billing_core::id::{AccountId, LotId, PlanId, PlanVersionId, SubscriptionId};
+use billing_core::invoice::FeeDocuments;
 use billing_core::lease::{Claim, HOUSE, HOUSE_CLAIM_FOR};
+use billing_core::money::Minor;
 use billing_core::plan::{AfterQuota, PlanVersion};
 use billing_core::port::directory::ChangeSubject;
 use billing_core::port::plans::{NewSubscription, PlansError};
@@ -16,7 +18,9 @@ use billing_core::port::subscriptions::{
 };
 use billing_core::proration::{ProrationUnit, Share};
 use billing_core::settlement::Booking;
-use billing_core::subscription::{Effect, Fee, FeeKind, Start, State as Stands, Subscription};
+use billing_core::subscription::{
+    Effect, Fee, FeeKind, Start, State as Stands, Subscription, charged,
+};
 use billing_core::subscription_order::can_pay;
 use billing_core::wallet::{Credit, LotKind};
 use time::OffsetDateTime;
@@ -32,6 +36,8 @@ pub(super) struct Billed {
     fees: BTreeMap<String, (SubscriptionId, Fee, Option<OffsetDateTime>)>,
     /// What came of each try, and since when it goes on.
     tries: BTreeMap<(String, u8), (Collected, OffsetDateTime)>,
+    /// What coupons took off fees, by key.
+    discounts: BTreeMap<String, i64>,
 }
 
 #[derive(Debug)]
@@ -69,7 +75,12 @@ impl Memory {
             zone: account.zone.parse().unwrap(),
             may_try: had.count() == 0 && !tried,
         };
-        let (subscription, effects) = Subscription::start(start, made.now)?;
+        let (mut subscription, effects) = Subscription::start(start, made.now)?;
+        if let Some(code) = &made.coupon {
+            let on = (account.currency, Some(version.plan));
+            state.redeem((made.account, code), on, made.now)?;
+        }
+        let bills = state.bill(&mut subscription, &effects, made.now).unwrap();
         let kept = Kept {
             due_at: due_at(&subscription, &state.dunning),
             subscription: subscription.clone(),
@@ -78,7 +89,8 @@ impl Memory {
         };
         state.billed.all.insert(made.id, kept);
         state.sync(made.id, made.now);
-        state.apply(&subscription, &effects, made.now).unwrap();
+        let applied = (effects.as_slice(), bills);
+        state.apply(&subscription, applied, made.now).unwrap();
         Ok(subscription)
     }
 }
@@ -99,6 +111,14 @@ impl State {
             self.subscribed(account)
                 .map(|subscribed| subscribed.code.clone())
         })
+    }
+
+    /// The plan that an account is on and that has not ended.
+    pub(super) fn standing_plan(&self, account: AccountId) -> Option<PlanId> {
+        let code = self.standing_code(account)?;
+        let mut plans = self.plans.iter();
+        let of = plans.find(|(of, _)| *of == code);
+        of.map(|(_, version)| version.plan)
     }
 
     /// Ends what an account is billed for; says whether it was.
@@ -124,7 +144,8 @@ impl State {
         let kept = self.billed.all.get_mut(&subscription.id).unwrap();
         (kept.subscription, kept.due_at) = (subscription.clone(), None);
         self.sync(subscription.id, now);
-        self.apply(&subscription, &effects, now).unwrap();
+        let nothing = (effects.as_slice(), FeeDocuments::Nothing);
+        self.apply(&subscription, nothing, now).unwrap();
         Ok(true)
     }
 
@@ -146,19 +167,28 @@ impl State {
             .extend(open.map(|open| (account, open, None)));
     }
 
+    /// What documents the fees of a change.
+    fn bill(
+        &mut self,
+        subscription: &mut Subscription,
+        effects: &[Effect],
+        now: OffsetDateTime,
+    ) -> Result<FeeDocuments, RecordError> {
+        let house = self.documents.house.clone();
+        let of = (&*subscription, subscription.version);
+        let bill_to = self.bill_to(&house, of, now);
+        let currency = self.books[&subscription.account].wallet.currency;
+        let documents = bill_to.bill((subscription, currency), &charged(effects), now);
+        documents.map_err(|e| RecordError::Inconsistent(e.to_string()))
+    }
+
     fn apply(
         &mut self,
         subscription: &Subscription,
-        effects: &[Effect],
+        (effects, documents): (&[Effect], FeeDocuments),
         now: OffsetDateTime,
     ) -> Result<(), RecordError> {
         let fees = self.charge_all(subscription, effects)?;
-        let house = self.documents.house.clone();
-        let of = (subscription, subscription.version);
-        let bill_to = self.bill_to(&house, of, now);
-        let currency = self.books[&subscription.account].wallet.currency;
-        let documents = bill_to.documents((subscription, currency), &fees, now);
-        let documents = documents.map_err(|e| RecordError::Inconsistent(e.to_string()))?;
         self.document_fees(subscription, (&fees, documents), now)?;
         self.follow(subscription, effects, now);
         Ok(())
@@ -170,11 +200,7 @@ impl State {
         subscription: &Subscription,
         effects: &[Effect],
     ) -> Result<Vec<Fee>, RecordError> {
-        let fees = effects.iter().filter_map(|effect| match effect {
-            Effect::Charge(fee) => Some(fee.clone()),
-            Effect::Retry(_) | Effect::Grant { .. } | Effect::Tell(_) => None,
-        });
-        let fees: Vec<Fee> = fees.collect();
+        let fees = charged(effects);
         if let Some(fee) = fees
             .iter()
             .find(|fee| self.billed.fees.contains_key(&fee.key))
@@ -251,9 +277,13 @@ impl State {
         saving: &Saving,
         now: OffsetDateTime,
     ) -> Result<(), RecordError> {
+        let mut saving = saving.clone();
+        let bills = self.bill(&mut saving.subscription, &saving.effects, now)?;
+        let saving = &saving;
         let subscription = &saving.subscription;
         let before = self.stand(saving)?;
-        if let Err(error) = self.apply(subscription, &saving.effects, now) {
+        let applied = (saving.effects.as_slice(), bills);
+        if let Err(error) = self.apply(subscription, applied, now) {
             let kept = self.billed.all.get_mut(&subscription.id).unwrap();
             (kept.subscription, kept.due_at) = before;
             return Err(error);
@@ -316,7 +346,15 @@ impl Billed {
     pub(super) fn paid_for(&self, id: SubscriptionId) -> i64 {
         let fees = self.fees.values();
         let paid = fees.filter(|(of, _, paid)| *of == id && paid.is_some());
-        paid.map(|(_, fee, _)| fee.amount).sum()
+        let off = |fee: &Fee| self.discounts.get(&fee.key).copied().unwrap_or(0);
+        paid.map(|(_, fee, _)| fee.amount - off(fee)).sum()
+    }
+
+    /// Notes what coupons took off fees that are charged together.
+    pub(super) fn discounted(&mut self, fees: &[Fee], off: Minor) {
+        let whole = fees.iter().find(|fee| fee.kind == FeeKind::Plan);
+        let whole = whole.map(|fee| (fee.key.clone(), off.get()));
+        self.discounts.extend(whole);
     }
 }
 

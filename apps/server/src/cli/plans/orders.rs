@@ -260,6 +260,7 @@ async fn show_quote(ports: &Ports, kept: &KeptQuote, is_json: bool) -> Result<()
         ChangeWay::InTrial(end) => format!("at once; the trial ends at {}", at(*end)),
     });
     items(&quote.items, currency);
+    off(quote.discount, currency);
     total((quote.total(), quote.taxes), currency);
     say("preview: nothing was done");
     Ok(())
@@ -267,6 +268,7 @@ async fn show_quote(ports: &Ports, kept: &KeptQuote, is_json: bool) -> Result<()
 
 fn in_words(done: &Done, dunning: &Dunning) {
     items(&done.items, done.currency);
+    off(done.discount, done.currency);
     if !done.items.is_empty() {
         total((done.total(), done.taxes), done.currency);
     }
@@ -289,6 +291,13 @@ fn total((total, taxes): (Result<i64, MoneyError>, Taxes), currency: Currency) {
     } else {
         let tax = money(taxes.all, currency);
         say(&format!("total {total}, with {tax} of taxes"));
+    }
+}
+
+/// What coupons take off.
+fn off(discount: i64, currency: Currency) {
+    if discount != 0 {
+        say(&format!("coupons take {} off", money(discount, currency)));
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod shown;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use billing_core::id::{AccountId, SubscriptionId};
+use billing_core::invoice::CouponCode;
 use billing_core::plan::AfterQuota;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Directory, Role};
@@ -18,6 +19,7 @@ use billing_core::subscription::Dunning;
 use utoipa::ToSchema;
 
 use super::access::{self, SignedIn};
+use super::coupons;
 use super::error::{ApiError, Problem};
 use super::extract::Body;
 use super::fields::{Fields, FromFields, Noted};
@@ -80,6 +82,9 @@ pub(crate) struct NewSubscriptionDto {
     /// `wallet` or `stop`.
     #[schema(value_type = Option<String>)]
     after_quota: Option<AfterQuota>,
+    /// The code of a coupon that is redeemed with it, so that its first fee is less already.
+    #[schema(value_type = Option<String>, example = "SPRING-26")]
+    coupon: Option<CouponCode>,
 }
 
 impl FromFields for NewSubscriptionDto {
@@ -93,10 +98,12 @@ impl FromFields for NewSubscriptionDto {
             _ => None,
         };
         let after_quota = fields.word("after_quota", after, "wallet, stop");
+        let coupon = coupons::code_in(fields, "coupon");
         Ok(Self {
             plan: plan?,
             quantity: quantity?.unwrap_or(1),
             after_quota: after_quota?,
+            coupon: coupon?,
         })
     }
 }
@@ -137,10 +144,13 @@ pub(crate) fn quantity(fields: &mut Fields) -> Result<Option<u32>, Noted> {
             content_type = "application/problem+json"),
         (status = 403, description = "The role does not allow it", body = Problem,
             content_type = "application/problem+json"),
-        (status = 404, description = "No such account, or not the user's, or no such plan",
+        (status = 404, description = "No such account, or not the user's, or no such plan, or no \
+            such coupon (`no_such_coupon`)",
             body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The account has a subscription (`already_subscribed`), or \
-            the plan is off sale (`not_on_sale`) or in another currency (`other_currency`)",
+            the plan is off sale (`not_on_sale`) or in another currency (`other_currency`), or the \
+            coupon cannot be redeemed (`coupon_redeemed_before`, `coupon_over`, `coupon_used_up`, \
+            `coupon_archived`, `coupon_other_currency`, `coupon_other_plan`)",
             body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A field is wrong", body = Problem,
             content_type = "application/problem+json"),
@@ -174,6 +184,7 @@ pub(crate) async fn subscribe(
         version: version.id,
         quantity: body.0.quantity,
         after_quota: body.0.after_quota,
+        coupon: body.0.coupon,
         now: clock.now(),
     };
     let began = plans.begin(made).await?;

@@ -1,6 +1,7 @@
 //! The control API over the ports in memory, through the routes of the binary.
 
 mod accounts;
+mod coupons;
 mod invoices;
 mod messages;
 mod money;
@@ -53,7 +54,7 @@ async fn nothing_is_open_but_the_sign_in_and_the_prices() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 45);
+    assert_eq!(tried, 51);
 }
 
 #[actix_web::test]

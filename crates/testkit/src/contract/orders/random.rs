@@ -2,8 +2,8 @@
 
 use billing_core::budget::BudgetUnit;
 use billing_core::id::PlanVersionId;
-use billing_core::invoice::Taxes;
-use billing_core::money::Nanos;
+use billing_core::invoice::{CouponOff, Taxes};
+use billing_core::money::{Currency, Minor, Nanos};
 use billing_core::plan::{PlanTerms, PlanVersion};
 use billing_core::port::orders::QuoteAsk;
 use billing_core::proration::ProrationUnit;
@@ -13,6 +13,7 @@ use billing_core::subscription::change::Timing;
 use billing_core::subscription_order::{Order, OrderError};
 use time::Duration;
 
+use super::super::coupons;
 use super::super::invoices::lives_in;
 use super::super::plans::quota;
 use super::{ask, paid_for, place, plain, publish, run, stands};
@@ -46,6 +47,9 @@ struct Tally {
     on_top: usize,
     included: usize,
     untaxed: usize,
+    discounted: usize,
+    /// Periods that have a discount, from their fee on.
+    inside: usize,
 }
 
 impl Tally {
@@ -57,6 +61,22 @@ impl Tally {
             Taxes { on_top: 0, .. } => self.included += 1,
             Taxes { .. } => self.on_top += 1,
         }
+    }
+
+    /// Whether so many were of all kinds.
+    fn check(&self, count: usize) {
+        let (charged, credited) = (self.charged, self.credited);
+        assert!(
+            credited > 0 && charged > credited,
+            "{credited} of {charged}"
+        );
+        let kinds = [self.on_top, self.included, self.untaxed];
+        assert!(kinds.iter().all(|times| *times > count / 20), "{kinds:?}");
+        let coupons = [self.discounted, self.inside];
+        assert!(
+            coupons.iter().all(|times| *times > count / 20),
+            "{coupons:?}"
+        );
     }
 }
 
@@ -90,12 +110,30 @@ fn wish(world: &World, numbers: &mut Numbers, to: &[PlanVersionId]) -> QuoteAsk 
     }
 }
 
-/// Makes so many changes at random instants, through as many periods as that takes, by buyers whose
-/// taxes come on top, are included, or are none. Each costs what its quote and its preview said, taxes
+/// Gives the account a coupon that it did not have, and redeems it.
+async fn another_coupon(world: &World, numbers: &mut Numbers) {
+    let code = format!("C{}", world.number());
+    let percent = u32::try_from(1 + numbers.below(60)).unwrap();
+    let periods = u32::try_from(1 + numbers.below(3)).unwrap();
+    let mut coupon = coupons::percent(&code, percent, periods);
+    if numbers.below(2) == 0 {
+        let amount = i64::try_from(1 + numbers.below(1_500)).unwrap();
+        coupon.off = CouponOff::Amount(Minor::new(amount), Currency::USD);
+    }
+    if numbers.below(3) == 0 {
+        coupon.minimum = Some((Minor::new(1_000), Currency::USD));
+    }
+    coupons::give(world, coupon, &[]).await;
+    coupons::redeem(world, &code).await.unwrap();
+}
+
+/// Makes so many changes at random instants, through as many periods as that takes, with coupons of
+/// percentages and amounts now and then, by buyers whose taxes come on top, are included, or are none.
+/// Each costs what its quote and its preview said, taxes
 /// and all; the wallet moves by that and by what comes with it, and what was given back is never more
 /// than was paid.
 pub async fn random_changes(world: &World, count: usize) {
-    let mut numbers = Numbers(20_261_123);
+    let (mut numbers, mut of_coupons) = (Numbers(20_261_123), Numbers(9));
     let mut versions: Vec<PlanVersion> = Vec::new();
     for terms in catalogue() {
         versions.push(publish(world, terms).await);
@@ -116,6 +154,9 @@ pub async fn random_changes(world: &World, count: usize) {
         }
         if numbers.below(6) == 0 {
             lives_in(world, numbers.pick(&["DE", "FR", "US"])).await;
+        }
+        if of_coupons.below(6) == 0 {
+            another_coupon(world, &mut of_coupons).await;
         }
         let wish = wish(world, &mut numbers, &ids);
         let kept = world.ports.orders.quote(&wish).await;
@@ -138,6 +179,7 @@ pub async fn random_changes(world: &World, count: usize) {
         let done = placed.unwrap();
         assert_eq!(done.total(), kept.quote.total(), "change {changes}");
         assert_eq!(done.taxes, kept.quote.taxes, "change {changes}");
+        assert_eq!(done.discount, kept.quote.discount, "change {changes}");
         let total = done.total().unwrap();
         assert_eq!(done.items, kept.quote.items, "change {changes}");
         let came = i64::try_from(done.granted.get()).unwrap();
@@ -145,16 +187,10 @@ pub async fn random_changes(world: &World, count: usize) {
         assert_eq!(world.balance().await.0, owned, "change {changes}");
         assert_eq!(stands(world).await.as_ref(), Some(&done.subscription));
         tally.count(total, done.taxes);
+        tally.discounted += usize::from(done.discount > 0);
+        tally.inside += usize::from(!done.subscription.discounts.is_empty());
         changes += 1;
     }
-    let Tally {
-        charged, credited, ..
-    } = tally;
-    assert!(
-        credited > 0 && charged > credited,
-        "{credited} of {charged}"
-    );
-    let kinds = [tally.on_top, tally.included, tally.untaxed];
-    assert!(kinds.iter().all(|times| *times > count / 20), "{kinds:?}");
+    tally.check(count);
     world.assert_sound().await;
 }

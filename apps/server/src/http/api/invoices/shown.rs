@@ -1,6 +1,8 @@
 //! Invoices and credit notes on the wire.
 
-use billing_core::invoice::{CreditNote, CreditedLine, Invoice, Line, Party, TaxTotal};
+use billing_core::invoice::{
+    AppliedDiscount, CreditNote, CreditedLine, Invoice, Line, Party, TaxTotal,
+};
 use billing_core::money::{Currency, Minor};
 use billing_core::period::Period;
 use serde::Serialize;
@@ -56,6 +58,8 @@ pub(crate) struct InvoiceDto {
     period: Option<InvoicePeriodDto>,
     /// What it lists.
     lines: Vec<InvoiceLineDto>,
+    /// What coupons take off, in the order in which they do.
+    discounts: Vec<InvoiceDiscountDto>,
     /// Its taxes, rate by rate.
     taxes: Vec<TaxDto>,
     /// What stands at its foot.
@@ -124,10 +128,24 @@ pub(crate) struct InvoiceLineDto {
     quantity: String,
     /// What it shows; with taxes where prices include them, else without.
     amount: MoneyDto,
+    /// Its part of what coupons take off.
+    discount: MoneyDto,
     /// Its taxes.
     tax: MoneyDto,
-    /// Without tax.
+    /// What is left without tax.
     net: MoneyDto,
+}
+
+/// What a coupon takes off an invoice.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct InvoiceDiscountDto {
+    /// The coupon's code.
+    #[schema(example = "SPRING-26")]
+    code: Option<String>,
+    /// What it is called.
+    name: String,
+    /// How much it takes off; with taxes where prices include them, else without.
+    amount: MoneyDto,
 }
 
 /// A tax of an invoice.
@@ -231,6 +249,12 @@ impl InvoiceDto {
             lines: lines
                 .map(|(place, line)| InvoiceLineDto::of(place, line, head.currency))
                 .collect(),
+            discounts: invoice
+                .content
+                .discounts
+                .iter()
+                .map(|off| InvoiceDiscountDto::of(off, head.currency))
+                .collect(),
             taxes: invoice
                 .content
                 .taxes
@@ -280,8 +304,20 @@ impl InvoiceLineDto {
             period: item.period.map(InvoicePeriodDto::of),
             quantity: item.quantity.to_string(),
             amount: money(line.amount, currency),
+            discount: money(line.discount, currency),
             tax: money(line.tax().unwrap_or(Minor::ZERO), currency),
             net: money(line.net().unwrap_or(Minor::ZERO), currency),
+        }
+    }
+}
+
+impl InvoiceDiscountDto {
+    fn of(off: &AppliedDiscount, currency: Currency) -> Self {
+        let code = off.discount.code.as_ref();
+        Self {
+            code: code.map(ToString::to_string),
+            name: off.discount.name.clone(),
+            amount: money(off.amount, currency),
         }
     }
 }

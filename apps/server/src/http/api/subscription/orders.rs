@@ -335,7 +335,8 @@ orders! {
     change("/api/v1/accounts/{account}/subscription/change", "change_subscription", Taking,
         "The quote is too old (`quote_expired`), was taken (`quote_taken`), the subscription has \
             changed since (`subscription_changed`), more of the plan was used since \
-            (`used_since_quote`), its taxes have changed (`tax_changed`), or calls that are running hold the funds (`funds_in_use`)")
+            (`used_since_quote`), its taxes have changed (`tax_changed`), or what coupons take off it \
+            (`discount_changed`), or calls that are running hold the funds (`funds_in_use`)")
         |taking| Order::Take(taking.quote);
 
     /// Cancel a subscription

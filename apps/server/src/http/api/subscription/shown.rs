@@ -177,7 +177,9 @@ pub(crate) struct QuoteDto {
     trial_ends_at: Option<String>,
     /// What is charged and credited at once, item by item; without taxes that come on top.
     items: Vec<ItemDto>,
-    /// What that comes to with all taxes; below zero it goes back to the wallet.
+    /// What coupons take off the fee of a whole period. What is prorated has it inside already.
+    discount: MoneyDto,
+    /// What is left with all taxes; below zero it goes back to the wallet.
     total: MoneyDto,
     /// The taxes in it.
     tax: MoneyDto,
@@ -198,7 +200,9 @@ pub(crate) struct DoneDto {
     subscription: SubscriptionDto,
     /// What was charged and credited, item by item; without taxes that come on top.
     items: Vec<ItemDto>,
-    /// What that comes to with all taxes; below zero it went back to the wallet.
+    /// What coupons took off the fee of a whole period. What is prorated has it inside already.
+    discount: MoneyDto,
+    /// What was left with all taxes; below zero it went back to the wallet.
     total: MoneyDto,
     /// The taxes in it.
     tax: MoneyDto,
@@ -342,6 +346,7 @@ impl Shown<'_> {
             effective_at: instant(effective_at),
             trial_ends_at,
             items: items(&quote.items, currency),
+            discount: minor(quote.discount, currency),
             total: minor(quote.total().map_err(|_| ApiError::Internal)?, currency),
             tax: minor(quote.taxes.all, currency),
             made_at: instant(quote.at),
@@ -358,6 +363,7 @@ impl Shown<'_> {
             preview,
             subscription: then.subscription(&done.subscription).await?,
             items: items(&done.items, done.currency),
+            discount: minor(done.discount, done.currency),
             total: minor(done.total().map_err(|_| ApiError::Internal)?, done.currency),
             tax: minor(done.taxes.all, done.currency),
             granted: MoneyDto::of_amount(done.granted, done.currency),

@@ -26,6 +26,7 @@ async fn subscribed(scene: &Scene) -> String {
     };
     let published = world.ports.plans.publish(version).await.unwrap();
     let made = NewSubscription {
+        coupon: None,
         id: SubscriptionId::new(world.number()),
         account: world.account,
         version: published.id,

@@ -209,6 +209,7 @@ impl Scene {
             .app_data(Data::from(directory))
             .app_data(Data::from(reports))
             .app_data(Data::from(Arc::clone(&ports.invoices)))
+            .app_data(Data::from(Arc::clone(&ports.coupons)))
             .app_data(Data::from(Arc::clone(&ports.messages)))
             .app_data(Data::from(proofs))
             .app_data(Data::from(plans))
