@@ -45,6 +45,7 @@ mod m20261124_000029_messages;
 mod m20261124_000030_rollover;
 mod m20261124_000031_deliveries;
 mod m20261124_000032_coupons;
+mod m20261124_000033_plan_usage;
 mod step;
 
 /// Every step, in order.
@@ -87,6 +88,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000030_rollover::STEP),
             Box::new(m20261124_000031_deliveries::STEP),
             Box::new(m20261124_000032_coupons::STEP),
+            Box::new(m20261124_000033_plan_usage::STEP),
         ]
     }
 }

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::budget::{Amount, BudgetRow, BudgetScope};
 use crate::call::{Attempt, Basis, CallFacts, Settlement, UsageBounds, UsageSource};
-use crate::id::{AccountId, CallId, KeyId, NodeId, PriceVersionId};
+use crate::id::{AccountId, CallId, KeyId, NodeId, PlanVersionId, PriceVersionId};
 use crate::meter::Usage;
 use crate::price::{ModelName, ServiceTier};
 use crate::terms::{RatingRecord, Terms};
@@ -32,6 +32,9 @@ pub struct CallRecord {
     tier: ServiceTier,
     #[serde(default, skip_serializing_if = "RatingRecord::is_empty")]
     rating: RatingRecord,
+    /// The version of the plan that the account was on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    plan: Option<PlanVersionId>,
     /// What was delivered; `None` where nothing was.
     delivered: Option<DeliveredRecord>,
     bounds: [u64; 2],
@@ -111,6 +114,7 @@ impl CallRecord {
             price: settlement.terms.price_version(),
             tier: settlement.tier,
             rating: settlement.rating(None),
+            plan: settlement.terms.plan,
             delivered,
             bounds: [
                 settlement.bounds.prompt_tokens,
@@ -188,7 +192,7 @@ impl CallRecord {
             key: self.key,
             node: self.node,
             model: self.model,
-            terms,
+            terms: terms.under(self.plan),
             tier: self.tier,
             attributes: self.rating.attributes,
             basis,
@@ -287,7 +291,7 @@ mod tests {
             key: KeyId::new(3),
             node: NodeId::new(4),
             model: ModelName::new("m\"\u{fc}"),
-            terms: Terms::listed(price(5)),
+            terms: Terms::listed(price(5)).under(Some(PlanVersionId::new(6))),
             tier: ServiceTier::Flex,
             attributes: Attributes::NONE,
             basis: *basis,
@@ -368,7 +372,9 @@ mod tests {
     #[test]
     fn what_was_written_stays_readable() {
         let record: CallRecord = serde_json::from_str(SHAPE_1).unwrap();
-        assert_eq!(record, CallRecord::of(&settlement(&delivered())).unwrap());
+        let mut then = settlement(&delivered());
+        then.terms = Terms::listed(price(5));
+        assert_eq!(record, CallRecord::of(&then).unwrap());
     }
 
     #[test]

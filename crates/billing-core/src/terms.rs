@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::{Amount, BudgetScope};
 use crate::charge_model::Percent;
-use crate::id::{PriceVersionId, SaleRuleId, TierScheduleId};
+use crate::id::{PlanVersionId, PriceVersionId, SaleRuleId, TierScheduleId};
 use crate::meter::{Meter, Usage};
 use crate::money::Nanos;
 use crate::price::{Attributes, Foreseen, PriceError, PriceVersion, RatingError, most_that_fits};
@@ -23,6 +23,9 @@ pub struct Terms {
     pub resold: Option<Resold>,
     /// How the price falls with use; `None` where it does not.
     pub tiers: Option<InTiers>,
+    /// The version of the plan that the account was on; `None` where it was on none. It decides
+    /// nothing here: what the plan makes of the price is said above, and reports group by it.
+    pub plan: Option<PlanVersionId>,
 }
 
 /// The window of a tier schedule that a call counts in.
@@ -112,6 +115,7 @@ impl Terms {
             price,
             resold: None,
             tiers: None,
+            plan: None,
         }
     }
 
@@ -145,6 +149,12 @@ impl Terms {
     #[must_use]
     pub fn in_tiers(self, tiers: Option<InTiers>) -> Self {
         Self { tiers, ..self }
+    }
+
+    /// The same terms, of an account on this version of a plan.
+    #[must_use]
+    pub fn under(self, plan: Option<PlanVersionId>) -> Self {
+        Self { plan, ..self }
     }
 
     /// The most that a call within a ceiling can cost, as far as it is foreseen, rounded up.

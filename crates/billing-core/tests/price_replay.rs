@@ -103,6 +103,7 @@ fn call(number: i64, tokens: u64) -> CallDetail {
         tier: ServiceTier::Standard,
         price_version: PriceVersionId::new(1),
         rating: RatingRecord::default(),
+        plan: None,
         cost: Some(price),
         held: price,
         charge: price,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use billing_core::budget::{Amount, BudgetRow, BudgetScope};
 use billing_core::call::{Attempt, Basis, Settlement, UsageSource};
-use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, PriceVersionId};
+use billing_core::id::{AccountId, CallId, KeyId, LedgerTxnId, PlanVersionId, PriceVersionId};
 use billing_core::meter::Usage;
 use billing_core::money::Nanos;
 use billing_core::port::reports::CallDetail;
@@ -57,6 +57,7 @@ const SHAPE: Shape = &[
     ("cost", OptInt),
     ("rating", OptText),
     ("covered", OptInt),
+    ("plan_version_id", OptInt),
 ];
 
 pub(crate) static INSERT: BatchSql = BatchSql::new(
@@ -126,6 +127,7 @@ pub(crate) fn push(
         settled.cost.map(Nanos::get).into(),
         rating.as_deref().into(),
         settled.covered.map(Nanos::get).into(),
+        settlement.terms.plan.map(PlanVersionId::get).into(),
     ]);
 }
 
@@ -291,6 +293,7 @@ fn detail(row: &QueryResult) -> Result<CallDetail, StoreError> {
         tier: ServiceTier::of_provider(&tier),
         price_version: PriceVersionId::new(get(row, "price_version_id")?),
         rating: rating(row)?,
+        plan: get::<Option<i64>>(row, "plan_version_id")?.map(PlanVersionId::new),
         cost: settled.cost,
         held: Nanos::new(get(row, "held")?),
         charge: settled.charge,

@@ -13,8 +13,8 @@ use billing_core::port::directory::{
 use billing_core::wallet::{AccountStatus, CreditLimitFault};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
-    QuerySelect, Select, Set, SqlErr,
+    ActiveModelTrait, ActiveValue, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect, Select, Set, SqlErr,
 };
 use time::OffsetDateTime;
 
@@ -129,6 +129,11 @@ impl Directory for Store {
         let result = async {
             let at = micros(key.created_at);
             let account = key.account.get();
+            if let Some(member) = key.member {
+                let found = membership::Entity::find_by_id((account, member.get()));
+                let found = found.one(&tx).await.map_err(db_error)?;
+                found.ok_or(DirectoryError::NotFound)?;
+            }
             api_key::Entity::insert(key_row(&key, hash)?)
                 .exec_without_returning(&tx)
                 .await
@@ -427,6 +432,7 @@ fn key_row(key: &ApiKey, hash: SecretHash) -> Result<api_key::ActiveModel> {
     let row = api_key::Model {
         id: key.id.get(),
         account_id: key.account.get(),
+        member_id: key.member.map(UserId::get),
         name: key.name.clone(),
         hash: hash.0.to_vec(),
         visible_prefix: key.visible_prefix.clone(),
@@ -438,7 +444,12 @@ fn key_row(key: &ApiKey, hash: SecretHash) -> Result<api_key::ActiveModel> {
         expires_at: key.expires_at.map(micros),
         revoked_at: key.revoked_at.map(micros),
     };
-    Ok(row.into_active_model())
+    let mut row = row.into_active_model();
+    if key.member.is_none() {
+        // Left out, so that a schema of before members takes the key as well.
+        row.member_id = ActiveValue::NotSet;
+    }
+    Ok(row)
 }
 
 fn read_key(row: api_key::Model) -> Result<ApiKey> {
@@ -454,6 +465,7 @@ fn read_key(row: api_key::Model) -> Result<ApiKey> {
     Ok(ApiKey {
         id: KeyId::new(row.id),
         account: AccountId::new(row.account_id),
+        member: row.member_id.map(UserId::new),
         name: row.name,
         visible_prefix: row.visible_prefix,
         limit,

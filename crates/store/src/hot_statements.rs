@@ -34,7 +34,7 @@ const NEWS: &str = "change_feed";
 /// A queue that SQLite alone has, and SQLite is not distributed.
 const QUEUE: &str = "call_unlisted";
 /// What must have been touched, so that nothing is checked in vain.
-const TOUCHED: [&str; 12] = [
+const TOUCHED: [&str; 13] = [
     "call",
     "call_attempt",
     "call_idempotency",
@@ -44,6 +44,7 @@ const TOUCHED: [&str; 12] = [
     "lease_claim",
     "lot",
     "membership",
+    "plan_rollup",
     "quota_usage",
     "usage_rollup",
     "wallet",
@@ -180,6 +181,7 @@ pub(crate) async fn play(store: &Store, world: &mut World) -> Vec<Statement> {
     call.held
         .push((budget, billing_core::budget::Amount::new(500)));
     call.facts.idempotency_key = Some("once".to_owned());
+    call.terms.plan = Some(billing_core::id::PlanVersionId::new(5));
     call.facts.attempts.push(call.facts.attempts[0].clone());
     let shelf = Shelf::new();
     for record in [Record::Unseen, Record::Seen] {

@@ -156,7 +156,14 @@ async fn calls(store: &Store) -> Sent {
 async fn totals(store: &Store) -> Sent {
     let (start, noon) = (NOON - Duration::days(30), NOON);
     let mut sent = Vec::new();
-    for group in [UsageGroup::Total, UsageGroup::Model, UsageGroup::Key] {
+    for group in [
+        UsageGroup::Total,
+        UsageGroup::Model,
+        UsageGroup::Key,
+        UsageGroup::Member,
+        UsageGroup::Plan,
+        UsageGroup::Quota,
+    ] {
         let usage = heard(store.usage(LARGE, start, noon, group)).await;
         assert!(!usage.1.unwrap().is_empty());
         sent.push(("usage", usage.0));
@@ -286,9 +293,12 @@ fn is_scan(line: &str) -> bool {
         "call_idempotency",
         "e",
         "j",
+        "k",
         "ledger_entry",
         "ledger_txn",
         "lot",
+        "plan_rollup",
+        "r",
         "t",
         "usage_rollup",
         "w",

@@ -24,6 +24,10 @@ use crate::error::StoreError;
 use crate::instant::{amount, get, instant, micros};
 use crate::open::Store;
 
+mod totals;
+
+use self::totals::Span;
+
 /// What is added up of a roll-up.
 const USED: [&str; 6] = [
     "calls",
@@ -101,21 +105,12 @@ impl Reports for Store {
         to: OffsetDateTime,
         group: UsageGroup,
     ) -> Result<Vec<UsageLine>, ReportError> {
-        let by = match group {
-            UsageGroup::Total => "0",
-            UsageGroup::Model => "model",
-            UsageGroup::Key => "key_id",
+        let span = Span {
+            account,
+            from: bucket(from),
+            to: micros(to),
         };
-        let text = format!(
-            "SELECT {by} AS line, {} FROM usage_rollup \
-             WHERE account_id = ? AND bucket_start >= ? AND bucket_start < ? \
-             GROUP BY 1 ORDER BY 1",
-            sums(&USED)
-        );
-        let values = vec![account.get().into(), bucket(from).into(), micros(to).into()];
-        let rows = db::patiently(db::all(&self.db.reader, &text, values)).await?;
-        let lines = rows.iter().map(|row| usage_line(row, group));
-        let mut lines: Vec<UsageLine> = lines.collect::<Result<_, _>>()?;
+        let mut lines = span.lines(&self.db, group).await?;
         if lines.is_empty() && group == UsageGroup::Total {
             lines.push(UsageLine::default());
         }
@@ -313,15 +308,6 @@ fn bucket(at: OffsetDateTime) -> i64 {
     bucket_of(micros(at))
 }
 
-fn usage_line(row: &QueryResult, group: UsageGroup) -> Result<UsageLine, StoreError> {
-    let group = match group {
-        UsageGroup::Total => String::new(),
-        UsageGroup::Model => get(row, "line")?,
-        UsageGroup::Key => KeyId::new(get(row, "line")?).to_string(),
-    };
-    line_of(row, group)
-}
-
 fn line_of(row: &QueryResult, group: String) -> Result<UsageLine, StoreError> {
     let count = |column| Ok::<_, StoreError>(u64::try_from(sum(row, column)?).unwrap_or(0));
     Ok(UsageLine {
@@ -332,6 +318,7 @@ fn line_of(row: &QueryResult, group: String) -> Result<UsageLine, StoreError> {
         cache_read_tokens: count("cache_read_tokens")?,
         answer_tokens: count("answer_tokens")?,
         charge: Nanos::new(sum(row, "charge")?),
+        about: None,
     })
 }
 

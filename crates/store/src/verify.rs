@@ -20,6 +20,7 @@ mod fingerprint;
 mod journal;
 mod kept;
 mod names;
+mod plan_rollup;
 mod remembered;
 mod rollup;
 mod sums;
@@ -226,6 +227,7 @@ async fn walk<C: ConnectionTrait>(tx: &C, pass: &mut Pass<'_>) -> Result<Option<
     let began_us = time_of_id(calls.upto).saturating_mul(1000);
     let bucket = began_us.saturating_sub(began_us.rem_euclid(BUCKET_US));
     let rollup = rollup::walk(tx, pass, bucket.max(pass.from.bucket)).await?;
+    let plans = plan_rollup::walk(tx, pass, rollup.upto).await?;
     kept::wallet(pass, &wallet, &journal.all);
     let granted = kept::lots(tx, pass, &wallet, &journal.all).await?;
     let used = kept::leases(tx, pass, &wallet).await?;
@@ -242,6 +244,11 @@ async fn walk<C: ConnectionTrait>(tx: &C, pass: &mut Pass<'_>) -> Result<Option<
         ),
         (calls.all.rollup, rollup.all, "roll-ups add up the calls"),
         (
+            calls.all.plans,
+            plans.all,
+            "roll-ups of plans add up their calls",
+        ),
+        (
             journal.all.granted,
             granted,
             "lots are granted as the journal says",
@@ -256,6 +263,7 @@ async fn walk<C: ConnectionTrait>(tx: &C, pass: &mut Pass<'_>) -> Result<Option<
     (carried.call, carried.calls) = (calls.upto, calls.sealed);
     (carried.txn, carried.journal) = (journal.upto, journal.sealed.trimmed());
     (carried.bucket, carried.rollup) = (rollup.upto, rollup.sealed);
+    carried.plans = plans.sealed;
     let seen = Seen {
         posted: wallet.posted.get(),
         leased: get(&row, "leased")?,
@@ -274,6 +282,7 @@ fn compare(pass: &mut Pass<'_>, sides: &[(Fingerprint, Fingerprint, &str)]) -> b
     if let Some(names) = &pass.names {
         names.check_due(&mut pass.findings);
         rollup::check_missing(names, &mut pass.findings);
+        plan_rollup::check_missing(names, &mut pass.findings);
     } else {
         for (a, b, what) in sides {
             pass.findings.must(a == b, || format!("not so: {what}"));

@@ -382,6 +382,7 @@ pub fn api_key(id: KeyId, account: AccountId) -> ApiKey {
     ApiKey {
         id,
         account,
+        member: None,
         name: "test".to_owned(),
         visible_prefix: "tg-abc".to_owned(),
         limit: None,

@@ -132,6 +132,7 @@ async fn seed(ports: &Ports) -> Result<Credentials, CliError> {
     let empty = make_account(ports, "Demo without funds", Currency::USD).await?;
     let key = |account, name: &str| NewKey {
         account,
+        member: None,
         name: name.to_owned(),
         limit: None,
         models: Vec::new(),

@@ -1,7 +1,7 @@
 //! `tollgate keys`: make, list and revoke API keys.
 
 use billing_core::budget::{Amount, LimitWindow};
-use billing_core::id::{AccountId, KeyId};
+use billing_core::id::{AccountId, KeyId, UserId};
 use billing_core::money::Nanos;
 use billing_core::port::directory::{ApiKey, DirectoryError, KeyLimit};
 use clap::{Args, Subcommand};
@@ -34,6 +34,10 @@ pub(crate) struct CreateArgs {
     /// What people call the key
     #[arg(long, default_value = "key")]
     name: String,
+    /// The member of the account whose it is, for good, by the address that the user signs in with:
+    /// usage is reported by it [default: nobody's]
+    #[arg(long, value_name = "EMAIL")]
+    member: Option<String>,
     /// The most that may be spent with it, such as 10.00
     #[arg(long, value_name = "AMOUNT")]
     limit: Option<String>,
@@ -92,8 +96,13 @@ async fn create(args: CreateArgs) -> Result<(), CliError> {
         })
     });
     let ports = args.place.ports().await?;
+    let member = match &args.member {
+        Some(email) => Some(member_of(&ports, account, email).await?),
+        None => None,
+    };
     let wanted = NewKey {
         account,
+        member,
         name: args.name,
         limit: limit.transpose()?,
         models: args.model,
@@ -107,10 +116,27 @@ async fn create(args: CreateArgs) -> Result<(), CliError> {
     Ok(())
 }
 
+/// The member of an account with an address.
+async fn member_of(ports: &Ports, account: AccountId, email: &str) -> Result<UserId, CliError> {
+    let email = email.trim().to_lowercase();
+    let found = ports.directory.user_by_email(&email).await?;
+    if let Some((user, _)) = found
+        && ports.directory.role(account, user.id).await?.is_some()
+    {
+        return Ok(user.id);
+    }
+    Err(CliError::Argument(format!(
+        "{email} is no member of {account}; an owner makes one with PUT \
+         /api/v1/accounts/{account}/members/usr_…"
+    )))
+}
+
 /// A key to be made.
 #[derive(Debug)]
 pub(crate) struct NewKey {
     pub(crate) account: AccountId,
+    /// Whose it is.
+    pub(crate) member: Option<UserId>,
     pub(crate) name: String,
     pub(crate) limit: Option<KeyLimit>,
     pub(crate) models: Vec<String>,
@@ -123,6 +149,7 @@ pub(crate) async fn make_key(ports: &Ports, new: NewKey) -> Result<(KeyId, Strin
     let key = ApiKey {
         id: KeyId::new(ports.ids.next()),
         account: new.account,
+        member: new.member,
         name: new.name,
         visible_prefix: secrets::visible_prefix(&secret),
         limit: new.limit,

@@ -217,7 +217,11 @@ impl Gate {
             .prices
             .terms(&caller.buyer(at), base_model(&head.model), at)
         {
-            Ok((facts, terms)) if terms.price.currency() == caller.currency => Ok((facts, terms)),
+            Ok((facts, terms)) if terms.price.currency() == caller.currency => {
+                let subscribed = caller.subscribed.as_deref();
+                let plan = subscribed.and_then(|subscribed| subscribed.version_at(at));
+                Ok((facts, terms.under(plan)))
+            }
             Ok((_, terms)) => {
                 tracing::error!(model = head.model, account = %caller.key.account,
                     price = %terms.price.currency(), wallet = %caller.currency,

@@ -120,6 +120,11 @@ impl Subscribed {
         self.terms.speed_boost && !self.has_ended(at)
     }
 
+    /// The version that calls are under that begin at an instant; `None` once it is over.
+    pub fn version_at(&self, at: OffsetDateTime) -> Option<PlanVersionId> {
+        (!self.has_ended(at)).then_some(self.version)
+    }
+
     /// Whether it is over at an instant, so that nothing of it holds any more.
     pub fn has_ended(&self, at: OffsetDateTime) -> bool {
         self.ends_at.is_some_and(|end| end <= at)

@@ -77,7 +77,8 @@ pub trait Directory: Send + Sync + Debug {
     /// Makes a key.
     ///
     /// # Errors
-    /// [`DirectoryError::NotFound`] for an unknown account, [`DirectoryError::Unavailable`].
+    /// [`DirectoryError::NotFound`] for an unknown account, or a user who is no member of it;
+    /// [`DirectoryError::Unavailable`].
     async fn create_key(&self, key: ApiKey, hash: SecretHash) -> Result<(), DirectoryError>;
 
     /// The keys of an account after one, in order of id, revoked ones included.
@@ -300,6 +301,8 @@ pub struct ApiKey {
     pub id: KeyId,
     /// Whose it is.
     pub account: AccountId,
+    /// The member of the account whose it is, for good: usage is reported by it. `None` for nobody's.
+    pub member: Option<UserId>,
     /// What people call it.
     pub name: String,
     /// The first characters of the secret, to recognize it by.

@@ -9,15 +9,19 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 use time::{Date, OffsetDateTime};
 
-use crate::budget::{Amount, BudgetScope};
+use crate::budget::{Amount, BudgetScope, BudgetUnit};
 use crate::call::{Attempt, UsageSource};
-use crate::id::{AccountId, CallId, KeyId, LedgerTxnId, LotId, PriceVersionId, TierScheduleId};
+use crate::id::{
+    AccountId, CallId, KeyId, LedgerTxnId, LotId, PlanVersionId, PriceVersionId, TierScheduleId,
+};
 use crate::ledger::{LedgerCode, LedgerKind};
 use crate::meter::Usage;
 use crate::money::{Exact, MoneyError, Nanos};
 use crate::price::{Circumstances, ServiceTier};
+use crate::quota::QuotaWindow;
 use crate::quota::carry::Counted;
 use crate::quota::cover::{Cost, Split};
+use crate::reach::ModelScope;
 use crate::terms::RatingRecord;
 use crate::wallet::LotDraw;
 use crate::zone::Zone;
@@ -203,6 +207,9 @@ pub struct CallDetail {
     pub price_version: PriceVersionId,
     /// What else its charge follows from.
     pub rating: RatingRecord,
+    /// The version of the plan that the account was on; `None` where it was on none, or an earlier
+    /// build recorded the call.
+    pub plan: Option<PlanVersionId>,
     /// What it costs the house, as far as that is known.
     pub cost: Option<Nanos>,
     /// What was held of the wallet.
@@ -302,7 +309,17 @@ pub enum UsageGroup {
     Model,
     /// A line a key.
     Key,
+    /// A line a member, by whose the keys are; and [`NOBODY`] for keys of nobody.
+    Member,
+    /// A line a version of a plan that calls were authorized under, and [`NOBODY`] for the others.
+    Plan,
+    /// A line a quota of which something was drawn, and [`NOBODY`] for calls that drew none. A call
+    /// that draws several quotas is in the line of each; the others add up to the total.
+    Quota,
 }
+
+/// The group of what belongs to no member, no plan or no quota.
+pub const NOBODY: &str = "none";
 
 /// A day in some zone, or the part of it that is reported of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -339,7 +356,8 @@ impl ReportedDay {
 /// Totals of one group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsageLine {
-    /// The model, key or day (`2026-11-22`); empty for the total.
+    /// The model, key, day (`2026-11-22`), member, version of a plan or quota, or [`NOBODY`]; empty
+    /// for the total.
     pub group: String,
     /// Calls that were settled, void ones included.
     pub calls: u64,
@@ -353,9 +371,67 @@ pub struct UsageLine {
     pub answer_tokens: u64,
     /// What was charged.
     pub charge: Nanos,
+    /// What else is said of the group; `None` where it says all itself.
+    pub about: Option<About>,
+}
+
+/// What is said of a group beside its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// Of a member: the address that it signs in with.
+    Member(String),
+    /// Of a version of a plan.
+    Plan {
+        /// Which.
+        plan: PlanName,
+        /// What the plan paid of these calls.
+        covered: Nanos,
+    },
+    /// Of a quota.
+    Quota {
+        /// The version of the plan that gives it.
+        plan: PlanName,
+        /// Of which models.
+        models: ModelScope,
+        /// What it counts.
+        unit: BudgetUnit,
+        /// In which windows.
+        window: QuotaWindow,
+        /// What these calls drew of it, in its unit.
+        drawn: Amount,
+        /// What the plan paid of these calls, by all quotas that they drew.
+        covered: Nanos,
+    },
+}
+
+/// A version of a plan, as people name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlanName {
+    /// The plan's code.
+    pub code: String,
+    /// The number of the version, from 1 on.
+    pub version: u32,
 }
 
 impl UsageLine {
+    /// What is left of a total beside these lines, as the line of [`NOBODY`]; `None` where that is
+    /// nothing.
+    pub fn rest<'a>(mut self, lines: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        for line in lines {
+            self.calls = self.calls.saturating_sub(line.calls);
+            self.void_calls = self.void_calls.saturating_sub(line.void_calls);
+            self.prompt_tokens = self.prompt_tokens.saturating_sub(line.prompt_tokens);
+            self.cache_read_tokens = self
+                .cache_read_tokens
+                .saturating_sub(line.cache_read_tokens);
+            self.answer_tokens = self.answer_tokens.saturating_sub(line.answer_tokens);
+            let charge = self.charge.minus(line.charge).unwrap_or_default();
+            self.charge = charge.max(Nanos::ZERO);
+        }
+        (self.group, self.about) = (NOBODY.to_owned(), None);
+        (self.calls > 0).then_some(self)
+    }
+
     /// Adds another line's figures; each stops at the largest that fits.
     pub fn add(&mut self, more: &Self) {
         let counts = [

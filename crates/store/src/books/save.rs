@@ -12,8 +12,10 @@ use billing_core::ledger::{Entry, LedgerCode, LedgerKind, LedgerTxn};
 use billing_core::meter::{Meter, Usage};
 use billing_core::settlement::{AccountState, SettledCall};
 
+pub(crate) mod plan_rollup;
 mod statements;
 
+use self::plan_rollup::PlanRollup;
 use self::statements::{ATTEMPTS, CHARGES, KEYS, LEASES, LOTS, ROLLUP, UNLISTED, USES, WALLETS};
 pub(in crate::books) use self::statements::{ENTRIES, TXNS};
 
@@ -39,6 +41,7 @@ pub(crate) struct Page<'a> {
     entries: Rows,
     rollup: BTreeMap<(AccountId, i64, i64, &'a str), Bucket>,
     rollup_rows: Rows,
+    plans: PlanRollup,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +73,7 @@ impl<'a> Page<'a> {
             entries: ENTRIES.rows(form),
             rollup: BTreeMap::new(),
             rollup_rows: ROLLUP.rows(form),
+            plans: PlanRollup::new(form),
         }
     }
 
@@ -95,6 +99,7 @@ impl<'a> Page<'a> {
     fn count(&mut self, settlement: &'a Settlement, settled: &SettledCall) {
         let started = micros(settlement.facts.started_at);
         let bucket = started.saturating_sub(started.rem_euclid(BUCKET_US));
+        self.plans.count(settlement, settled, bucket);
         let model = settlement.model.as_str();
         let key = (settlement.account, bucket, settlement.key.get(), model);
         let sum = self.rollup.entry(key).or_default();
@@ -225,6 +230,7 @@ impl<'a> Page<'a> {
             self.keys,
             self.unlisted,
             self.rollup_rows,
+            self.plans.into_rows(),
         ]
     }
 }
@@ -262,6 +268,12 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
+    fn add(&mut self, more: Self) {
+        self.prompt = self.prompt.saturating_add(more.prompt);
+        self.cached = self.cached.saturating_add(more.cached);
+        self.answer = self.answer.saturating_add(more.answer);
+    }
+
     pub(crate) fn of(usage: &Usage, quarantined: bool) -> Self {
         if quarantined {
             return Self::default();

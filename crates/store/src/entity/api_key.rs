@@ -8,6 +8,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
     pub account_id: i64,
+    pub member_id: Option<i64>,
     pub name: String,
     pub hash: Vec<u8>,
     pub visible_prefix: String,

@@ -16,12 +16,14 @@ use billing_core::tier_schedule::TierSchedule;
 use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::findings::Findings;
+use super::plan_rollup;
 use super::rollup::{self, RollupKey, RollupSums};
 use super::sums::{CallSums, Part, Walked};
 use super::{Pass, scope_name};
+use crate::books::save::plan_rollup::parts;
 use crate::books::save::{BUCKET_US, Counted};
 use crate::error::StoreError;
-use crate::instant::{get, micros};
+use crate::instant::{get, micros, stored};
 use crate::{call_row, catalogue, db, pricing_rules};
 
 /// How many calls are looked at together.
@@ -205,6 +207,19 @@ fn count(pass: &mut Pass<'_>, sums: &mut CallSums, call: &CallDetail, money: [i1
     rollup::add(&mut sums.rollup, &key, &more);
     if let Some(names) = &mut pass.names {
         names.counted(key, more);
+    }
+    let Some(version) = call.plan else {
+        return;
+    };
+    let [calls, void, prompt, cached, answer, charge, _] = more;
+    let covered = call.covered.map_or(0, |covered| i128::from(covered.get()));
+    for (quota, drawn) in parts(&call.used) {
+        let (key, drawn) = ((bucket, version.get(), quota), i128::from(stored(drawn)));
+        let more = [calls, void, prompt, cached, answer, charge, covered, drawn];
+        plan_rollup::add(&mut sums.plans, key, &more);
+        if let Some(names) = &mut pass.names {
+            names.counted_of_plan(key, more);
+        }
     }
 }
 

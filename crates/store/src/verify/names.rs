@@ -8,6 +8,7 @@ use billing_core::id::LedgerTxnId;
 
 use super::findings::Findings;
 use super::fingerprint::Fingerprint;
+use super::plan_rollup::{PlanKey, PlanSums};
 use super::rollup::{RollupKey, RollupSums};
 use super::sums::Part;
 
@@ -23,6 +24,7 @@ pub(super) struct Names {
     is_full: bool,
     pub(super) uses: BTreeMap<BudgetScope, i128>,
     pub(super) rollup: BTreeMap<RollupKey, RollupSums>,
+    pub(super) plans: BTreeMap<PlanKey, PlanSums>,
     /// By lot, what the journal granted.
     pub(super) granted: BTreeMap<i64, i128>,
 }
@@ -44,11 +46,11 @@ impl Names {
     }
 
     pub(super) fn counted(&mut self, key: RollupKey, more: RollupSums) {
-        let sums = self.rollup.entry(key).or_default();
-        for (sum, more) in sums.iter_mut().zip(more) {
-            // As the roll-ups do: to the largest that fits.
-            *sum = sum.saturating_add(more).min(i128::from(i64::MAX));
-        }
+        add_up(self.rollup.entry(key).or_default(), more);
+    }
+
+    pub(super) fn counted_of_plan(&mut self, key: PlanKey, more: PlanSums) {
+        add_up(self.plans.entry(key).or_default(), more);
     }
 
     /// Whether each settlement books what its calls took.
@@ -70,5 +72,12 @@ impl Names {
         findings.must(self.rest == Fingerprint::default(), || {
             "the later settlements do not book what their calls are due".to_owned()
         });
+    }
+}
+
+/// As the roll-ups do: to the largest that fits.
+fn add_up<const N: usize>(sums: &mut [i128; N], more: [i128; N]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum = sum.saturating_add(more).min(i128::from(i64::MAX));
     }
 }

@@ -56,6 +56,10 @@ pub(super) struct CallSums {
     pub(super) uses: Fingerprint,
     /// By bucket, key, model and column.
     pub(super) rollup: Fingerprint,
+    /// By bucket, version of a plan, quota and column. An earlier build remembered none of it: then
+    /// a proof that begins there fails, and another one begins at the beginning.
+    #[serde(default)]
+    pub(super) plans: Fingerprint,
 }
 
 /// What the journal adds up to.
@@ -109,6 +113,8 @@ pub(super) struct Carried {
     pub(super) journal: JournalSums,
     pub(super) bucket: i64,
     pub(super) rollup: Fingerprint,
+    #[serde(default)]
+    pub(super) plans: Fingerprint,
 }
 
 impl Carried {
@@ -123,6 +129,7 @@ impl Carried {
             journal: JournalSums::default(),
             bucket: i64::MIN,
             rollup: Fingerprint::default(),
+            plans: Fingerprint::default(),
         }
     }
 

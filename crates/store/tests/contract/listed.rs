@@ -308,10 +308,11 @@ fn a_journal_of_an_earlier_version_is_kept() {
 }
 
 /// What calls have got since.
-const LATER_COLUMNS: [(&str, &str); 3] = [
+const LATER_COLUMNS: [(&str, &str); 4] = [
     ("cost", "INTEGER"),
     ("rating", "TEXT"),
     ("covered", "INTEGER"),
+    ("plan_version_id", "INTEGER"),
 ];
 
 /// Takes all steps before one.

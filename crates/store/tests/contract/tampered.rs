@@ -128,6 +128,7 @@ async fn split(world: &World) {
     let mut call = world.call(20, 40);
     call.held.push((scope, Amount::new(20)));
     call.promised = Some(Amount::new(20));
+    call.terms.plan = Some(subscribed.version);
     world.settle(call).await;
 }
 
@@ -229,6 +230,16 @@ const WAYS: &[(&str, &str)] = &[
     ("UPDATE usage_rollup SET charge = charge + 1", "roll-up"),
     ("UPDATE usage_rollup SET calls = calls + 1", "roll-up"),
     ("DELETE FROM usage_rollup", "is missing"),
+    (
+        "UPDATE plan_rollup SET drawn = drawn + 1 WHERE quota_id > 0",
+        "and quo_",
+    ),
+    (
+        "UPDATE plan_rollup SET covered = covered - 1 WHERE quota_id = -1",
+        "with any quota",
+    ),
+    ("DELETE FROM plan_rollup", "is missing"),
+    ("UPDATE call SET plan_version_id = NULL", "roll-up"),
     ("UPDATE quota_usage SET used = 0", "used by calls"),
     ("UPDATE quota_usage SET leased = 0", "on lease"),
     ("DELETE FROM quota_usage", "without a row"),

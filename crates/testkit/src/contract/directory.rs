@@ -18,6 +18,7 @@ macro_rules! directory_contract {
     ($name:ident, $open:expr) => {
         $crate::rules!($name, $open, directory:
             a_key_reads_back_and_is_found_by_its_hash
+            a_key_is_of_a_member_or_of_nobody
             a_revoked_key_is_found_and_says_so
             keys_and_accounts_are_paged_in_order
             a_key_of_nobody_is_refused
@@ -48,6 +49,32 @@ pub async fn a_key_reads_back_and_is_found_by_its_hash(world: World) {
     assert_eq!(caller.key, key);
     assert_eq!(caller.status, AccountStatus::Active);
     assert!(directory.caller(hash(2)).await.unwrap().is_none());
+}
+
+/// For good; and of nobody who is no member of the account.
+pub async fn a_key_is_of_a_member_or_of_nobody(world: World) {
+    let directory = &world.ports.directory;
+    let ada = user(UserId::new(world.number()), "ada@example.com");
+    directory.create_user(ada.clone(), "hash").await.unwrap();
+    let make = async |member| {
+        let number = world.number();
+        let mut key = api_key(KeyId::new(number), world.account);
+        key.member = member;
+        let made = directory.create_key(key.clone(), hash(number)).await;
+        made.map(|()| key)
+    };
+    let refused = make(Some(ada.id)).await;
+    assert!(matches!(refused, Err(DirectoryError::NotFound)));
+    let elsewhere = world.new_account(0).await;
+    let added = directory.add_member(elsewhere, ada.id, Role::Owner).await;
+    added.unwrap();
+    let refused = make(Some(ada.id)).await;
+    assert!(matches!(refused, Err(DirectoryError::NotFound)));
+    let added = directory.add_member(world.account, ada.id, Role::Member);
+    added.await.unwrap();
+    let made = [make(Some(ada.id)).await.unwrap(), make(None).await.unwrap()];
+    let keys = directory.keys(world.account, Some(world.key), 9).await;
+    assert_eq!(keys.unwrap(), made);
 }
 
 /// For good: the first instant stands.

@@ -1,6 +1,7 @@
 //! Rules of the read models.
 
 mod adjustments;
+mod groups;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::World;
 use crate::world::NOON;
 
 pub use adjustments::*;
+pub use groups::*;
 
 /// Every rule of the read models, as tests: `testkit::reports_contract!(name, opener)`.
 #[macro_export]
@@ -33,6 +35,8 @@ macro_rules! reports_contract {
             totals_are_those_of_the_calls
             totals_stop_at_the_largest_that_fits
             totals_of_nothing_are_zero
+            every_grouping_adds_up_to_the_total
+            lines_say_what_they_are_of
             what_a_key_spent_counts_from_an_instant
             a_call_shows_what_it_was_adjusted_by
             credits_are_what_came_in_and_went_out
@@ -365,7 +369,9 @@ pub async fn totals_of_nothing_are_zero(world: World) {
     let usage = |group| world.ports.reports.usage(world.account, NOON, NOON, group);
     let total = usage(UsageGroup::Total).await.unwrap();
     assert_eq!(total, [billing_core::port::reports::UsageLine::default()]);
-    assert_eq!(usage(UsageGroup::Model).await.unwrap(), []);
+    for group in [UsageGroup::Model, UsageGroup::Plan, UsageGroup::Quota] {
+        assert_eq!(usage(group).await.unwrap(), []);
+    }
 }
 
 /// Of its window.

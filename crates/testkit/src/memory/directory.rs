@@ -117,7 +117,8 @@ impl Directory for Memory {
 
     async fn create_key(&self, key: ApiKey, hash: SecretHash) -> Result<()> {
         let mut state = self.state();
-        if !state.accounts.contains_key(&key.account) {
+        let is_member = |user| state.members.contains_key(&(key.account, user));
+        if !state.accounts.contains_key(&key.account) || !key.member.is_none_or(is_member) {
             return Err(DirectoryError::NotFound);
         }
         state.changes.push(ChangeSubject::Account(key.account));

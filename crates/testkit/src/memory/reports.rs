@@ -17,6 +17,8 @@ use time::OffsetDateTime;
 
 use super::{Memory, Recorded};
 
+mod groups;
+
 type Result<T> = std::result::Result<T, ReportError>;
 
 fn size(limit: u32) -> usize {
@@ -93,24 +95,19 @@ impl Reports for Memory {
         group: UsageGroup,
     ) -> Result<Vec<UsageLine>> {
         let mut lines = BTreeMap::new();
-        if group == UsageGroup::Total {
-            lines.insert(String::new(), UsageLine::default());
-        }
-        for call in self.recorded(account).values().map(detail) {
+        let calls = self.recorded(account);
+        let state = self.state();
+        for call in calls.values().map(detail) {
             let start = quarter(call.started_at);
-            if start < quarter(from) || start >= to {
-                continue;
+            if start >= quarter(from) && start < to {
+                groups::count(&mut lines, &state, group, &call);
             }
-            let name = match group {
-                UsageGroup::Total => String::new(),
-                UsageGroup::Model => call.model.clone(),
-                UsageGroup::Key => call.key.to_string(),
-            };
-            let line = lines.entry(name.clone()).or_default();
-            line.group = name;
-            add(line, &call);
         }
-        Ok(lines.into_values().collect())
+        let mut lines: Vec<UsageLine> = lines.into_values().collect();
+        if lines.is_empty() && group == UsageGroup::Total {
+            lines.push(UsageLine::default());
+        }
+        Ok(lines)
     }
 
     async fn usage_by_day(
@@ -270,6 +267,7 @@ fn detail(recorded: &Recorded) -> CallDetail {
         tier: settlement.tier,
         price_version: settlement.terms.price_version(),
         rating: settlement.rating(settled.position),
+        plan: settlement.terms.plan,
         cost: settled.cost,
         held: held.map_or(Nanos::ZERO, |(_, amount)| amount.money()),
         charge: settled.charge,

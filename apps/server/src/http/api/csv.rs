@@ -18,14 +18,14 @@ pub(super) enum Cell<'a> {
 }
 
 /// A line with its end.
-pub(super) fn line<const N: usize>(cells: [Cell<'_>; N]) -> String {
-    let cells = cells.map(|cell| match cell {
+pub(super) fn line<'a>(cells: impl IntoIterator<Item = Cell<'a>>) -> String {
+    let cells = cells.into_iter().map(|cell| match cell {
         Cell::Text(text) => quoted(text),
         Cell::Count(count) => count.to_string(),
         Cell::Money(money) => money.to_string(),
         Cell::Empty => String::new(),
     });
-    let mut line = cells.join(",");
+    let mut line = cells.collect::<Vec<_>>().join(",");
     line.push_str("\r\n");
     line
 }

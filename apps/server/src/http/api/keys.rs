@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use billing_core::budget::LimitWindow;
-use billing_core::id::{AccountId, KeyId};
+use billing_core::id::{AccountId, KeyId, UserId};
 use billing_core::money::{Currency, Nanos};
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{ApiKey, Directory, DirectoryError, KeyLimit, Role};
@@ -28,6 +28,9 @@ pub(crate) struct KeyDto {
     /// What people call it.
     #[schema(example = "production")]
     name: String,
+    /// The member of the account whose it is: usage is reported by it. Null for nobody's.
+    #[schema(example = "usr_0001fv5kz4y00")]
+    member: Option<String>,
     /// The first characters of the secret, to recognize it by.
     #[schema(example = "sk-tg-4fQz1A")]
     prefix: String,
@@ -79,6 +82,7 @@ impl KeyDto {
         Self {
             id: key.id.to_string(),
             name: key.name,
+            member: key.member.map(|member| member.to_string()),
             prefix: key.visible_prefix,
             limit,
             models: key.models,
@@ -131,6 +135,10 @@ pub(crate) struct NewKey {
     /// What people call it.
     #[schema(example = "production", min_length = 1, max_length = 100)]
     name: String,
+    /// The member of the account whose it is, for good: usage is reported by it. Nobody's unless
+    /// given.
+    #[schema(value_type = Option<String>, example = "usr_0001fv5kz4y00")]
+    member: Option<UserId>,
     /// The most that may be spent with it; no bound but the wallet unless given.
     #[schema(value_type = Option<NewKeyLimit>)]
     limit: Option<(Nanos, Currency, LimitWindow)>,
@@ -160,6 +168,7 @@ impl FromFields for NewKey {
     fn read(fields: &mut Fields) -> Result<Self, Noted> {
         let name = fields.text("name", 1, 100);
         let name = fields.required("name", name);
+        let member = fields.id("member");
         let limit = fields.object("limit", |limit| {
             let amount = limit.money("amount");
             let amount = limit.required("amount", amount);
@@ -186,6 +195,7 @@ impl FromFields for NewKey {
         let cap_output = fields.flag("cap_output");
         Ok(Self {
             name: name?,
+            member: member?,
             limit: limit?,
             models: models?,
             expires_at: expires_at?,
@@ -232,6 +242,7 @@ pub(crate) async fn create(
     let account = access::account(&**directory, &user, path.into_inner(), Role::Admin).await?;
     let NewKey {
         name,
+        member,
         limit,
         models,
         expires_at,
@@ -253,6 +264,13 @@ pub(crate) async fn create(
             detail,
         ));
     }
+    if let Some(member) = member {
+        let role = directory.role(account.id, member).await?;
+        role.ok_or_else(|| {
+            let detail = format!("{member} is no member of the account.");
+            ApiError::field("/member", "no_member", detail)
+        })?;
+    }
     let secret = secrets::new_api_key()?;
     let limit = limit.map(|(amount, _, window)| KeyLimit {
         amount: billing_core::budget::Amount::of(amount),
@@ -261,6 +279,7 @@ pub(crate) async fn create(
     let key = ApiKey {
         id: KeyId::new(ids.next()),
         account: account.id,
+        member,
         name,
         visible_prefix: secrets::visible_prefix(&secret),
         limit,

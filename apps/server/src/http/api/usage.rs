@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use billing_core::id::AccountId;
-use billing_core::money::{Currency, Nanos};
+use billing_core::money::Nanos;
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Directory, Role};
 use billing_core::port::reports::{ReportedDay, Reports, UsageGroup, UsageLine};
@@ -13,11 +13,14 @@ use utoipa::ToSchema;
 
 use super::access::{self, SignedIn};
 use super::calls::period;
-use super::csv::{self, Cell};
 use super::error::{ApiError, Problem};
 use super::extract::Query;
 use super::fields::{Fields, FromFields, Noted};
-use super::wire::{MoneyDto, instant};
+use super::wire::instant;
+
+mod lines;
+
+use self::lines::{UsageLineDto, as_csv};
 
 /// The length of the roll-ups that totals are made of, in seconds.
 const QUARTER_S: i64 = 15 * 60;
@@ -41,44 +44,11 @@ pub(crate) struct UsageDto {
     /// What the lines are grouped by.
     #[schema(value_type = String, example = "model")]
     group_by: GroupBy,
-    /// A line a group.
+    /// A line a group. They add up to the total; but by quota a call that draws several is in the line
+    /// of each.
     data: Vec<UsageLineDto>,
     /// All together.
     total: UsageLineDto,
-}
-
-/// Totals of one group.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct UsageLineDto {
-    /// The model, key or day; empty for the total.
-    #[schema(example = "sim/echo")]
-    group: String,
-    /// Calls that were settled, void ones included.
-    calls: u64,
-    /// Calls of which nothing was delivered.
-    void_calls: u64,
-    /// Prompt tokens, cached ones included.
-    prompt_tokens: u64,
-    /// Prompt tokens read from a cache.
-    cache_read_tokens: u64,
-    /// Answer tokens, reasoning included.
-    answer_tokens: u64,
-    /// What was charged.
-    charge: MoneyDto,
-}
-
-impl UsageLineDto {
-    fn of(line: UsageLine, currency: Currency) -> Self {
-        Self {
-            group: line.group,
-            calls: line.calls,
-            void_calls: line.void_calls,
-            prompt_tokens: line.prompt_tokens,
-            cache_read_tokens: line.cache_read_tokens,
-            answer_tokens: line.answer_tokens,
-            charge: MoneyDto::of(line.charge, currency),
-        }
-    }
 }
 
 /// What totals are grouped by.
@@ -89,6 +59,9 @@ enum GroupBy {
     Model,
     Key,
     Day,
+    Plan,
+    Quota,
+    Member,
 }
 
 /// How totals are written.
@@ -109,7 +82,8 @@ pub(crate) struct UsageParams {
     /// Until when; now unless given.
     #[param(format = DateTime)]
     to: Option<String>,
-    /// `total`, `model`, `key` or `day` (in the account's zone).
+    /// `total`, `model`, `key`, `day` (in the account's zone), `plan` (the version that calls were
+    /// authorized under), `quota` (of which they drew) or `member` (whose the keys are).
     #[param(default = "total")]
     group_by: Option<String>,
     /// `json` or `csv`.
@@ -133,9 +107,13 @@ impl FromFields for UsageOf {
             "model" => Some(GroupBy::Model),
             "key" => Some(GroupBy::Key),
             "day" => Some(GroupBy::Day),
+            "plan" => Some(GroupBy::Plan),
+            "quota" => Some(GroupBy::Quota),
+            "member" => Some(GroupBy::Member),
             _ => None,
         };
-        let group = fields.word("group_by", read, "total, model, key, day");
+        let words = "total, model, key, day, plan, quota, member";
+        let group = fields.word("group_by", read, words);
         let read = |word: &str| match word {
             "json" => Some(Format::Json),
             "csv" => Some(Format::Csv),
@@ -195,15 +173,27 @@ pub(crate) async fn read(
         GroupBy::Total => by(UsageGroup::Total).await?,
         GroupBy::Model => by(UsageGroup::Model).await?,
         GroupBy::Key => by(UsageGroup::Key).await?,
+        GroupBy::Plan => by(UsageGroup::Plan).await?,
+        GroupBy::Quota => by(UsageGroup::Quota).await?,
+        GroupBy::Member => by(UsageGroup::Member).await?,
         GroupBy::Day => {
             let days = ReportedDay::of_period(&zone, from, to);
             reports.usage_by_day(account.id, &days).await?
         }
     };
     if format == Format::Csv {
-        return Ok(as_csv(&lines, account.currency));
+        return Ok(as_csv(&lines, group, account.currency));
     }
-    let total = total(&lines)?;
+    let total = match group {
+        // A call that drew several quotas is in several lines.
+        GroupBy::Quota => total(&by(UsageGroup::Total).await?)?,
+        GroupBy::Total
+        | GroupBy::Model
+        | GroupBy::Key
+        | GroupBy::Day
+        | GroupBy::Plan
+        | GroupBy::Member => total(&lines)?,
+    };
     let dto = |line| UsageLineDto::of(line, account.currency);
     Ok(HttpResponse::Ok().json(UsageDto {
         from: instant(from),
@@ -213,33 +203,6 @@ pub(crate) async fn read(
         data: lines.into_iter().map(dto).collect(),
         total: dto(total),
     }))
-}
-
-fn as_csv(lines: &[UsageLine], currency: Currency) -> HttpResponse {
-    let head = [
-        "group",
-        "calls",
-        "void_calls",
-        "prompt_tokens",
-        "cache_read_tokens",
-        "answer_tokens",
-        "charge",
-        "currency",
-    ];
-    let mut text = csv::line(head.map(Cell::Text));
-    for line in lines {
-        text.push_str(&csv::line([
-            Cell::Text(&line.group),
-            Cell::Count(line.calls),
-            Cell::Count(line.void_calls),
-            Cell::Count(line.prompt_tokens),
-            Cell::Count(line.cache_read_tokens),
-            Cell::Count(line.answer_tokens),
-            Cell::Money(line.charge),
-            Cell::Text(currency.code()),
-        ]));
-    }
-    csv::response("usage.csv").body(text)
 }
 
 /// The whole quarter hours that hold the period.
@@ -292,6 +255,7 @@ fn total(lines: &[UsageLine]) -> Result<UsageLine, ApiError> {
         charge: i64::try_from(charge)
             .map(Nanos::new)
             .map_err(|_| ApiError::Internal)?,
+        about: None,
     })
 }
 

@@ -64,6 +64,7 @@ fn call(usage: &Usage, charge: i64, overrun: i64) -> CallDetail {
         tier: ServiceTier::Flex,
         price_version: PriceVersionId::new(1),
         rating: RatingRecord::default(),
+        plan: None,
         cost: Some(Nanos::new(charge + overrun)),
         held: Nanos::new(1_000_000),
         charge: Nanos::new(charge),

@@ -27,22 +27,29 @@ pub(in crate::books) static UNLISTED: BatchSql = BatchSql::new(
     "INSERT{fail} INTO call_unlisted ({columns}) SELECT {columns} FROM {rows} v",
 );
 
-/// A column of the roll-ups after more was added. None of them is negative; a sum stops at the
-/// largest number that fits, so that no call can keep others out of its bucket.
+/// Columns of roll-ups after more was added. None of them is negative; a sum stops at the largest
+/// number that fits, so that no call can keep others out of its bucket.
 macro_rules! summed {
-    ($column:literal) => {
+    ($table:literal, $last:literal) => {
         concat!(
-            $column,
-            " = CASE WHEN usage_rollup.",
-            $column,
+            $last,
+            " = CASE WHEN ",
+            $table,
+            ".",
+            $last,
             " > 9223372036854775807 - excluded.",
-            $column,
-            " THEN 9223372036854775807 ELSE usage_rollup.",
-            $column,
+            $last,
+            " THEN 9223372036854775807 ELSE ",
+            $table,
+            ".",
+            $last,
             " + excluded.",
-            $column,
+            $last,
             " END"
         )
+    };
+    ($table:literal, $column:literal, $($more:literal),+) => {
+        concat!(summed!($table, $column), ", ", summed!($table, $($more),+))
     };
 }
 
@@ -63,19 +70,48 @@ pub(in crate::books) static ROLLUP: BatchSql = BatchSql::new(
     concat!(
         "INSERT INTO usage_rollup ({columns}) SELECT {columns} FROM {rows} v WHERE true \
          ON CONFLICT (account_id, bucket_start, key_id, model) DO UPDATE SET ",
-        summed!("calls"),
-        ", ",
-        summed!("void_calls"),
-        ", ",
-        summed!("prompt_tokens"),
-        ", ",
-        summed!("cache_read_tokens"),
-        ", ",
-        summed!("answer_tokens"),
-        ", ",
-        summed!("charge"),
-        ", ",
-        summed!("overrun"),
+        summed!(
+            "usage_rollup",
+            "calls",
+            "void_calls",
+            "prompt_tokens",
+            "cache_read_tokens",
+            "answer_tokens",
+            "charge",
+            "overrun"
+        ),
+    ),
+);
+
+pub(in crate::books) static PLAN_ROLLUP: BatchSql = BatchSql::new(
+    &[
+        ("account_id", Int),
+        ("bucket_start", Int),
+        ("plan_version_id", Int),
+        ("quota_id", Int),
+        ("calls", Int),
+        ("void_calls", Int),
+        ("prompt_tokens", Int),
+        ("cache_read_tokens", Int),
+        ("answer_tokens", Int),
+        ("charge", Int),
+        ("covered", Int),
+        ("drawn", Int),
+    ],
+    concat!(
+        "INSERT INTO plan_rollup ({columns}) SELECT {columns} FROM {rows} v WHERE true \
+         ON CONFLICT (account_id, bucket_start, plan_version_id, quota_id) DO UPDATE SET ",
+        summed!(
+            "plan_rollup",
+            "calls",
+            "void_calls",
+            "prompt_tokens",
+            "cache_read_tokens",
+            "answer_tokens",
+            "charge",
+            "covered",
+            "drawn"
+        ),
     ),
 );
 
@@ -216,6 +252,7 @@ mod tests {
                 &KEYS,
                 &UNLISTED,
                 &ROLLUP,
+                &PLAN_ROLLUP,
                 &WALLETS,
                 &LOTS,
                 &USES,
