@@ -25,7 +25,7 @@ fix:
     cargo fmt --all
     cargo clippy --locked --workspace --all-targets --fix --allow-dirty --allow-staged
 
-# Race 1,000 calls against a wallet of $1 on both databases, streaming and not
+# Race 1,000 calls against a wallet of $1 and against a plan's quotas on both databases, streaming and not
 race *ARGS: release
     scripts/postgres.sh cargo run --release --locked -p acceptance --bin race -- {{ ARGS }}
 
@@ -33,7 +33,7 @@ race *ARGS: release
 crash *ARGS: release
     scripts/postgres.sh --durable cargo run --release --locked -p acceptance --bin crash -- {{ ARGS }}
 
-# Race 3,000 calls through three nodes against one purse of $1, streaming and not
+# Race 3,000 calls through three nodes against one purse of $1 or one plan's quotas, streaming and not
 race-nodes *ARGS: release
     scripts/tools.sh postgres
     cargo run --release --locked -p acceptance --bin race_nodes -- {{ ARGS }}

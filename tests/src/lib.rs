@@ -27,6 +27,7 @@ pub mod rounds;
 pub mod seeded;
 pub mod seen;
 pub mod served;
+pub mod tariff;
 
 /// Whatever keeps a suite from going on, told in a sentence.
 pub type Failure = Box<dyn Error + Send + Sync>;

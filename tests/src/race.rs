@@ -1,11 +1,12 @@
 //! The race: more demand than funds, all at once, and what must hold of every answer.
 
 pub(crate) mod checks;
+mod on_plan;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -19,6 +20,8 @@ use crate::gate::Gate;
 use crate::proof::Findings;
 use crate::seeded::Seeded;
 use checks::{check_refused, check_served, edge, largest_hold};
+pub(crate) use on_plan::Course;
+pub use on_plan::{OnPlan, PURSES};
 
 /// What an output token of a simulated model costs, in nanos.
 pub(crate) const OUTPUT: i128 = 4_000;
@@ -98,6 +101,7 @@ impl Purse {
 pub struct Race {
     gate: Gate,
     control: Control,
+    url: String,
 }
 
 /// The figures of one run.
@@ -128,9 +132,11 @@ impl Race {
     /// # Errors
     /// It does not start.
     pub async fn start(database: Option<String>) -> Result<Self, Failure> {
-        let gate = Gate::demo(database).await?;
+        let gate = Gate::demo(database.clone()).await?;
         let control = Control::sign_in(&gate).await?;
-        Ok(Self { gate, control })
+        let file = gate.data().join("tollgate.db");
+        let url = database.unwrap_or_else(|| format!("sqlite://{}", file.display()));
+        Ok(Self { gate, control, url })
     }
 
     /// Races the calls of a plan, checks what must hold, and probes what is left.
@@ -174,6 +180,24 @@ impl Race {
         edge(&caller, left, stream, findings).await?;
         audit::audit(&self.control, &account, funds, findings).await?;
         Ok(run)
+    }
+
+    /// Races so many calls against the quotas of a plan.
+    ///
+    /// # Errors
+    /// The gate could not be asked.
+    pub async fn run_on_plan(
+        &self,
+        calls: usize,
+        run: (OnPlan, bool),
+        findings: &mut Findings,
+    ) -> Result<Value, Failure> {
+        let course = Course {
+            control: &self.control,
+            database: &self.url,
+            origins: vec![self.gate.origin().to_owned()],
+        };
+        course.run(calls, run, findings).await
     }
 
     /// An account whose purse holds what the plan says, and all that the account holds.

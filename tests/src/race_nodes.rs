@@ -22,12 +22,13 @@ use tokio::task::JoinSet;
 use crate::Failure;
 use crate::audit;
 use crate::call::{Ask, Caller};
+use crate::cluster::node::Node;
 use crate::cluster::{Cluster, Payer, Shape};
 use crate::control::Control;
 use crate::figure::{nanos, text};
 use crate::proof::{Findings, say};
 use crate::race::checks::{check_served, edge, largest_hold, settled_at};
-use crate::race::{Plan, Purse, Timed, now};
+use crate::race::{Course, OnPlan, Plan, Purse, Timed, now};
 
 /// How long a caller goes on trying.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -116,6 +117,24 @@ impl RaceNodes {
             "edges": edges,
             "seconds": format!("{seconds:.2}"),
         }))
+    }
+
+    /// Races so many calls against the quotas of a plan, in turn at each node.
+    ///
+    /// # Errors
+    /// A node could not be asked.
+    pub async fn run_on_plan(
+        &self,
+        calls: usize,
+        run: (OnPlan, bool),
+        findings: &mut Findings,
+    ) -> Result<Value, Failure> {
+        let course = Course {
+            control: &self.control,
+            database: self.cluster.url(),
+            origins: self.cluster.nodes.iter().map(Node::origin).collect(),
+        };
+        course.run(calls, run, findings).await
     }
 
     /// An account whose purse holds what the plan says.

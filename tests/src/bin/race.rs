@@ -1,13 +1,16 @@
-//! Races calls against a wallet that cannot pay for all of them.
+//! Races calls against purses that cannot pay for all of them.
 //!
 //! `race [--short] [--seed N]`: on each database, against a wallet and against the limit of a key,
-//! streaming and not, 1,000 concurrent calls (short: 200) for $1 (short: $0.20). The worst case of each is much dearer than what it turns out to
-//! cost. Ends with one line of JSON and says by its exit code whether everything held.
+//! streaming and not, 1,000 concurrent calls (short: 200) for $1 (short: $0.20). The worst case of
+//! each is much dearer than what it turns out to cost. And 1,000 (short: 200) against a plan's quota
+//! of 100 calls and 10,000 tokens, with an empty wallet and with one that pays the rest at the price
+//! of a tier (short: the one not streamed, the other streamed). Ends with one line of JSON and says
+//! by its exit code whether everything held.
 
 use std::process::ExitCode;
 
 use acceptance::proof::{self, Findings, say};
-use acceptance::race::{Plan, Purse, Race, Run};
+use acceptance::race::{OnPlan, PURSES, Plan, Purse, Race, Run};
 use acceptance::{Failure, postgres::Postgres};
 use serde_json::{Value, json};
 
@@ -31,6 +34,11 @@ async fn race() -> Result<(Value, Findings), Failure> {
             other => return Err(format!("unknown argument {other}").into()),
         }
     }
+    let on_plan: &[(OnPlan, bool)] = if plan.calls == Plan::SHORT.calls {
+        &OnPlan::SHORT
+    } else {
+        &OnPlan::FULL
+    };
     let postgres = Postgres::find_or_start()?;
     let mut findings = Findings::default();
     let mut runs = Vec::new();
@@ -44,10 +52,21 @@ async fn race() -> Result<(Value, Findings), Failure> {
                 runs.push(line);
             }
         }
+        for run in on_plan.iter().copied() {
+            let mut line = race.run_on_plan(plan.calls, run, &mut findings).await?;
+            line["db"] = name.into();
+            say(&format!("race: {line}"));
+            runs.push(line);
+        }
         race.end(&mut findings).await?;
     }
-    let line =
-        json!({ "proof": "race", "seed": plan.seed, "funds": plan.funds_text(), "runs": runs });
+    let line = json!({
+        "proof": "race",
+        "seed": plan.seed,
+        "funds": plan.funds_text(),
+        "purses": PURSES,
+        "runs": runs,
+    });
     Ok((line, findings))
 }
 

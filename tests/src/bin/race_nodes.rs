@@ -1,16 +1,18 @@
-//! Races calls through several nodes against one purse that cannot pay for all of them.
+//! Races calls through several nodes against purses that cannot pay for all of them.
 //!
 //! `race_nodes [--short] [--seed N] [--nodes N]`: three nodes on one PostgreSQL; against a wallet
 //! of $1 and against a key's limit of $1, streaming and not, 3,000 concurrent calls (short: 900,
-//! not streamed against the wallet and streamed against the limit). See [`acceptance::race_nodes`]
-//! for what must hold. Ends with one line of JSON and says by its exit code whether it did.
+//! not streamed against the wallet and streamed against the limit); and as many against a plan's
+//! quota of 100 calls and 10,000 tokens, with an empty wallet and with one that pays the rest at the
+//! price of a tier. See [`acceptance::race_nodes`] and [`acceptance::race::OnPlan`] for what must
+//! hold. Ends with one line of JSON and says by its exit code whether it did.
 
 use std::process::ExitCode;
 
 use acceptance::Failure;
 use acceptance::arguments::Arguments;
 use acceptance::proof::{self, Findings, say};
-use acceptance::race::{Plan, Purse};
+use acceptance::race::{OnPlan, PURSES, Plan, Purse};
 use acceptance::race_nodes::RaceNodes;
 use serde_json::{Value, json};
 
@@ -42,12 +44,19 @@ async fn race() -> Result<(Value, Findings), Failure> {
         say(&format!("race-nodes: {line}"));
         lines.push(line);
     }
+    let on_plan: &[(OnPlan, bool)] = if short { &OnPlan::SHORT } else { &OnPlan::FULL };
+    for run in on_plan.iter().copied() {
+        let line = race.run_on_plan(plan.calls, run, &mut findings).await?;
+        say(&format!("race-nodes: {line}"));
+        lines.push(line);
+    }
     race.end(&mut findings).await?;
     let line = json!({
         "proof": "race-nodes",
         "seed": seed,
         "nodes": nodes,
         "funds": plan.funds_text(),
+        "purses": PURSES,
         "runs": lines,
     });
     Ok((line, findings))
