@@ -185,7 +185,8 @@ async fn a_plans_call_limit_bounds_calls_whatever_pays_them() {
         .unwrap();
     let (payer, ask) = (&served.payer, Ask::of("sim/echo").at_most(50));
     let quota = json!({ "models": "*", "unit": "calls", "amount": 3, "window": "period" });
-    let terms = json!({ "call_limit": 10, "quotas": [quota] });
+    let rates = json!({ "requests_per_minute": 6000 });
+    let terms = json!({ "call_limit": 10, "quotas": [quota], "rate_limits": rates });
     subscribe(&served, payer, "ten", terms);
     let header = "x-tollgate-quota-limit-calls";
     let first = once(payer, &ask, |answer| figure(answer, header).is_some()).await;
@@ -218,6 +219,12 @@ async fn a_plans_call_limit_bounds_calls_whatever_pays_them() {
         (&json!("10"), &json!("0")),
         "{key}"
     );
+    let path = format!("accounts/{}/subscription", payer.account);
+    let subscription = served.control.get(&path).await.unwrap();
+    assert_eq!(&subscription["call_limit"], limit, "{subscription}");
+    let rates = &subscription["rate_limits"];
+    assert_eq!(rates["requests_per_minute"], 6000, "{subscription}");
+    assert_eq!(rates["concurrent_calls"], Value::Null, "{subscription}");
     run(&served, &["ledger", "verify"]);
 
     // With the next period it begins anew.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use billing_core::budget::{Amount, BudgetScope, BudgetUnit};
 use billing_core::id::AccountId;
-use billing_core::plan::{OpenQuota, Subscribed};
+use billing_core::plan::{OpenQuota, RateLimits, Subscribed};
 use billing_core::port::reports::{ReportError, Reports};
 use billing_core::quota::carry::Counted;
 use serde::Serialize;
@@ -48,6 +48,34 @@ pub(crate) struct CallLimitLeft {
     /// When it begins anew; null never.
     #[schema(format = DateTime)]
     resets_at: Option<String>,
+}
+
+/// The most that a plan lets an account send, over all its keys and nodes; null is any number.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RateLimitsDto {
+    /// Requests in a minute.
+    #[schema(example = 600)]
+    requests_per_minute: Option<u32>,
+    /// Tokens in a minute, prompts and answers.
+    tokens_per_minute: Option<u64>,
+    /// Calls at once.
+    concurrent_calls: Option<u32>,
+}
+
+impl RateLimitsDto {
+    /// Limits as they are for the quantity that is subscribed to.
+    pub(crate) const fn of(limits: RateLimits) -> Self {
+        let RateLimits {
+            requests_per_minute,
+            tokens_per_minute,
+            concurrent_calls,
+        } = limits;
+        Self {
+            requests_per_minute,
+            tokens_per_minute,
+            concurrent_calls,
+        }
+    }
 }
 
 /// What is left of the call limit of an account's plan; `None` where that has none.

@@ -59,7 +59,8 @@ impl From<OrderError> for ApiError {
             }
             OrderError::Rule(error) => error.into(),
             OrderError::KeyReused => Self::KeyReused,
-            OrderError::TooMuch { .. } | OrderError::Inconsistent(_) => broken(&error),
+            OrderError::TooMuch { .. } => conflict("more_than_paid", &error),
+            OrderError::Inconsistent(_) => broken(&error),
             OrderError::Unavailable(_) => away(&error),
         }
     }

@@ -29,8 +29,8 @@ use shown::{Shown, SubscriptionDto};
 
 /// Read the subscription of an account
 ///
-/// How it stands, until when its quotas are open, what it is to become, and what is left of each
-/// quota.
+/// How it stands, until when its quotas are open, what it is to become, what is left of each quota
+/// and of its call limit, and the most that may be sent.
 #[utoipa::path(
     get, path = "/api/v1/accounts/{account}/subscription", operation_id = "read_subscription",
     tag = "subscriptions",

@@ -336,7 +336,8 @@ orders! {
         "The quote is too old (`quote_expired`), was taken (`quote_taken`), the subscription has \
             changed since (`subscription_changed`), more of the plan was used since \
             (`used_since_quote`), its taxes have changed (`tax_changed`), or what coupons take off it \
-            (`discount_changed`), or calls that are running hold the funds (`funds_in_use`)")
+            (`discount_changed`), or it would give back more than was paid (`more_than_paid`), or \
+            calls that are running hold the funds (`funds_in_use`)")
         |taking| Order::Take(taking.quote);
 
     /// Cancel a subscription
@@ -344,7 +345,8 @@ orders! {
     /// At the end of its period, which can be taken back until then; or now, with what was paid and
     /// not used back in the wallet.
     cancel("/api/v1/accounts/{account}/subscription/cancel", "cancel_subscription", Cancelling,
-        "It does not stand where it can be cancelled so (`wrong_state`)")
+        "It does not stand where it can be cancelled so (`wrong_state`), or it would give back more \
+            than was paid (`more_than_paid`)")
         |cancelling| match cancelling.when {
             Timing::PeriodEnd => Order::CancelAtEnd,
             Timing::Now => Order::CancelNow { is_credited: cancelling.credit },

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use crate::http::api::error::ApiError;
 use crate::http::api::wire::{MoneyDto, instant};
-use crate::http::quotas::{self, QuotaLeft};
+use crate::http::quotas::{self, CallLimitLeft, QuotaLeft, RateLimitsDto};
 
 /// A version of a plan, by name.
 #[derive(Debug, Serialize, ToSchema)]
@@ -139,6 +139,13 @@ pub(crate) struct SubscriptionDto {
     /// What is left of its quotas, where that is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     quotas: Option<Vec<QuotaLeft>>,
+    /// What is left of the calls that it lets the account make, where it sets a limit and that is
+    /// asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_limit: Option<CallLimitLeft>,
+    /// The most that may be sent, where it sets a limit and that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limits: Option<RateLimitsDto>,
 }
 
 /// Something that is charged, or credited.
@@ -221,7 +228,7 @@ pub(crate) struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// The subscription of an account with what is left of its quotas: the one that is billed, else
+    /// The subscription of an account with what is left of its quotas and its limits: the one that is billed, else
     /// the one that was given.
     pub(crate) async fn standing(
         self,
@@ -229,10 +236,14 @@ impl Shown<'_> {
         standing: Option<Standing>,
     ) -> Result<SubscriptionDto, ApiError> {
         let open = self.plans.subscribed(account).await?;
-        let left = match &open {
-            Some(open) => quotas::left(reports, (account, open), self.now).await?,
-            None => Vec::new(),
+        let (left, call_limit) = match &open {
+            Some(open) => (
+                quotas::left(reports, (account, open), self.now).await?,
+                quotas::calls_left(reports, (account, open), self.now).await?,
+            ),
+            None => (Vec::new(), None),
         };
+        let rate_limits = open.as_ref().and_then(|open| open.rate_limits(self.now));
         let shown = match (standing, open) {
             (Some(standing), _) => self.subscription(&standing.subscription).await?,
             (None, Some(given)) => self.given(&given).await?,
@@ -240,6 +251,8 @@ impl Shown<'_> {
         };
         Ok(SubscriptionDto {
             quotas: Some(left),
+            call_limit,
+            rate_limits: rate_limits.map(RateLimitsDto::of),
             ..shown
         })
     }
@@ -288,6 +301,8 @@ impl Shown<'_> {
             dunning: of.dunned(self.dunning).map(DunningDto::of),
             started_at: Some(instant(of.started_at)),
             quotas: None,
+            call_limit: None,
+            rate_limits: None,
         })
     }
 
@@ -312,6 +327,8 @@ impl Shown<'_> {
             dunning: None,
             started_at: None,
             quotas: None,
+            call_limit: None,
+            rate_limits: None,
         })
     }
 
