@@ -142,7 +142,8 @@ pub async fn receipts(
     Ok(receipts)
 }
 
-/// Whether the lines of a receipt add up to what is charged and what the house bore.
+/// Whether the lines of a receipt add up to what is charged, what a plan paid, and what the house
+/// bore.
 fn derives(receipt: &Value, charge: i128) -> Result<bool, Failure> {
     if receipt["quarantined"] == true {
         return Ok(charge <= nanos(&receipt["held"])?);
@@ -153,5 +154,8 @@ fn derives(receipt: &Value, charge: i128) -> Result<bool, Failure> {
     let exact = lines.iter().try_fold(0, |sum, line| {
         Ok::<_, Failure>(sum + unrounded(&line["amount"])?)
     })?;
-    Ok(round(exact) == charge + nanos(&receipt["overrun"])?)
+    // Without a plan it has none.
+    let covered = Some(&receipt["covered"]).filter(|covered| !covered.is_null());
+    let covered = covered.map_or(Ok(0), nanos)?;
+    Ok(round(exact) == charge + covered + nanos(&receipt["overrun"])?)
 }

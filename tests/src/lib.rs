@@ -27,6 +27,7 @@ pub mod rounds;
 pub mod seeded;
 pub mod seen;
 pub mod served;
+pub mod subscribed;
 pub mod tariff;
 
 /// Whatever keeps a suite from going on, told in a sentence.

@@ -2,7 +2,8 @@
 //! clients hold.
 //!
 //! `crash [--short] [--rounds N] [--database sqlite|postgres|both] [--seed N]`: 20 rounds on both
-//! databases; short: 3 rounds on SQLite. Ends with one line of JSON and says by its exit code
+//! databases; short: 3 rounds on SQLite. Of the `completed` answers some went to accounts `on_plan`,
+//! and of their calls its quotas paid `by_quota`, whole or a part. Ends with one line of JSON and says by its exit code
 //! whether everything held.
 
 use std::process::ExitCode;
@@ -60,20 +61,26 @@ async fn crash() -> Result<(Value, Findings), Failure> {
         "completed": sum("completed"),
         "lost": sum("lost"),
         "double": sum("double"),
+        "on_plan": sum("on_plan"),
+        "by_quota": sum("by_quota"),
         "runs": runs,
     });
     Ok((line, findings))
 }
 
 fn line(db: &str, tally: &Tally, seconds: u64) -> Value {
+    let mut calls = tally.calls;
+    calls.add(tally.on_plan);
     json!({
         "db": db,
         "rounds": tally.rounds,
-        "completed": tally.calls.completed,
-        "lost": tally.calls.lost,
-        "double": tally.calls.double,
-        "interrupted": tally.calls.interrupted,
-        "interrupted_charged": tally.calls.interrupted_charged,
+        "completed": calls.completed,
+        "lost": calls.lost,
+        "double": calls.double,
+        "interrupted": calls.interrupted,
+        "interrupted_charged": calls.interrupted_charged,
+        "on_plan": tally.on_plan.completed,
+        "by_quota": tally.by_quota,
         "top_ups": tally.top_ups,
         "seconds": seconds,
     })
