@@ -131,6 +131,99 @@ async fn by_command(served: &Served) {
     assert_eq!(code, Some(2));
 }
 
+/// Runs `plans move` and reads the JSON that it prints.
+fn moved(served: &Served, more: &[&str]) -> Value {
+    let arguments = [&["plans", "move", "--plan", "pro", "--json"], more].concat();
+    let done = served.gate.run(&arguments).unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{said}");
+    serde_json::from_slice(&done.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_are_moved_to_a_new_version_as_was_shown_when_their_period_is_over() {
+    let served = Served::start(MOVABLE, FUNDS).await.unwrap();
+    let (control, account) = (&served.control, &served.payer.account);
+    control
+        .send("plans", None, &plan("pro", 9_000_000_000))
+        .await
+        .unwrap();
+    let (status, _) = asked(&served, "", "begin", json!({ "plan": "pro" })).await;
+    assert_eq!(status, 201);
+    // One that was given has no period that is paid.
+    let (given, _) = control.funded("given", 0).await.unwrap();
+    let who = ["plans", "subscribe", "--account", &given, "--plan", "pro"];
+    assert!(served.gate.run(&who).unwrap().status.success());
+    control
+        .send("plans", None, &plan("pro", 12_000_000_000))
+        .await
+        .unwrap();
+    let paid = balance(&served).await;
+    assert_eq!(paid, FUNDS - 9_000_000_000);
+
+    let shown = moved(&served, &[]);
+    assert_eq!(
+        (&shown["preview"], &shown["moves"], &shown["stay"]),
+        (&json!(true), &json!(1), &json!({ "given": 1 })),
+        "{shown}"
+    );
+    let lines = shown["subscribers"].as_array().unwrap();
+    let mine = lines.iter().find(|line| line["account"] == **account);
+    let mine = mine.unwrap();
+    assert_eq!(
+        (&mine["version"], &mine["fee"], &mine["new_fee"]),
+        (&json!(1), &json!("9.00 USD"), &json!("12.00 USD"))
+    );
+    assert_eq!(stands(&served).await["pending"], Value::Null);
+
+    let done = moved(&served, &["--confirm"]);
+    assert_eq!(
+        (&done["moves"], &done["subscribers"]),
+        (&json!(1), &shown["subscribers"])
+    );
+    let pending = &stands(&served).await["pending"];
+    assert_eq!(pending["plan"]["version"], 2, "{pending}");
+    assert_eq!(pending["at"], mine["at"]);
+    assert_eq!(balance(&served).await, paid, "nothing is charged before");
+    let again = moved(&served, &["--confirm"]);
+    assert_eq!(
+        (&again["moves"], &again["stay"]),
+        (&json!(0), &json!({ "given": 1, "there": 1 }))
+    );
+
+    who_chose_otherwise_stays(&served).await;
+
+    let by = ["clock", "advance", "--by", "32d"];
+    assert!(served.gate.run(&by).unwrap().status.success());
+    assert!(
+        served
+            .gate
+            .run(&["billing", "run"])
+            .unwrap()
+            .status
+            .success()
+    );
+    let (_, stands) = command(&served, &["show"]);
+    assert_eq!(
+        (&stands["plan"]["version"], &stands["fee"]["amount"]),
+        (&json!(2), &json!("12.00")),
+        "{stands}"
+    );
+    served.gate.verify_ledger().unwrap();
+}
+
+async fn who_chose_otherwise_stays(served: &Served) {
+    let (status, _) = asked(served, "/resume", "back", json!({})).await;
+    assert_eq!(status, 200);
+    let (status, _) = asked(served, "/cancel", "ends", json!({})).await;
+    assert_eq!(status, 200);
+    let ends = moved(served, &["--confirm"]);
+    assert_eq!(ends["stay"], json!({ "ends": 1, "given": 1 }), "{ends}");
+    let (status, _) = asked(served, "/resume", "on", json!({})).await;
+    assert_eq!(status, 200);
+    assert_eq!(moved(served, &["--confirm"])["moves"], 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_shown_is_what_a_plan_costs_on_sqlite() {
     a_customers_life(None).await;

@@ -12,6 +12,7 @@ mod http;
 mod ids;
 mod jobs;
 mod metrics;
+mod moving;
 mod node;
 mod orders;
 mod price_list;

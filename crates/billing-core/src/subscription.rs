@@ -8,6 +8,7 @@
 
 pub mod change;
 mod dunning;
+mod moving;
 mod pause;
 mod run;
 mod step;
@@ -17,6 +18,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 pub use dunning::{AtEnd, Dunned, Dunning, DunningError};
+pub use moving::Stays;
 pub use run::Due;
 pub use step::{Effect, Fee, FeeKind, Paid, charged};
 

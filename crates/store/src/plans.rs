@@ -10,7 +10,9 @@ use billing_core::invoice::FeeDocuments;
 use billing_core::period::{Cycle, Interval};
 use billing_core::plan::{AfterQuota, PlanTerms, PlanVersion, Subscribed};
 use billing_core::port::coupons::CouponsError;
-use billing_core::port::plans::{NewSubscription, NewVersion, Offer, Plans, PlansError};
+use billing_core::port::plans::{
+    NewSubscription, NewVersion, Offer, Plans, PlansError, Subscriber,
+};
 use billing_core::port::subscriptions::RecordError;
 use billing_core::proration::{ProrationUnit, Share};
 use billing_core::quota::{Quota, QuotaTerms};
@@ -82,6 +84,15 @@ impl Plans for Store {
 
     async fn subscribed(&self, account: AccountId) -> Result<Option<Subscribed>> {
         Ok(subscribed(&self.db.reader, account).await?)
+    }
+
+    async fn subscribers(
+        &self,
+        plan: PlanId,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<Subscriber>> {
+        Ok(offers::subscribers(&self.db.reader, plan, (after, limit)).await?)
     }
 
     async fn end(&self, account: AccountId, now: OffsetDateTime) -> Result<bool> {

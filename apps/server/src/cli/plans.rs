@@ -1,5 +1,6 @@
 //! `tollgate plans`: what can be subscribed to, and who is.
 
+mod moving;
 mod orders;
 
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub(crate) enum PlansCommand {
     List(ListArgs),
     /// Take a plan off sale; who is on it keeps it
     Archive(ArchiveArgs),
+    /// Move who is on an older version of a plan to its newest, each when its period is over
+    Move(moving::MoveArgs),
     /// Show how the billed subscription of an account stands
     Show(orders::Whose),
     /// Change a billed subscription to another plan or quantity
@@ -123,6 +126,7 @@ pub(crate) async fn run(command: PlansCommand) -> Result<(), CliError> {
         PlansCommand::End(args) => end(args).await,
         PlansCommand::List(args) => list(args).await,
         PlansCommand::Archive(args) => archive(args).await,
+        PlansCommand::Move(args) => moving::run(args).await,
         PlansCommand::Show(whose) => orders::show(whose).await,
         PlansCommand::Change(args) => orders::change(args).await,
         PlansCommand::Cancel(args) => orders::cancel(args).await,

@@ -71,6 +71,17 @@ pub trait Plans: Send + Sync + Debug {
     /// [`PlansError::Unavailable`].
     async fn subscribed(&self, account: AccountId) -> Result<Option<Subscribed>, PlansError>;
 
+    /// Who is on any version of a plan, after one in order of the subscriptions' ids.
+    ///
+    /// # Errors
+    /// [`PlansError::Unavailable`].
+    async fn subscribers(
+        &self,
+        plan: PlanId,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<Subscriber>, PlansError>;
+
     /// Ends the subscription of an account, where it has one; says whether it had. Noted as a change.
     ///
     /// # Errors
@@ -95,6 +106,17 @@ pub struct Offer {
     pub published_at: Option<OffsetDateTime>,
     /// From when on it no longer can.
     pub archived_at: Option<OffsetDateTime>,
+}
+
+/// An account on a version of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Subscriber {
+    /// Its subscription.
+    pub subscription: SubscriptionId,
+    /// The account.
+    pub account: AccountId,
+    /// Which of the plan's versions, from 1.
+    pub number: u32,
 }
 
 /// A version of a plan that is to be published.

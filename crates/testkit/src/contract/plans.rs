@@ -5,7 +5,7 @@ use billing_core::id::{AccountId, PlanId, PlanVersionId, QuotaId, SubscriptionId
 use billing_core::money::{Currency, Nanos};
 use billing_core::plan::{AfterQuota, Billing, PlanTerms, RateLimits, Subscribed};
 use billing_core::port::directory::ChangeSubject;
-use billing_core::port::plans::{NewSubscription, NewVersion, PlansError};
+use billing_core::port::plans::{NewSubscription, NewVersion, PlansError, Subscriber};
 use billing_core::quota::{QuotaTerms, QuotaWindow};
 use time::Duration;
 
@@ -22,6 +22,7 @@ macro_rules! plans_contract {
             what_cannot_be_published_or_subscribed_to_changes_nothing
             a_plan_for_once_ends_with_its_period
             what_is_shown_of_plans_is_their_newest_version
+            who_is_on_a_plan_is_told_with_the_version_of_each
         );
     };
 }
@@ -272,4 +273,47 @@ pub async fn what_is_shown_of_plans_is_their_newest_version(world: World) {
         .await
         .unwrap();
     assert_eq!((again.number, again.is_on_sale(world.now())), (3, true));
+}
+
+pub async fn who_is_on_a_plan_is_told_with_the_version_of_each(world: World) {
+    let plans = &world.ports.plans;
+    let publish = async |code: &str, cents: i64| {
+        let price = Nanos::new(cents * 10_000_000);
+        let terms = PlanTerms {
+            price,
+            ..terms(Vec::new())
+        };
+        plans.publish(version(&world, code, terms)).await.unwrap()
+    };
+    let other = publish("other", 100).await;
+    let first = publish("pro", 100).await;
+    let on = async |version: PlanVersionId, is_billed: bool| {
+        let account = world.new_account(0).await;
+        let made = subscription(&world, account, version);
+        let id = made.id;
+        if is_billed {
+            plans.begin(made).await.unwrap();
+        } else {
+            plans.subscribe(made).await.unwrap();
+        }
+        (id, account)
+    };
+    on(other.id, true).await;
+    let given = on(first.id, false).await;
+    let left = on(first.id, false).await;
+    assert!(plans.end(left.1, world.now()).await.unwrap());
+    let billed = on(first.id, true).await;
+    let second = publish("pro", 200).await;
+    let newer = on(second.id, true).await;
+    let wanted = [(given, 1), (billed, 1), (newer, 2)].map(|(of, number)| Subscriber {
+        subscription: of.0,
+        account: of.1,
+        number,
+    });
+    let all = plans.subscribers(first.plan, None, 10).await.unwrap();
+    assert_eq!(all, wanted);
+    let page = plans.subscribers(first.plan, None, 2).await.unwrap();
+    assert_eq!(page, wanted[..2]);
+    let rest = plans.subscribers(first.plan, Some(billed.0), 2).await;
+    assert_eq!(rest.unwrap(), wanted[2..]);
 }

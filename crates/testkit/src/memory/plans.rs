@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use billing_core::budget::{Amount, BudgetScope};
-use billing_core::id::{AccountId, PlanVersionId};
+use billing_core::id::{AccountId, PlanId, PlanVersionId, SubscriptionId};
 use billing_core::period::Cycle;
 use billing_core::plan::{PlanVersion, Subscribed};
 use billing_core::port::books::BooksError;
 use billing_core::port::directory::ChangeSubject;
-use billing_core::port::plans::{NewSubscription, NewVersion, Offer, Plans, PlansError};
+use billing_core::port::plans::{
+    NewSubscription, NewVersion, Offer, Plans, PlansError, Subscriber,
+};
 use billing_core::quota::Quota;
 use billing_core::subscription::Subscription;
 use time::OffsetDateTime;
@@ -113,6 +115,33 @@ impl Plans for Memory {
 
     async fn subscribed(&self, account: AccountId) -> Result<Option<Subscribed>, PlansError> {
         Ok(self.state().subscribed(account).cloned())
+    }
+
+    async fn subscribers(
+        &self,
+        plan: PlanId,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<Subscriber>, PlansError> {
+        let state = self.state();
+        let given = state.subscriptions.iter();
+        let given = given.filter(|(_, of, ended)| of.plan == plan && ended.is_none());
+        let given = given.map(|(account, of, _)| (of.subscription, *account, of.version));
+        let all = given.chain(state.billed.all_live());
+        let mut live: Vec<Subscriber> = all
+            .filter(|(id, _, _)| Some(*id) > after)
+            .filter_map(|(subscription, account, version)| {
+                let (_, version) = state.version(version)?;
+                (version.plan == plan).then_some(Subscriber {
+                    subscription,
+                    account,
+                    number: version.number,
+                })
+            })
+            .collect();
+        live.sort_unstable_by_key(|of| of.subscription);
+        live.truncate(usize::try_from(limit).unwrap());
+        Ok(live)
     }
 
     async fn end(&self, account: AccountId, now: OffsetDateTime) -> Result<bool, PlansError> {

@@ -336,6 +336,15 @@ impl Billed {
         live.map(|kept| (kept.subscription.id, kept.parked.is_some()))
     }
 
+    /// All that have not ended: each with whose it is and its version.
+    pub(super) fn all_live(
+        &self,
+    ) -> impl Iterator<Item = (SubscriptionId, AccountId, PlanVersionId)> {
+        let all = self.all.values().map(|kept| &kept.subscription);
+        let live = all.filter(|of| !matches!(of.state, Stands::Ended { .. }));
+        live.map(|of| (of.id, of.account, of.version))
+    }
+
     /// Notes that a fee is paid, for the period that it turned out to be for.
     pub(super) fn paid(&mut self, fee: &Fee, now: OffsetDateTime) {
         let (_, on_record, paid) = self.fees.get_mut(&fee.key).unwrap();
