@@ -46,6 +46,7 @@ mod m20261124_000030_rollover;
 mod m20261124_000031_deliveries;
 mod m20261124_000032_coupons;
 mod m20261124_000033_plan_usage;
+mod m20261124_000034_lapse;
 mod step;
 
 /// Every step, in order.
@@ -89,6 +90,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000031_deliveries::STEP),
             Box::new(m20261124_000032_coupons::STEP),
             Box::new(m20261124_000033_plan_usage::STEP),
+            Box::new(m20261124_000034_lapse::STEP),
         ]
     }
 }

@@ -17,6 +17,7 @@ mod screen;
 mod serve;
 mod simulate;
 mod spool;
+mod statements;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -82,6 +83,9 @@ enum Command {
     /// Show invoices, write them to files, void and credit them.
     #[command(subcommand)]
     Invoices(invoices::InvoicesCommand),
+    /// Show what moved in a wallet month by month, and write it to files.
+    #[command(subcommand)]
+    Statements(statements::StatementsCommand),
     /// Prove the books.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -313,6 +317,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Billing(command) => billing::run(command).await,
         Command::Clock(command) => clock::run(command).await,
         Command::Invoices(command) => invoices::run(command).await,
+        Command::Statements(command) => statements::run(command).await,
         Command::Ledger(command) => ledger::run(command).await,
         Command::Spool(command) => spool::run(command).await,
         Command::Openapi => {

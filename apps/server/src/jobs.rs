@@ -13,6 +13,7 @@ use crate::billing::{BillingRun, recognize};
 use crate::checker;
 use crate::config::{Checker, Retention};
 use crate::delivery::MessageSender;
+use crate::lapses::lapse_all;
 use crate::node::ears::{self, Ears};
 use crate::node::{life, news};
 use crate::tier_windows::Closer;
@@ -203,6 +204,15 @@ async fn bill(house: House, reckoned: Arc<AtomicBool>) {
     for (subscription, error) in ran.failed {
         let subscription = subscription.map(tracing::field::display);
         tracing::warn!(subscription, %error, "what is due to subscriptions could not be done");
+    }
+    match lapse_all(&*ports.books, &*ports.clock, false).await {
+        Ok(lapsed) => {
+            for credit in lapsed {
+                tracing::info!(account = %credit.account, amount = %credit.amount,
+                    currency = %credit.currency, "credit whose time is over was taken away");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "credit whose time is over is not taken away yet"),
     }
     if let Err(error) = recognize(&*ports.invoices, &*ports.clock).await {
         tracing::warn!(%error, "what fees have earned is not booked yet");

@@ -11,6 +11,7 @@ mod gate;
 mod http;
 mod ids;
 mod jobs;
+mod lapses;
 mod metrics;
 mod moving;
 mod node;
@@ -19,6 +20,7 @@ mod price_list;
 mod quote;
 mod recall;
 mod secrets;
+mod statements;
 mod tier_windows;
 mod wiring;
 

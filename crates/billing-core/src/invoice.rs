@@ -51,6 +51,9 @@ pub use line::{Component, Line, LineItem, LineTax, LineUnit, StatedPrice};
 pub use number::{DocumentNumber, NotASeries, Numbering, Series, broken_at};
 pub use party::{Country, Locale, Party, PartyError, TaxId};
 pub use posting::wallet_change;
-pub use statement::{Movement, MovementKind, Statement, StatementError};
+pub use statement::{
+    MOST_BOOKED, Moved, MovedBy, Movement, MovementKind, Statement, StatementError, StatementMonth,
+    StatementOf,
+};
 pub use tax::{TaxCategory, TaxFault, TaxRate, TaxTotal, TaxTreatment};
 pub use tax_table::{TaxRule, TaxTable, TaxTableError};

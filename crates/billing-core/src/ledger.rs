@@ -112,6 +112,8 @@ kinds! {
     Settlement "settlement";
     /// What was charged before is corrected.
     Adjustment "adjustment";
+    /// Credit whose time was over was taken away.
+    Expiry "expiry";
     /// A fee of a subscription was paid from the wallet.
     Fee "fee";
     /// What was paid of such fees and not used was given back to the wallet, in journals from before

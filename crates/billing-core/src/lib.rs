@@ -25,6 +25,7 @@ pub mod correction;
 pub mod fee_payment;
 pub mod id;
 pub mod invoice;
+pub mod lapse;
 pub mod lease;
 pub mod lease_book;
 pub mod ledger;

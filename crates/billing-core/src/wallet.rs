@@ -172,7 +172,8 @@ pub struct LotDraw {
 /// Takes an amount from lots in their order; says what was taken and what no lot covered.
 ///
 /// The lots are changed in place and end up sorted. One that is not effective yet, or was used up,
-/// gives nothing. Expiry only orders: what has lapsed is taken away by its own posting.
+/// gives nothing. Expiry only orders: what has lapsed is taken away by its own posting
+/// ([`crate::lapse`]), and until then pays for calls that were authorized before.
 pub fn draw(lots: &mut [Lot], amount: Amount, now: OffsetDateTime) -> (Vec<LotDraw>, Amount) {
     lots.sort_by_key(Lot::draw_order);
     let mut rest = amount;

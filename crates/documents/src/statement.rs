@@ -4,7 +4,7 @@ use billing_core::invoice::{LineUnit, Locale, Movement, MovementKind, Statement}
 use billing_core::zone::Zone;
 
 use crate::bill::{column, fact, party, total};
-use crate::document::{Cell, Document, Row, Side, TotalKind};
+use crate::document::{Cell, Column, Document, Row, Side, TotalKind};
 use crate::figures::{Hand, aligned};
 use crate::words::Word;
 
@@ -15,6 +15,7 @@ impl Document {
         let currency = statement.currency;
         let plain = |word, value| total(hand.word(word), value, TotalKind::Plain);
         let movements = statement.movements.iter();
+        let is_counted = movements.clone().any(|movement| movement.calls.is_some());
         let mut amounts: Vec<_> = movements.map(|movement| movement.amount).collect();
         amounts.extend([statement.opening, statement.closing]);
         let mut amounts = aligned(&amounts);
@@ -33,13 +34,10 @@ impl Document {
                 fact(hand, Word::Account, statement.account.to_string()),
                 fact(hand, Word::Currency, currency.to_string()),
             ],
-            columns: vec![
-                column(hand.word(Word::Description), Side::Left),
-                column(hand.word(Word::Date), Side::Left),
-                column(hand.word(Word::Quantity), Side::Right),
-                column(hand.word(Word::Amount), Side::Right),
-            ],
-            rows: rows.map(|(m, amount)| row(m, amount, hand)).collect(),
+            columns: columns(is_counted, hand),
+            rows: rows
+                .map(|(m, amount)| row((m, is_counted), amount, hand))
+                .collect(),
             totals: vec![
                 plain(Word::Open, opening),
                 total(hand.word(Word::Close), closing, TotalKind::Sum),
@@ -49,7 +47,21 @@ impl Document {
     }
 }
 
-fn row(movement: &Movement, amount: String, hand: Hand<'_>) -> Row {
+/// There is one of quantities where anything has one.
+fn columns(is_counted: bool, hand: Hand<'_>) -> Vec<Column> {
+    let counted = is_counted.then_some((Word::Quantity, Side::Right));
+    let all = [
+        Some((Word::Description, Side::Left)),
+        Some((Word::Date, Side::Left)),
+        counted,
+        Some((Word::Amount, Side::Right)),
+    ];
+    let all = all.into_iter().flatten();
+    all.map(|(word, side)| column(hand.word(word), side))
+        .collect()
+}
+
+fn row((movement, is_counted): (&Movement, bool), amount: String, hand: Hand<'_>) -> Row {
     let word = hand.word(match movement.kind {
         MovementKind::TopUp => Word::TopUp,
         MovementKind::Promo => Word::Promo,
@@ -57,6 +69,7 @@ fn row(movement: &Movement, amount: String, hand: Hand<'_>) -> Row {
         MovementKind::Adjustment => Word::Adjustment,
         MovementKind::Expiry => Word::Expiry,
         MovementKind::Invoice => Word::InvoicePaid,
+        MovementKind::Payment => Word::Payment,
         MovementKind::Refund => Word::Refund,
     });
     let text = match (movement.subject.is_empty(), hand.locale) {
@@ -67,16 +80,11 @@ fn row(movement: &Movement, amount: String, hand: Hand<'_>) -> Row {
     let calls = movement
         .calls
         .map(|calls| hand.quantity(calls, LineUnit::Calls));
-    Row {
-        cells: vec![
-            Cell::from(text),
-            movement
-                .at
-                .map(|at| hand.date(at))
-                .unwrap_or_default()
-                .into(),
-            calls.unwrap_or_default().into(),
-            amount.into(),
-        ],
+    let date = movement.at.map(|at| hand.date(at)).unwrap_or_default();
+    let mut cells = vec![Cell::from(text), date.into()];
+    if is_counted {
+        cells.push(calls.unwrap_or_default().into());
     }
+    cells.push(amount.into());
+    Row { cells }
 }

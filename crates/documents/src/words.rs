@@ -96,6 +96,7 @@ words! {
     Promo "Promotional credit" "赠送余额";
     Adjustment "Adjustment" "调整";
     Expiry "Expired credit" "余额过期";
+    Payment "Payment" "付款";
     InvoicePaid "Invoice" "账单支付";
     Refund "Refund" "退款";
 }

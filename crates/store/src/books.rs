@@ -9,11 +9,11 @@ use billing_core::call::Settlement;
 use billing_core::id::{AccountId, CallId, NodeId, TierScheduleId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use billing_core::port::books::{
-    AccountProof, Adjusted, Books, BooksError, Credited, OpenWindow, Settled,
+    AccountProof, Adjusted, Books, BooksError, Credited, Lapsed, Lapsing, OpenWindow, Settled,
 };
 use billing_core::settlement::Booking;
 use billing_core::tier_schedule::TierSchedule;
-use billing_core::wallet::{Credit, Wallet};
+use billing_core::wallet::{Credit, Lot, Wallet};
 use time::OffsetDateTime;
 
 pub(crate) mod adjust;
@@ -21,8 +21,10 @@ mod carry;
 pub(crate) mod committer;
 pub(crate) mod credit;
 pub(crate) mod keyed;
+mod lapse;
 pub(crate) mod lease;
 pub(crate) mod load;
+pub(crate) mod lots;
 pub(crate) mod reclaim;
 pub(crate) mod save;
 pub(crate) mod settle;
@@ -92,6 +94,31 @@ impl Books for Store {
         let result = db::finish(tx, result).await;
         self.committer.forget(account);
         result?.ok_or(BooksError::OnLease)
+    }
+
+    async fn lapsing(
+        &self,
+        by: OffsetDateTime,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<Lapsing>, BooksError> {
+        Ok(lapse::due(&self.db.reader, by, after, limit).await?)
+    }
+
+    async fn lapse(&self, account: AccountId, now: OffsetDateTime) -> Result<Lapsed, BooksError> {
+        let tx = self.db.begin().await?;
+        let txn = self.ids.next(now);
+        let result = lapse::lapse_lots(&tx, account, Booking { txn, now }).await;
+        let result = db::finish(tx, result).await;
+        self.committer.forget(account);
+        result
+    }
+
+    async fn lots(&self, account: AccountId, limit: u32) -> Result<Vec<Lot>, BooksError> {
+        let mut held = lots::holding(&self.db.reader, account).await?;
+        held.sort_by_key(Lot::draw_order);
+        held.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(held)
     }
 
     async fn adjustments(

@@ -8,12 +8,14 @@ pub(crate) mod deferral;
 pub(crate) mod end;
 pub(crate) mod issue;
 pub(crate) mod row;
+mod statement;
 
 use async_trait::async_trait;
 use billing_core::id::{AccountId, InvoiceId};
-use billing_core::invoice::{BillingDetails, CreditNote, Invoice, InvoiceError};
+use billing_core::invoice::{BillingDetails, CreditNote, Invoice, InvoiceError, Statement};
 use billing_core::ledger::{Entry, LedgerError, LedgerHead, LedgerTxn};
 use billing_core::money::{MoneyError, Nanos};
+use billing_core::period::Period;
 use billing_core::port::invoices::{CreditWish, InvoiceName, Invoices, InvoicesError, NoteIssued};
 use billing_core::port::subscriptions::RecordError;
 use billing_core::wallet::Wallet;
@@ -136,6 +138,15 @@ impl Invoices for Store {
             0 => Err(InvoicesError::NoSuchAccount),
             _ => Ok(()),
         }
+    }
+
+    async fn statement(
+        &self,
+        account: AccountId,
+        period: Period,
+        now: OffsetDateTime,
+    ) -> Result<Statement> {
+        statement::of_period(self, account, period, now).await
     }
 
     async fn recognize(&self, now: OffsetDateTime, limit: u32) -> Result<u32> {

@@ -281,7 +281,7 @@ fn sums(columns: &[&str]) -> String {
 }
 
 /// The halves of one sum; `source` is what follows the sum where it stands in a query of its own.
-fn halves(column: &str, source: &str) -> String {
+pub(crate) fn halves(column: &str, source: &str) -> String {
     let half = |of: &str, name: &str| {
         let sum = format!("SUM({column} {of})");
         let sum = if source.is_empty() {
@@ -296,7 +296,7 @@ fn halves(column: &str, source: &str) -> String {
 }
 
 /// A sum from its halves; the largest number that fits where it is larger.
-fn sum(row: &QueryResult, column: &str) -> Result<i64, StoreError> {
+pub(crate) fn sum(row: &QueryResult, column: &str) -> Result<i64, StoreError> {
     let half = |name| get::<i64>(row, &format!("{column}_{name}")).map(i128::from);
     let (high, low) = (half("high")?, half("low")?);
     let sum = high.saturating_mul(1 << 32).saturating_add(low);

@@ -21,7 +21,7 @@ use billing_core::wallet::{Credit, LotKind};
 use sea_orm::{ConnectionTrait, QueryResult};
 use time::OffsetDateTime;
 
-use crate::books::{credit, load};
+use crate::books::{credit, load, lots};
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, micros};
@@ -166,7 +166,7 @@ async fn of_facts<C: ConnectionTrait>(
     let account = subscription.account;
     let wallet = load::wallet_of(tx, account).await?;
     let wallet = wallet.ok_or_else(|| StoreError::unreadable("wallet", "it is not there"))?;
-    let lots = payment::lots(tx, account).await?;
+    let lots = lots::holding(tx, account).await?;
     let of = (&subscription, version.id);
     let bill_to = invoices::issue::bill_to(tx, of, false, desk, now).await?;
     let of = (&subscription, &version);

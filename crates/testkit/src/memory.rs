@@ -30,6 +30,7 @@ mod corrections;
 mod coupons;
 mod directory;
 mod invoices;
+mod lapse;
 mod leases;
 mod messages;
 mod nodes;

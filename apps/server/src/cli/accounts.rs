@@ -9,9 +9,11 @@ use billing_core::port::proofs::Depth;
 use billing_core::wallet::{AccountStatus, Credit, LotKind};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use time::OffsetDateTime;
 
 use super::keys::account_id;
 use super::ledger::no_account;
+use super::prices::instant;
 use super::{CliError, Place, say};
 use crate::secrets;
 use crate::wiring::Ports;
@@ -68,6 +70,12 @@ pub(crate) struct TopUpArgs {
     /// Recorded once for this key, however often the command is repeated
     #[arg(long)]
     key: String,
+    /// It is given, not bought: it pays for calls only, and before what was bought
+    #[arg(long)]
+    given: bool,
+    /// When what is left of it lapses, such as 2027-01-31T00:00:00Z; never unless said
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    expires: Option<OffsetDateTime>,
 }
 
 /// Arguments of `accounts unpark`.
@@ -149,11 +157,20 @@ pub(crate) async fn make_operator(ports: &Ports, email: &str) -> Result<String, 
     Ok(password)
 }
 
-/// Adds bought credit, once for its key.
+/// Adds bought credit that never lapses, once for its key.
 pub(crate) async fn add_funds(
     ports: &Ports,
     account: AccountId,
     amount: Nanos,
+    texts: (&str, &str),
+) -> Result<Credited, CliError> {
+    add_credit(ports, account, (amount, LotKind::Paid, None), texts).await
+}
+
+async fn add_credit(
+    ports: &Ports,
+    account: AccountId,
+    (amount, kind, expires_at): (Nanos, LotKind, Option<OffsetDateTime>),
     (key, note): (&str, &str),
 ) -> Result<Credited, CliError> {
     let wallet = match ports.books.wallet(account).await {
@@ -162,11 +179,11 @@ pub(crate) async fn add_funds(
     };
     let credit = Credit {
         lot: LotId::new(ports.ids.next()),
-        kind: LotKind::Paid,
+        kind,
         amount,
         currency: wallet.currency,
         priority: 0,
-        expires_at: None,
+        expires_at,
         key: format!("top_up:{key}"),
         note: note.to_owned(),
     };
@@ -176,8 +193,8 @@ pub(crate) async fn add_funds(
         .await
     {
         Err(BooksError::KeyReused) => Err(CliError::Argument(format!(
-            "the key \"{key}\" has recorded another amount before, so nothing was added now; give \
-             another --key to add {amount} as well"
+            "the key \"{key}\" has recorded another amount, kind or end before, so nothing was added \
+             now; give another --key to add {amount} as well"
         ))),
         other => Ok(other?),
     }
@@ -214,13 +231,17 @@ async fn top_up(args: TopUpArgs) -> Result<(), CliError> {
     let amount =
         Nanos::parse(&args.amount).map_err(|error| CliError::Argument(error.to_string()))?;
     let ports = args.place.ports().await?;
-    let credited = add_funds(
-        &ports,
-        account,
-        amount,
-        (&args.key, "added on the command line"),
-    )
-    .await?;
+    if args.expires.is_some_and(|end| end <= ports.clock.now()) {
+        let why = "--expires has passed; nothing was added".to_owned();
+        return Err(CliError::Argument(why));
+    }
+    let kind = if args.given {
+        LotKind::Promo
+    } else {
+        LotKind::Paid
+    };
+    let texts = (args.key.as_str(), "added on the command line");
+    let credited = add_credit(&ports, account, (amount, kind, args.expires), texts).await?;
     let (balance, key) = (credited.balance, &args.key);
     say(&if credited.replayed {
         format!(

@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{CliError, Place, say};
 use crate::billing::{BillingRun, Done, Ran, What, recognize};
+use crate::lapses::{LapsedCredit, lapse_all};
 use crate::wiring::Ports;
 
 /// What can be done about billing.
@@ -96,6 +97,7 @@ async fn run_now(args: RunArgs) -> Result<(), CliError> {
         run.reckon().await?;
     }
     let ran = run.all().await;
+    let lapsed = lapse_all(&*ports.books, &*ports.clock, args.dry_run).await?;
     let earned = if args.dry_run {
         0
     } else {
@@ -108,12 +110,14 @@ async fn run_now(args: RunArgs) -> Result<(), CliError> {
             json!({"subscription": id, "error": why.to_string()})
         });
         let failed: Vec<_> = failed.collect();
-        say(
-            &json!({"done": !args.dry_run, "steps": done, "failed": failed, "earned": earned})
-                .to_string(),
-        );
+        let lapsed: Vec<_> = lapsed.iter().map(shown_lapsed).collect();
+        let line = json!({
+            "done": !args.dry_run, "steps": done, "failed": failed, "lapsed": lapsed,
+            "earned": earned,
+        });
+        say(&line.to_string());
     } else {
-        in_words(&ran, args.dry_run);
+        in_words(&ran, &lapsed, args.dry_run);
         if earned > 0 {
             say(&format!("what {earned} fees have earned is booked"));
         }
@@ -127,18 +131,23 @@ async fn run_now(args: RunArgs) -> Result<(), CliError> {
     }
 }
 
-fn in_words(ran: &Ran, is_dry: bool) {
+fn in_words(ran: &Ran, lapsed: &[LapsedCredit], is_dry: bool) {
     for done in &ran.done {
         say(&words(done));
+    }
+    for credit in lapsed {
+        let (account, money) = (credit.account, Money::new(credit.amount, credit.currency));
+        say(&format!("{account}: {money} of credit lapsed"));
     }
     for (id, why) in &ran.failed {
         let of = id.map_or_else(String::new, |id| format!("{id}: "));
         say(&format!("{of}{why}"));
     }
-    if ran.done.is_empty() && !ran.failed.is_empty() {
+    let is_nothing = ran.done.is_empty() && lapsed.is_empty();
+    if is_nothing && !ran.failed.is_empty() {
         return;
     }
-    say(match (ran.done.is_empty(), is_dry) {
+    say(match (is_nothing, is_dry) {
         (true, _) => "nothing is due",
         (false, true) => "dry run: nothing was done",
         (false, false) => "done",
@@ -194,6 +203,14 @@ pub(super) fn span(period: Period) -> String {
 pub(super) fn at(instant: OffsetDateTime) -> String {
     let second = instant.replace_nanosecond(0).unwrap_or(instant);
     second.format(&Rfc3339).unwrap_or_default()
+}
+
+fn shown_lapsed(credit: &LapsedCredit) -> serde_json::Value {
+    json!({
+        "account": credit.account.to_string(),
+        "amount": credit.amount.to_string(),
+        "currency": credit.currency.code(),
+    })
 }
 
 fn shown(done: &Done) -> serde_json::Value {

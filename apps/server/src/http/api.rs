@@ -29,6 +29,7 @@ pub(crate) mod quote;
 mod refusals;
 pub(crate) mod session;
 pub(crate) mod sign_in;
+pub(crate) mod statements;
 pub(crate) mod subscription;
 pub(crate) mod usage;
 pub(crate) mod users;
@@ -161,7 +162,8 @@ fn accounts_of(config: &mut ServiceConfig) {
         .service(read(one("/calls/{call}"), web::get().to(calls::read)))
         .service(read(one("/usage"), web::get().to(usage::read)))
         .service(read(one("/ledger"), web::get().to(ledger::list)))
-        .configure(invoices_of);
+        .configure(invoices_of)
+        .configure(statements_of);
 }
 
 fn invoices_of(config: &mut ServiceConfig) {
@@ -209,6 +211,26 @@ fn invoices_of(config: &mut ServiceConfig) {
         .service(read(
             one("/invoices/{invoice}/credit-notes/{note}/credit-note.html"),
             web::get().to(invoices::notes::html),
+        ));
+}
+
+fn statements_of(config: &mut ServiceConfig) {
+    let one = |tail: &str| format!("/accounts/{{account}}/statements{tail}");
+    let read = |path: String, route: Route| resource(&path, [(Method::GET, route)]);
+    config
+        .service(read(one(""), web::get().to(statements::list)))
+        .service(read(one("/{month}"), web::get().to(statements::read)))
+        .service(read(
+            one("/{month}/statement.pdf"),
+            web::get().to(statements::pdf),
+        ))
+        .service(read(
+            one("/{month}/statement.html"),
+            web::get().to(statements::html),
+        ))
+        .service(read(
+            one("/{month}/statement.csv"),
+            web::get().to(statements::download),
         ));
 }
 

@@ -13,7 +13,7 @@ use super::api::session::COOKIE;
 use super::api::wire;
 use super::api::{
     accounts, calls, calls_csv, clock, coupons, invoices, keys, ledger, messages, plans,
-    price_list, prices, quote, session, subscription, usage, users, wallet,
+    price_list, prices, quote, session, statements, subscription, usage, users, wallet,
 };
 use super::health;
 use super::v1::{chat, credits, generation, key, models};
@@ -35,6 +35,7 @@ use super::v1::{chat, credits, generation, key, models};
         accounts::list, accounts::create, accounts::read, accounts::change,
         keys::list, keys::create, keys::revoke,
         wallet::read, wallet::top_up, ledger::list,
+        statements::list, statements::read, statements::pdf, statements::html, statements::download,
     calls::list, calls::read, calls_csv::download, invoices::credit, invoices::details::read, invoices::details::set, invoices::html, invoices::list, invoices::notes::html, invoices::notes::pdf, invoices::notes::read, invoices::pdf, invoices::read, invoices::void, prices::list, usage::read,
         price_list::list, price_list::one, quote::quote,
         users::create, users::set_member,

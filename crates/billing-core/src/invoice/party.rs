@@ -101,6 +101,20 @@ pub(super) fn check_line(what: &'static str, line: &str) -> Result<(), PartyErro
     Ok(())
 }
 
+/// A text as far as it can stand on an invoice: a space for each character that nothing can show, and
+/// no more than fits.
+pub(super) fn shown_line(line: &str) -> String {
+    let shown = |c: char| {
+        let mut bytes = [0; 4];
+        if is_printable(c.encode_utf8(&mut bytes)) {
+            c
+        } else {
+            ' '
+        }
+    };
+    line.chars().take(LONGEST).map(shown).collect()
+}
+
 /// Whether every character shows, and where it stands: none is a line break, and none turns the
 /// direction of what follows, so that a name cannot show as another.
 pub(super) fn is_printable(line: &str) -> bool {

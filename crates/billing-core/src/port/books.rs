@@ -10,13 +10,14 @@ use thiserror::Error as ThisError;
 use time::OffsetDateTime;
 
 use crate::adjustment::{AdjustedSoFar, Adjustment};
+use crate::budget::Amount;
 use crate::call::Settlement;
 use crate::id::{AccountId, CallId, LedgerTxnId, LotId, NodeId, TierScheduleId};
 use crate::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use crate::money::{Currency, MoneyError, Nanos};
 use crate::settlement::SettledCall;
 use crate::tier_schedule::{Close, Closed, TierSchedule};
-use crate::wallet::{Credit, LotKind, Wallet};
+use crate::wallet::{Credit, Lot, LotKind, Wallet};
 
 /// The durable side of every budget.
 ///
@@ -81,6 +82,34 @@ pub trait Books: Send + Sync + Debug {
         adjustment: Adjustment,
         now: OffsetDateTime,
     ) -> Result<Adjusted, BooksError>;
+
+    /// Accounts that hold credit whose time is over by an instant, after one in order of id, each with
+    /// how much of it is left.
+    ///
+    /// # Errors
+    /// [`BooksError::Unavailable`].
+    async fn lapsing(
+        &self,
+        by: OffsetDateTime,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<Lapsing>, BooksError>;
+
+    /// Takes away what an account holds of credit whose time is over. The rule is
+    /// [`crate::lapse::lapse`]; what nodes have on lease of it is recalled from them, and lapses by a
+    /// repetition.
+    ///
+    /// # Errors
+    /// [`BooksError::NoSuchBudget`], [`BooksError::Money`], [`BooksError::Inconsistent`],
+    /// [`BooksError::Unavailable`].
+    async fn lapse(&self, account: AccountId, now: OffsetDateTime) -> Result<Lapsed, BooksError>;
+
+    /// The lots of an account that hold something, in the order in which they are drawn, at most
+    /// `limit` of them.
+    ///
+    /// # Errors
+    /// [`BooksError::Unavailable`].
+    async fn lots(&self, account: AccountId, limit: u32) -> Result<Vec<Lot>, BooksError>;
 
     /// What calls of an account were adjusted by so far; those that never were are missing.
     ///
@@ -195,6 +224,30 @@ pub struct Settled {
     pub call: SettledCall,
     /// Whether it had been settled before.
     pub replayed: bool,
+}
+
+/// Credit of an account whose time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lapsing {
+    /// Whose.
+    pub account: AccountId,
+    /// Of which money.
+    pub currency: Currency,
+    /// How much is left of it.
+    pub amount: Nanos,
+}
+
+/// What became of credit whose time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lapsed {
+    /// How much was taken away.
+    pub amount: Nanos,
+    /// How much could not be, because nodes have it on lease.
+    pub on_lease: Amount,
+    /// The transaction that booked it; `None` where nothing was taken.
+    pub txn: Option<LedgerTxnId>,
+    /// The balance after it.
+    pub balance: Nanos,
 }
 
 /// The answer to a credit.

@@ -13,8 +13,12 @@ use thiserror::Error as ThisError;
 use time::OffsetDateTime;
 
 use crate::id::{AccountId, InvoiceId};
-use crate::invoice::{BillingDetails, CreditError, CreditNote, Invoice, InvoiceError, PartyError};
+use crate::invoice::{
+    BillingDetails, CreditError, CreditNote, Invoice, InvoiceError, PartyError, Statement,
+    StatementError,
+};
 use crate::money::Minor;
+use crate::period::Period;
 
 /// How an invoice is named by whoever asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +128,21 @@ pub trait Invoices: Send + Sync + Debug {
         details: &BillingDetails,
     ) -> Result<(), InvoicesError>;
 
+    /// What moved an account's wallet in a period, as far as it is over by an instant; days are cut by
+    /// the account's zone.
+    ///
+    /// A transaction is in the period in which its id was made.
+    ///
+    /// # Errors
+    /// [`InvoicesError::NoSuchAccount`], [`InvoicesError::Statement`],
+    /// [`InvoicesError::Inconsistent`], [`InvoicesError::Unavailable`].
+    async fn statement(
+        &self,
+        account: AccountId,
+        period: Period,
+        now: OffsetDateTime,
+    ) -> Result<Statement, InvoicesError>;
+
     /// Books what fees that were billed in advance have earned up to the last midnight of UTC, or to
     /// their period's end, of some of those that have earned anything since it was booked last; says
     /// of how many. Each day of a fee is booked once, whoever asks.
@@ -142,6 +161,9 @@ pub enum InvoicesError {
     /// The account has no such invoice.
     #[error("no such invoice")]
     NotFound,
+    /// It is no statement.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
     /// A party cannot stand on an invoice.
     #[error(transparent)]
     Party(#[from] PartyError),

@@ -13,12 +13,11 @@ use billing_core::settlement::Booking;
 use billing_core::wallet::Lot;
 use sea_orm::ConnectionTrait;
 
-use super::credit::insert_lot;
 use super::keyed::{self, Recorded};
-use super::{lease, load};
+use super::{lease, load, lots};
 use crate::db;
 use crate::error::StoreError;
-use crate::instant::{get, micros, stored};
+use crate::instant::{get, micros};
 use crate::rows::BatchSql;
 use crate::rows::Kind::{Int, OptInt};
 
@@ -63,7 +62,7 @@ pub(crate) async fn adjust_books<C: ConnectionTrait>(
     if let Some(call) = overtaken(&adjustment.calls, &so_far) {
         return Err(BooksError::AdjustedMeanwhile(call));
     }
-    let lots = lots(tx, account).await?;
+    let lots = lots::holding(tx, account).await?;
     let changes = adjust(account, wallet, lots.clone(), adjustment, booking).map_err(refused)?;
     if !changes.on_lease.is_zero() {
         lease::claim_for_house(tx, account, changes.on_lease, booking.now).await?;
@@ -119,12 +118,6 @@ fn fingerprint(adjustment: &Adjustment) -> String {
     format!("adjustment {amount} {} {calls}", adjustment.currency)
 }
 
-async fn lots<C: ConnectionTrait>(tx: &C, account: AccountId) -> Result<Vec<Lot>, StoreError> {
-    let text = "SELECT * FROM lot WHERE account_id = ? AND remaining > 0";
-    let rows = db::all(tx, text, vec![account.get().into()]).await?;
-    rows.iter().map(load::lot).collect()
-}
-
 async fn write<C: ConnectionTrait>(
     tx: &C,
     txn: &LedgerTxn,
@@ -134,21 +127,9 @@ async fn write<C: ConnectionTrait>(
 ) -> Result<(), StoreError> {
     let backend = tx.get_database_backend();
     let account = txn.account().get();
-    for lot in &changes.lots {
-        let was = before.iter().find(|was| was.id == lot.id);
-        if was.is_some_and(|was| was.remaining == lot.remaining) {
-            continue;
-        }
-        let text = "UPDATE lot SET remaining = ? WHERE account_id = ? AND id = ?";
-        let values = vec![
-            stored(lot.remaining).into(),
-            account.into(),
-            lot.id.get().into(),
-        ];
-        db::run(tx, text, values).await?;
-    }
+    lots::write(tx, txn.account(), (before, &changes.lots)).await?;
     if let Some(lot) = &changes.new_lot {
-        insert_lot(tx, account, lot).await?;
+        lots::insert(tx, txn.account(), lot).await?;
     }
     let fingerprint = fingerprint(adjustment);
     let texts = (fingerprint.as_str(), adjustment.note.as_str());

@@ -11,10 +11,9 @@ use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
 use super::keyed::{self, Recorded};
-use super::load;
+use super::{load, lots};
 use crate::db;
-use crate::error::StoreError;
-use crate::instant::{micros, stored};
+use crate::instant::micros;
 
 /// Adds credit inside a transaction.
 pub(crate) async fn add_credit<C: ConnectionTrait>(
@@ -41,7 +40,7 @@ pub(crate) async fn add_credit<C: ConnectionTrait>(
     }
     let balance = credit.check(&wallet)?;
     let txn = journal(account, credit, id, now)?;
-    insert_lot(tx, account.get(), &lot(credit, now)).await?;
+    lots::insert(tx, account, &lot(credit, now)).await?;
     keyed::book(tx, &txn, (&fingerprint, &credit.note), balance).await?;
     db::note_change(tx, "account", Some(account.get()), micros(now)).await?;
     Ok(Credited {
@@ -54,7 +53,9 @@ pub(crate) async fn add_credit<C: ConnectionTrait>(
 /// What must be the same when a key comes again.
 fn fingerprint(credit: &Credit) -> String {
     let (kind, amount) = (credit.kind.name(), credit.amount.get());
-    format!("{kind} {amount} {}", credit.currency)
+    let end = credit.expires_at.map(micros);
+    let end = end.map_or_else(String::new, |end| format!(" until {end}"));
+    format!("{kind} {amount} {}{end}", credit.currency)
 }
 
 fn journal(
@@ -104,27 +105,4 @@ fn lot(credit: &Credit, now: OffsetDateTime) -> Lot {
         granted: Amount::of(credit.amount),
         remaining: Amount::of(credit.amount),
     }
-}
-
-/// A lot that is new.
-pub(crate) async fn insert_lot<C: ConnectionTrait>(
-    tx: &C,
-    account: i64,
-    lot: &Lot,
-) -> Result<(), StoreError> {
-    let text = "INSERT INTO lot (account_id, id, kind, priority, effective_at, expires_at, \
-                created_at, granted, remaining) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    let values = vec![
-        account.into(),
-        lot.id.get().into(),
-        lot.kind.name().into(),
-        i64::from(lot.priority).into(),
-        micros(lot.effective_at).into(),
-        lot.expires_at.map(micros).into(),
-        micros(lot.created_at).into(),
-        stored(lot.granted).into(),
-        stored(lot.remaining).into(),
-    ];
-    db::run(tx, text, values).await?;
-    Ok(())
 }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::deferral::line_of;
 use super::{Desk, Fault, book, deferral, locked, row};
-use crate::books::{credit, load};
+use crate::books::{load, lots};
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{get, micros};
@@ -115,7 +115,7 @@ pub(super) async fn issue<C: ConnectionTrait>(
         deferral::set(tx, line_of(&made.invoice, line), rest).await?;
     }
     if let Some(lot) = &made.lot {
-        credit::insert_lot(tx, account.get(), lot).await?;
+        lots::insert(tx, account, lot).await?;
     }
     let note = made.note;
     let head = LedgerHead {

@@ -18,7 +18,7 @@ use sea_orm::{ConnectionTrait, Value};
 use time::OffsetDateTime;
 
 use super::{charge_all, follow, of_facts, paid, payment, row};
-use crate::books::{lease, load};
+use crate::books::{lease, load, lots};
 use crate::db;
 use crate::error::StoreError;
 use crate::instant::{amount, get, micros};
@@ -232,7 +232,7 @@ async fn carried<C: ConnectionTrait>(
     let standing = to_be_changed(tx, made.account, (desk, made.now)).await?;
     let to = quote.as_ref().map_or(&standing.version, |(_, to)| to);
     let of = (&standing.subscription, to.id);
-    let lots = payment::lots(tx, made.account).await?;
+    let lots = lots::holding(tx, made.account).await?;
     let footing = Footing {
         quote: quote.as_ref().map(|(quote, to)| (quote, to)),
         wallet,
@@ -291,7 +291,7 @@ async fn record<C: ConnectionTrait>(
     let invoice = issue::documents(tx, subscription, documents, desk, now).await;
     let invoice = invoice.map_err(RecordError::from)?;
     if let Some(FeeDraw { fee, draw }) = carried.payment {
-        let before = payment::lots(tx, subscription.account).await?;
+        let before = lots::holding(tx, subscription.account).await?;
         let txn = desk.ids.next(now);
         let booking = Booking { txn, now };
         let paid = draw.pay(subscription.account, (&fee, invoice), booking);

@@ -11,10 +11,10 @@ use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
 use crate::books::keyed::{self, Recorded};
-use crate::books::{credit, lease, load};
+use crate::books::{lease, load, lots};
 use crate::db;
 use crate::error::StoreError;
-use crate::instant::{get, instant, micros, stored};
+use crate::instant::{get, instant, micros};
 use crate::invoices::{deferral, row};
 use crate::open::Store;
 
@@ -62,7 +62,7 @@ async fn collect<C: ConnectionTrait>(
         Some((_, since)) => Some(since),
         None => None,
     };
-    let before = lots(tx, account).await?;
+    let before = lots::holding(tx, account).await?;
     let invoice = row::of_fee(tx, account, fee).await?;
     let paid = pay_from_wallet(account, wallet, before.clone(), (fee, invoice), booking);
     let paid = paid.map_err(|error| RecordError::Inconsistent(error.to_string()))?;
@@ -124,16 +124,6 @@ async fn note<C: ConnectionTrait>(
     Ok(())
 }
 
-/// The lots of an account that hold anything.
-pub(super) async fn lots<C: ConnectionTrait>(
-    tx: &C,
-    account: AccountId,
-) -> Result<Vec<Lot>, StoreError> {
-    let text = "SELECT * FROM lot WHERE account_id = ? AND remaining > 0";
-    let rows = db::all(tx, text, vec![account.get().into()]).await?;
-    rows.iter().map(load::lot).collect()
-}
-
 /// Writes what was booked, with a fingerprint and a note, over the lots that were there before.
 pub(super) async fn write<C: ConnectionTrait>(
     tx: &C,
@@ -141,29 +131,14 @@ pub(super) async fn write<C: ConnectionTrait>(
     before: &[Lot],
     texts: (&str, &str),
 ) -> Result<(), StoreError> {
-    let account = paid.txn.account().get();
-    for lot in &paid.lots {
-        let Some(was) = before.iter().find(|was| was.id == lot.id) else {
-            credit::insert_lot(tx, account, lot).await?;
-            continue;
-        };
-        if was.remaining == lot.remaining {
-            continue;
-        }
-        let text = "UPDATE lot SET remaining = ? WHERE account_id = ? AND id = ?";
-        let values = vec![
-            stored(lot.remaining).into(),
-            account.into(),
-            lot.id.get().into(),
-        ];
-        db::run(tx, text, values).await?;
-    }
+    let account = paid.txn.account();
+    lots::write(tx, account, (before, &paid.lots)).await?;
     keyed::book(tx, &paid.txn, texts, paid.wallet.posted).await?;
     if let Some(invoice) = &paid.invoice {
         row::update(tx, invoice).await?;
         deferral::begin(tx, invoice).await?;
     }
     let at = micros(paid.txn.booked_at());
-    db::note_change(tx, "account", Some(account), at).await?;
+    db::note_change(tx, "account", Some(account.get()), at).await?;
     Ok(())
 }

@@ -157,6 +157,7 @@ impl Txn {
             }
             Some(
                 LedgerKind::Settlement
+                | LedgerKind::Expiry
                 | LedgerKind::Fee
                 | LedgerKind::InvoiceCredit
                 | LedgerKind::InvoicePayment

@@ -2,6 +2,7 @@
 
 mod adjustments;
 mod circumstances;
+mod lapse;
 mod leases;
 mod quotas;
 mod tiers;
@@ -24,6 +25,7 @@ use crate::world::credit;
 
 pub use adjustments::*;
 pub use circumstances::*;
+pub use lapse::*;
 pub use leases::*;
 pub use quotas::*;
 pub use tiers::*;
@@ -42,6 +44,10 @@ macro_rules! books_contract {
             an_absurd_usage_is_charged_at_its_hold
             absurd_usages_do_not_stop_the_calls_after_them
             given_credit_is_drawn_before_bought
+            credit_lapses_once_when_its_time_is_over
+            what_a_call_holds_does_not_lapse
+            bought_credit_that_lapses_is_income
+            another_end_under_the_same_key_is_refused
             a_call_on_credit_is_owed
             settlements_of_many_accounts_share_a_batch
             an_unknown_account_harms_nobody_else

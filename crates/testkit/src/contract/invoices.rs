@@ -1,5 +1,7 @@
 //! Rules of invoices on record.
 
+mod statements;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ use super::plans::{subscription, version};
 use super::subscriptions::{NINE, begin, collect, days, load, monthly, run};
 use crate::World;
 
+pub use statements::*;
+
 /// Every rule of invoices, as tests: `testkit::invoices_contract!(name, opener)`. The opener's store
 /// invoices as [`invoicing`] says.
 #[macro_export]
@@ -39,6 +43,9 @@ macro_rules! invoices_contract {
             an_open_invoice_can_be_voided_and_its_fee_is_forgiven
             invoices_are_found_by_id_and_number_and_by_nobody_else
             what_is_said_of_the_buyer_stands_on_later_invoices
+            a_statement_explains_a_balance
+            statements_follow_upon_one_another
+            nobody_has_a_statement_of_an_account_that_is_not_there
         );
     };
 }

@@ -17,7 +17,7 @@ use billing_core::ledger::{
 };
 use billing_core::money::{MoneyError, Nanos};
 use billing_core::port::books::{
-    AccountProof, Adjusted, Books, BooksError, Credited, OpenWindow, Settled,
+    AccountProof, Adjusted, Books, BooksError, Credited, Lapsed, Lapsing, OpenWindow, Settled,
 };
 use billing_core::port::directory::ChangeSubject;
 use billing_core::settlement::{AccountState, Booking, BudgetUse, code_of, settle};
@@ -164,6 +164,32 @@ impl Books for Memory {
         let adjusted = state.page(account)?.adjust(account, adjustment, booking)?;
         state.changes.push(ChangeSubject::Account(account));
         Ok(adjusted)
+    }
+
+    async fn lapsing(
+        &self,
+        by: OffsetDateTime,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<Lapsing>, BooksError> {
+        let mut lapsing = self.state().lapsing(by, after);
+        lapsing.truncate(usize::try_from(limit).unwrap());
+        Ok(lapsing)
+    }
+
+    async fn lapse(&self, account: AccountId, now: OffsetDateTime) -> Result<Lapsed, BooksError> {
+        let mut state = self.state();
+        let txn = state.txn_id(now);
+        let page = state.page(account)?;
+        let lapsed = page.lapse(account, Booking { txn, now })?;
+        state.changes.push(ChangeSubject::Account(account));
+        Ok(lapsed)
+    }
+
+    async fn lots(&self, account: AccountId, limit: u32) -> Result<Vec<Lot>, BooksError> {
+        let mut held = self.state().page(account)?.held_lots();
+        held.truncate(usize::try_from(limit).unwrap());
+        Ok(held)
     }
 
     async fn adjustments(
@@ -373,7 +399,8 @@ impl Page {
         now: OffsetDateTime,
     ) -> Result<Credited, BooksError> {
         let kind = credit.kind.name();
-        let fingerprint = format!("{kind} {} {}", credit.amount, credit.currency);
+        let end = credit.expires_at;
+        let fingerprint = format!("{kind} {} {} {end:?}", credit.amount, credit.currency);
         if let Some((before, txn, balance)) = self.keys.get(&credit.key) {
             if *before != fingerprint {
                 return Err(BooksError::KeyReused);
@@ -431,7 +458,7 @@ impl Page {
         let fees = fees.flat_map(LedgerTxn::entries);
         let fees = fees.filter(|e| e.code == LedgerCode::WalletPaid);
         let fees = fees.map(|e| i128::from(e.amount.get()));
-        let charged = charged + later.sum::<i128>() + fees.sum::<i128>();
+        let charged = charged + later.sum::<i128>() + fees.sum::<i128>() + self.lapsed();
         let credited = sum(self.lots.iter().map(|l| l.granted).collect());
         let posted = i128::from(self.wallet.posted.get());
         let mut broken = Vec::new();

@@ -1,6 +1,7 @@
 //! Invoices and credit notes, in memory.
 
 mod port;
+mod statement;
 
 use std::collections::BTreeMap;
 

@@ -10,9 +10,11 @@ use billing_core::budget::BudgetScope;
 use billing_core::id::{AccountId, CallId, NodeId, TierScheduleId};
 use billing_core::lease::{LeaseAsk, LeaseGrant, LeaseReturn, Recall};
 use billing_core::lease_book::{HoldAsk, LeasePolicy};
-use billing_core::port::books::{AccountProof, Adjusted, Books, Credited, OpenWindow, Settled};
+use billing_core::port::books::{
+    AccountProof, Adjusted, Books, Credited, Lapsed, Lapsing, OpenWindow, Settled,
+};
 use billing_core::tier_schedule::TierSchedule;
-use billing_core::wallet::{Credit, Wallet};
+use billing_core::wallet::{Credit, Lot, Wallet};
 use testkit::world::NOON;
 use testkit::{ManualClock, Memory, MemorySpool, Ports, World};
 use time::OffsetDateTime;
@@ -105,6 +107,23 @@ impl Books for Moody {
         now: OffsetDateTime,
     ) -> Result<Adjusted, BooksError> {
         self.books.adjust(account, adjustment, now).await
+    }
+
+    async fn lapsing(
+        &self,
+        by: OffsetDateTime,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<Lapsing>, BooksError> {
+        self.books.lapsing(by, after, limit).await
+    }
+
+    async fn lapse(&self, account: AccountId, now: OffsetDateTime) -> Result<Lapsed, BooksError> {
+        self.books.lapse(account, now).await
+    }
+
+    async fn lots(&self, account: AccountId, limit: u32) -> Result<Vec<Lot>, BooksError> {
+        self.books.lots(account, limit).await
     }
 
     async fn adjustments(

@@ -255,7 +255,7 @@ pub(crate) async fn read(
     proofs: web::Data<dyn Proofs>,
 ) -> Result<HttpResponse, ApiError> {
     let account = access::account(&**directory, &user, path.into_inner(), Role::Member).await?;
-    let wallet = WalletDto::of(&books.wallet(account.id).await?);
+    let wallet = WalletDto::read(&**books, account.id).await?;
     let tag = tag_of(&account);
     let is_told = user.operator && account.status == AccountStatus::Parked;
     let parked = if is_told {

@@ -2,12 +2,12 @@
 
 pub(crate) mod details;
 pub(crate) mod notes;
-mod paper;
+pub(super) mod paper;
 mod shown;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use billing_core::id::{AccountId, InvoiceId};
-use billing_core::invoice::{Invoice, Locale};
+use billing_core::invoice::{Invoice, Locale, StatementError};
 use billing_core::money::{Currency, Minor, Money, Nanos};
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Account, Directory, Role};
@@ -128,7 +128,7 @@ async fn shown(
 /// How an invoice is to be set.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
-    lang: Option<Locale>,
+    pub(super) lang: Option<Locale>,
 }
 
 impl FromFields for Setting {
@@ -383,7 +383,11 @@ impl From<InvoicesError> for ApiError {
                 Self::Conflict(error.to_string())
             }
             InvoicesError::KeyReused => Self::KeyReused,
-            InvoicesError::Inconsistent(_) => super::error::broken(&error),
+            InvoicesError::Statement(StatementError::TooLong) => Self::Conflict(error.to_string()),
+            InvoicesError::Statement(StatementError::NotAMonth(_)) => Self::NotFound("statement"),
+            InvoicesError::Statement(_) | InvoicesError::Inconsistent(_) => {
+                super::error::broken(&error)
+            }
             InvoicesError::Unavailable(_) => super::error::away(&error),
         }
     }

@@ -11,6 +11,7 @@ mod reading;
 mod scene;
 mod selling;
 mod sessions;
+mod statements;
 mod subscriptions;
 mod v1;
 
@@ -54,7 +55,7 @@ async fn nothing_is_open_but_the_sign_in_and_the_prices() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 51);
+    assert_eq!(tried, 56);
 }
 
 #[actix_web::test]

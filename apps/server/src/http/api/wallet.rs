@@ -4,20 +4,24 @@ use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
 use billing_core::id::{AccountId, LedgerTxnId, LotId};
 use billing_core::money::{Currency, Nanos};
-use billing_core::port::books::{Books, Credited};
+use billing_core::port::books::{Books, BooksError, Credited};
 use billing_core::port::clock::Clock;
 use billing_core::port::directory::{Directory, Role};
 use billing_core::port::reports::Reports;
-use billing_core::wallet::{Credit, LotKind, Wallet};
+use billing_core::wallet::{Credit, Lot, LotKind, Wallet};
 use serde::Serialize;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::access::{self, Operator, SignedIn};
 use super::error::{ApiError, Problem};
 use super::extract::Body;
 use super::fields::{Fields, FromFields, Noted};
-use super::wire::MoneyDto;
+use super::wire::{MoneyDto, instant};
 use crate::ids::Ids;
+
+/// How many lots are shown.
+const LOTS: u32 = 100;
 
 /// The money of an account.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,12 +34,53 @@ pub(crate) struct WalletDto {
     credit_limit: MoneyDto,
     /// What may still be set aside: balance and credit limit less what is on lease.
     available: MoneyDto,
+    /// The credit that it is made of, in the order in which it is drawn; the first 100.
+    lots: Vec<LotDto>,
+}
+
+/// A part of the credit of an account, added at one time.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LotDto {
+    /// Its id.
+    #[schema(example = "lot_0001fv5kz4y00")]
+    id: String,
+    /// `paid` where it was bought, `promo` where it was given.
+    #[schema(value_type = String, example = "promo")]
+    kind: LotKind,
+    /// What it held at first.
+    granted: MoneyDto,
+    /// What is left of it.
+    remaining: MoneyDto,
+    /// When what is left of it lapses; missing where it never does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2027-01-31T00:00:00Z")]
+    expires_at: Option<String>,
+}
+
+impl LotDto {
+    fn of(lot: &Lot, currency: Currency) -> Self {
+        Self {
+            id: lot.id.to_string(),
+            kind: lot.kind,
+            granted: MoneyDto::of_amount(lot.granted, currency),
+            remaining: MoneyDto::of_amount(lot.remaining, currency),
+            expires_at: lot.expires_at.map(instant),
+        }
+    }
 }
 
 impl WalletDto {
-    /// A wallet on the wire.
-    pub(crate) fn of(wallet: &Wallet) -> Self {
+    /// The wallet of an account with its lots.
+    pub(crate) async fn read(books: &dyn Books, account: AccountId) -> Result<Self, BooksError> {
+        let wallet = books.wallet(account).await?;
+        let lots = books.lots(account, LOTS).await?;
+        Ok(Self::of(&wallet, &lots))
+    }
+
+    fn of(wallet: &Wallet, lots: &[Lot]) -> Self {
+        let lots = lots.iter().map(|lot| LotDto::of(lot, wallet.currency));
         Self {
+            lots: lots.collect(),
             balance: MoneyDto::of(wallet.posted, wallet.currency),
             on_lease: MoneyDto::of_amount(wallet.leased, wallet.currency),
             credit_limit: MoneyDto::of_amount(wallet.credit_limit, wallet.currency),
@@ -64,7 +109,7 @@ pub(crate) async fn read(
     books: web::Data<dyn Books>,
 ) -> Result<web::Json<WalletDto>, ApiError> {
     let account = access::account(&**directory, &user, path.into_inner(), Role::Member).await?;
-    Ok(web::Json(WalletDto::of(&books.wallet(account.id).await?)))
+    Ok(web::Json(WalletDto::read(&**books, account.id).await?))
 }
 
 /// Credit to be added.
@@ -79,6 +124,10 @@ pub(crate) struct NewTopUp {
     /// What the statement says of it.
     #[schema(required = false, max_length = 200, example = "bank transfer 4711")]
     note: String,
+    /// When what is left of it lapses, a time to come; never unless given. What calls hold then stays
+    /// theirs.
+    #[schema(value_type = Option<String>, example = "2027-01-31T00:00:00Z")]
+    expires_at: Option<OffsetDateTime>,
 }
 
 impl FromFields for NewTopUp {
@@ -99,10 +148,12 @@ impl FromFields for NewTopUp {
         let kind = fields.word("kind", LotKind::of_name, "paid, promo");
         let kind = fields.required("kind", kind);
         let note = fields.text("note", 0, 200);
+        let expires_at = fields.instant("expires_at");
         Ok(Self {
             amount: amount?,
             kind: kind?,
             note: note?.unwrap_or_default(),
+            expires_at: expires_at?,
         })
     }
 }
@@ -122,6 +173,10 @@ pub(crate) struct TopUpDto {
     kind: LotKind,
     /// What the statement says of it.
     note: String,
+    /// When what is left of it lapses; missing where it never does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2027-01-31T00:00:00Z")]
+    expires_at: Option<String>,
     /// The balance after it.
     balance_after: MoneyDto,
 }
@@ -177,7 +232,16 @@ pub(crate) async fn top_up(
         amount: (amount, currency),
         kind,
         note,
+        expires_at,
     } = body.0;
+    let now = clock.now();
+    if expires_at.is_some_and(|end| end <= now) {
+        return Err(ApiError::field(
+            "/expires_at",
+            "in_the_past",
+            "expires_at has passed.",
+        ));
+    }
     if books.wallet(account).await?.currency != currency {
         let detail = format!("The account is not kept in {currency}.");
         return Err(ApiError::field(
@@ -192,11 +256,11 @@ pub(crate) async fn top_up(
         amount,
         currency,
         priority: 0,
-        expires_at: None,
+        expires_at,
         key: format!("top_up:{key}"),
         note: note.clone(),
     };
-    let credited = books.add_credit(account, credit, clock.now()).await?;
+    let credited = books.add_credit(account, credit, now).await?;
     if credited.replayed && note_of(&**reports, account, &credited).await? != Some(note.clone()) {
         return Err(ApiError::KeyReused);
     }
@@ -210,6 +274,7 @@ pub(crate) async fn top_up(
         amount: MoneyDto::of(amount, currency),
         kind,
         note,
+        expires_at: expires_at.map(instant),
         balance_after: MoneyDto::of(credited.balance, currency),
     }))
 }

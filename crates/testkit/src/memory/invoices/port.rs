@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use billing_core::id::{AccountId, InvoiceId};
-use billing_core::invoice::{BillingDetails, CreditNote, Invoice, NotePlan};
+use billing_core::invoice::{BillingDetails, CreditNote, Invoice, NotePlan, Statement};
+use billing_core::period::Period;
 use billing_core::port::invoices::{CreditWish, InvoiceName, Invoices, InvoicesError, NoteIssued};
 use time::OffsetDateTime;
 
@@ -128,6 +129,15 @@ impl Invoices for Memory {
         }
         state.documents.details.insert(account, details.clone());
         Ok(())
+    }
+
+    async fn statement(
+        &self,
+        account: AccountId,
+        period: Period,
+        now: OffsetDateTime,
+    ) -> Result<Statement, InvoicesError> {
+        self.state().statement(account, period, now)
     }
 
     async fn recognize(&self, now: OffsetDateTime, _: u32) -> Result<u32, InvoicesError> {

@@ -1,8 +1,8 @@
-//! Invoices and credit notes on paper: PDF and HTML.
+//! Invoices, credit notes and statements on paper: PDF and HTML.
 
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
-use billing_core::invoice::{CreditNote, Invoice, Locale};
+use billing_core::invoice::{CreditNote, Invoice, Locale, Statement};
 use billing_core::zone::Zone;
 use documents::Document;
 
@@ -48,6 +48,21 @@ impl Paper {
         self.set(&Document::credit_note(note, invoice, locale, &zone))
     }
 
+    /// A statement, in the language of its account or another, with dates of a zone.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the log.
+    pub(crate) fn of_statement(
+        self,
+        statement: &Statement,
+        lang: Option<Locale>,
+        zone: &str,
+    ) -> Result<Vec<u8>, String> {
+        let zone: Zone = zone.parse().map_err(|e| format!("{e}"))?;
+        let locale = lang.unwrap_or(statement.locale);
+        self.set(&Document::statement(statement, locale, &zone))
+    }
+
     fn set(self, document: &Document) -> Result<Vec<u8>, String> {
         match self {
             Self::Pdf => document.pdf().map_err(|e| e.to_string()),
@@ -71,7 +86,7 @@ impl Paper {
 }
 
 /// Answers with what sets a document of this number.
-pub(super) async fn answer(
+pub(in crate::http::api) async fn answer(
     paper: Paper,
     number: String,
     set: impl FnOnce() -> Result<Vec<u8>, String> + Send + 'static,

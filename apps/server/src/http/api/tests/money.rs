@@ -108,3 +108,34 @@ async fn the_journal_shows_whole_transactions_page_by_page() {
     assert_eq!((data.len(), &data[0]["note"]), (1, &json!("a")));
     assert_eq!(second.body["has_more"], false);
 }
+
+#[actix_web::test]
+async fn credit_with_an_end_is_shown_with_it_and_one_that_has_ended_is_refused() {
+    let scene = Scene::new().await;
+    let given = |end: &str| json!({"amount": {"amount": "5", "currency": "USD"}, "kind": "promo", "expires_at": end});
+    let past = top_up(&scene, Some("k-1"), &given("2020-01-01T00:00:00Z")).await;
+    past.is_problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+    top_up(&scene, Some("k-2"), &dollars("3", "")).await;
+    let end = "2031-01-31T00:00:00Z";
+    let added = top_up(&scene, Some("k-1"), &given(end)).await;
+    assert_eq!(added.status, StatusCode::CREATED, "{}", added.text);
+    assert_eq!(added.body["expires_at"], end);
+    let other = top_up(&scene, Some("k-1"), &given("2032-01-31T00:00:00Z")).await;
+    other.is_problem(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused");
+    let wallet = format!("/api/v1/accounts/{}/wallet", scene.account());
+    let wallet = scene.get(&wallet, &scene.member).await;
+    let lots = wallet.body["lots"].as_array().unwrap();
+    let shown = lots.iter().map(|lot| {
+        (
+            lot["kind"].as_str(),
+            lot["remaining"]["amount"].as_str(),
+            lot["expires_at"].as_str(),
+        )
+    });
+    let wanted = [
+        (Some("promo"), Some("5.00"), Some(end)),
+        (Some("paid"), Some("3.00"), None),
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), wanted);
+    scene.world.assert_sound().await;
+}
