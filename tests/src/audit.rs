@@ -148,11 +148,20 @@ fn derives(receipt: &Value, charge: i128) -> Result<bool, Failure> {
     if receipt["quarantined"] == true {
         return Ok(charge <= nanos(&receipt["held"])?);
     }
-    let lines = receipt["lines"]
+    // In price tiers the lines say what it would cost by the list, and those of the tiers what it does.
+    let is_listed = receipt["tiers"].is_null();
+    let derived = if is_listed {
+        receipt
+    } else {
+        &receipt["tiers"]
+    };
+    let lines = derived["lines"]
         .as_array()
         .ok_or_else(|| format!("no lines: {receipt}"))?;
     let exact = lines.iter().try_fold(0, |sum, line| {
-        Ok::<_, Failure>(sum + unrounded(&line["amount"])?)
+        let flat = Some(&line["flat"]).filter(|flat| !flat.is_null());
+        let flat = flat.map_or(Ok(0), unrounded)?;
+        Ok::<_, Failure>(sum + unrounded(&line["amount"])? + flat)
     })?;
     // Without a plan it has none.
     let covered = Some(&receipt["covered"]).filter(|covered| !covered.is_null());

@@ -108,7 +108,8 @@ impl Crash {
         let control = Control::sign_in(&self.gate).await?;
         let name = format!("crash-{}-on-plan", self.round);
         let on_plan = (name.as_str(), BESIDE_QUOTAS);
-        let (account, key) = subscribed::enter(&control, &self.database, on_plan).await?;
+        let database = (self.database.as_str(), subscribed::FEW);
+        let (account, key) = subscribed::enter(&control, database, on_plan).await?;
         let burst = self.burst(&control, &key.secret).await?;
         self.gate.start().await?;
         let control = Control::sign_in(&self.gate).await?;
@@ -242,7 +243,8 @@ impl Crash {
         });
         tally.on_plan.add(compared);
         let caller = Caller::new(self.gate.origin(), secret)?;
-        tally.by_quota += subscribed::check(control, &caller, (account, &books), findings).await?;
+        let of = (account, &books, subscribed::FEW);
+        tally.by_quota += subscribed::check(control, &caller, of, findings).await?;
         Ok(())
     }
 

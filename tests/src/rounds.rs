@@ -2,15 +2,18 @@
 //! everybody serving again, and the books compared with what clients hold.
 //!
 //! Each round has payers of its own: one that is rich, one whose wallet runs dry, one whose key's
-//! limit does. Callers of all three are at every node from the first moment of the round to the
+//! limit does, and one on a plan, whose quotas end in every other round, with a wallet at a tier's
+//! price for the rest. Callers of all four are at every node from the first moment of the round to the
 //! last. What must hold of every round:
 //!
 //! - a complete answer is charged once, with the figure that it showed; nothing is charged twice,
 //!   and nobody is charged who was refused;
 //! - no purse is overspent, the books balance, `tollgate ledger verify` finds nothing;
 //! - every node that was touched serves again within five seconds;
-//! - what a dead node had on lease is not lost: once all is quiet, nearly the whole of a purse can
-//!   be held by one call, at any node.
+//! - what was drawn of the plan's quotas is one figure, in receipts, totals and what nodes tell, and no
+//!   more than the plan gives; each call that they paid drew one call of it, once;
+//! - what a dead node had on lease is not lost: once all is quiet, nearly the whole of a purse or of a
+//!   quota can be held by one call, at any node.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,6 +21,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::Failure;
+use crate::audit::Books;
 use crate::cluster::books;
 use crate::cluster::node::Node;
 use crate::cluster::traffic::{Client, Mix, Traffic};
@@ -27,13 +31,18 @@ use crate::figure::text;
 use crate::proof::{Findings, say};
 use crate::seeded::Seeded;
 use crate::seen::{Compared, Seen};
+use crate::subscribed::{self, FEW, MANY, Quotas};
+use crate::tariff::Tariff;
 
 /// Enough that no call of a round is refused.
 const RICH: i128 = 50_000_000_000;
 /// So little that a round spends it.
 const TIGHT: i128 = 150_000_000;
 /// Callers of each payer at each node.
-const CALLERS: [usize; 3] = [4, 2, 2];
+const CALLERS: [usize; 4] = [2, 2, 2, 2];
+/// Which of the payers has a limit, and which is on a plan.
+const LIMITED: usize = 2;
+const ON_PLAN: usize = 3;
 /// How long a caller waits for the end of an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long one waits who does not wait for a broken link to be mended.
@@ -64,6 +73,7 @@ pub struct Round {
     /// The callers.
     pub traffic: Traffic,
     payers: Vec<Payer>,
+    quotas: Quotas,
 }
 
 /// The figures of all rounds.
@@ -74,6 +84,10 @@ struct Tally {
     /// How long each node took to serve again, in milliseconds.
     back_ms: Vec<u128>,
     refused: BTreeMap<String, u64>,
+    /// Calls that a plan's quotas paid, or a part of them.
+    by_quota: u64,
+    /// How often nearly all of a quota could be held after a round.
+    quota_free: u64,
 }
 
 impl Rounds {
@@ -105,9 +119,28 @@ impl Rounds {
         let rich = Payer::new(control, &name("rich"), RICH).await?;
         let tight = Payer::new(control, &name("tight"), TIGHT).await?;
         let limited = Payer::limited(control, &name("limited"), (RICH, TIGHT)).await?;
-        let payers = vec![rich, tight, limited];
+        let quotas = if self.number.is_multiple_of(2) {
+            MANY
+        } else {
+            FEW
+        };
+        let database = self.cluster.url();
+        let named = name("on-plan");
+        let on_plan = (named.as_str(), RICH);
+        let (account, key) = subscribed::enter(control, (database, quotas), on_plan).await?;
+        Tariff { database }.halve(&[&account])?;
+        let on_plan = Payer {
+            account,
+            secret: key.secret,
+            funds: RICH,
+        };
+        let payers = vec![rich, tight, limited, on_plan];
         let traffic = self.load(&payers)?;
-        Ok(Round { traffic, payers })
+        Ok(Round {
+            traffic,
+            payers,
+            quotas,
+        })
     }
 
     /// Waits until each node has served a call to its end after the moment from which on it could,
@@ -177,7 +210,8 @@ impl Rounds {
         tokio::time::sleep(Duration::from_millis(self.seeded.between(100, 500))).await;
         let seen = round.traffic.end().await?;
         let control = self.control.clone();
-        let compared = self.check(&control, &round.payers, &seen, findings).await?;
+        let payers = (round.payers.as_slice(), round.quotas);
+        let compared = self.check(&control, payers, &seen, findings).await?;
         self.say(&format!("{compared:?}"));
         self.tally.compared.add(compared);
         if let Err(error) = self.cluster.verify_ledger() {
@@ -193,6 +227,8 @@ impl Rounds {
             restarts,
             back_ms,
             refused,
+            by_quota,
+            quota_free,
         } = &self.tally;
         json!({
             "rounds": self.number,
@@ -202,6 +238,8 @@ impl Rounds {
             "double": compared.double,
             "interrupted": compared.interrupted,
             "interrupted_charged": compared.interrupted_charged,
+            "by_quota": by_quota,
+            "quota_free": quota_free,
             "refused": refused,
             "back_ms": percentiles(back_ms.clone()),
         })
@@ -235,7 +273,7 @@ impl Rounds {
     async fn check(
         &mut self,
         control: &Control,
-        payers: &[Payer],
+        (payers, quotas): (&[Payer], Quotas),
         seen: &[Seen],
         findings: &mut Findings,
     ) -> Result<Compared, Failure> {
@@ -246,19 +284,48 @@ impl Rounds {
             for (reason, count) in seen.reasons() {
                 *self.tally.refused.entry(reason.clone()).or_default() += count;
             }
-            if number == 0 {
+            if number == 0 || number == ON_PLAN {
                 let told = seen.reasons().get("402 insufficient_quota").copied();
                 findings.check(told.is_none(), || {
-                    format!("the rich payer was told {told:?} times that its funds are gone")
+                    format!("a payer with enough was told {told:?} times that its funds are gone")
                 });
             }
-            let purse = if number == 2 { TIGHT } else { payer.funds };
+            let purse = if number == LIMITED {
+                TIGHT
+            } else {
+                payer.funds
+            };
             let left = purse - books.charged;
             findings.check(left >= 0, || format!("overspent by {}", text(-left)));
             let node = usize::try_from(self.seeded.next() % 1_000)? % self.cluster.nodes.len();
+            if number == ON_PLAN {
+                let of = (payer, &books, quotas);
+                self.check_quotas((control, node), of, findings).await?;
+                continue;
+            }
             books::nearly_all_is_free(&self.cluster, node, payer, left, findings).await?;
         }
         Ok(sum)
+    }
+
+    /// What was drawn of a plan's quotas, and whether what is left of them is free again.
+    async fn check_quotas(
+        &mut self,
+        (control, node): (&Control, usize),
+        (payer, books, quotas): (&Payer, &Books, Quotas),
+        findings: &mut Findings,
+    ) -> Result<(), Failure> {
+        let node = self
+            .cluster
+            .nodes
+            .get(node)
+            .ok_or("there is no such node")?;
+        let caller = payer.caller(node)?;
+        let of = (payer.account.as_str(), books, quotas);
+        self.tally.by_quota += subscribed::check(control, &caller, of, findings).await?;
+        let free = books::nearly_all_quota_is_free(node, payer, quotas, findings).await?;
+        self.tally.quota_free += u64::from(free);
+        Ok(())
     }
 }
 

@@ -11,8 +11,25 @@ use crate::figure::nanos;
 use crate::proof::Findings;
 use crate::tariff::{QuotaTerms, Tariff, drawn, used};
 
-/// The plan's quotas, fewer than a burst of calls needs.
-const QUOTAS: [(&str, u64); 2] = [("calls", 80), ("tokens", 5_000)];
+/// How many calls and tokens a plan gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quotas {
+    /// The plan's code.
+    pub plan: &'static str,
+    /// Each unit and how much of it.
+    pub given: [(&'static str, u64); 2],
+}
+
+/// Fewer than a burst of calls needs.
+pub const FEW: Quotas = Quotas {
+    plan: "few",
+    given: [("calls", 80), ("tokens", 5_000)],
+};
+/// More than a burst of calls needs.
+pub const MANY: Quotas = Quotas {
+    plan: "many",
+    given: [("calls", 100_000), ("tokens", 5_000_000)],
+};
 /// A window that does not end meanwhile, in seconds.
 const YEAR_S: u32 = 31_536_000;
 
@@ -22,7 +39,7 @@ const YEAR_S: u32 = 31_536_000;
 /// It was refused.
 pub async fn enter(
     control: &Control,
-    database: &str,
+    (database, quotas): (&str, Quotas),
     (name, funds): (&str, i128),
 ) -> Result<(String, Key), Failure> {
     let (account, key) = control.funded(name, funds).await?;
@@ -31,7 +48,8 @@ pub async fn enter(
         amount,
         window: json!({ "rolling": YEAR_S }),
     };
-    Tariff { database }.subscribe(&account, ("crash", "wallet"), &QUOTAS.map(quota))?;
+    let terms = quotas.given.map(quota);
+    Tariff { database }.subscribe(&account, (quotas.plan, "wallet"), &terms)?;
     Ok((account, key))
 }
 
@@ -45,12 +63,12 @@ pub async fn enter(
 pub async fn check(
     control: &Control,
     caller: &Caller,
-    (account, books): (&str, &Books),
+    (account, books, quotas): (&str, &Books, Quotas),
     findings: &mut Findings,
 ) -> Result<u64, Failure> {
     let receipts = audit::receipts(control, account, &books.calls, findings).await?;
     let totals = control.usage(account, "quota").await?;
-    for (unit, given) in QUOTAS {
+    for (unit, given) in quotas.given {
         let said = Said {
             receipts: sum(&receipts, |receipt| drawn(receipt, unit))?,
             totals: sum(&totals, |line| of_total(line, unit))?,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::node::Node;
 use super::{Cluster, Payer, SILENCE_S};
 use crate::Failure;
 use crate::audit::{self, Books, charge_of};
@@ -12,6 +13,8 @@ use crate::figure::text;
 use crate::proof::Findings;
 use crate::race::OUTPUT;
 use crate::seen::{Compared, Seen};
+use crate::subscribed::Quotas;
+use crate::tariff::used;
 
 /// How long calls that were answered while the database was away may take to be on record.
 const RECORD: Duration = Duration::from_secs(30);
@@ -21,6 +24,8 @@ const QUIET: Duration = Duration::from_millis(300);
 const FREE: Duration = Duration::from_secs(SILENCE_S + 5);
 /// More than the prompt of a short question is held for, in nanos.
 const PROMPT: i128 = 1_000_000;
+/// And in tokens.
+const PROMPT_TOKENS: u64 = 300;
 
 /// Waits until every complete answer is on record and nothing more comes, then audits the account
 /// and compares it with what was seen.
@@ -52,6 +57,49 @@ pub async fn compare(
         .map(|call| Ok((id_of(call)?, charge_of(call)?)))
         .collect();
     Ok((seen.compare(&charged?, findings), books))
+}
+
+/// With nothing running, nothing is held of a plan's quotas, and what dead nodes had on lease of them is
+/// back: a call whose worst case is nearly all tokens that are left is paid by the plan, at any node.
+///
+/// Says whether so much was left that it could be asked.
+///
+/// # Errors
+/// The node could not be asked.
+pub async fn nearly_all_quota_is_free(
+    node: &Node,
+    payer: &Payer,
+    quotas: Quotas,
+    findings: &mut Findings,
+) -> Result<bool, Failure> {
+    let caller = payer.caller(node)?;
+    let start = Instant::now();
+    loop {
+        let mut left = [0; 2];
+        for (left, (unit, given)) in left.iter_mut().zip(quotas.given) {
+            *left = given.saturating_sub(used(&caller, unit).await?);
+        }
+        let [calls, tokens] = left;
+        let Some(limit @ 3..) = tokens.checked_sub(PROMPT_TOKENS).filter(|_| calls > 0) else {
+            return Ok(false);
+        };
+        let ask = Ask::of("sim/lorem?tokens=3").at_most(limit);
+        let answer = caller.call(&ask).await;
+        if answer.is_complete() && answer.cost_nanos() == Some(0) {
+            return Ok(true);
+        }
+        if start.elapsed() > FREE {
+            let at = node.name();
+            findings.check(false, || {
+                format!(
+                    "{tokens} tokens of a quota are left and nothing runs, but at {at} they \
+                    are not free: {answer:?}"
+                )
+            });
+            return Ok(true);
+        }
+        tokio::time::sleep(QUIET).await;
+    }
 }
 
 /// With nothing running, nothing is held, and what dead nodes had on lease is back: a call whose
