@@ -1,8 +1,8 @@
 //! Times Tollgate beside nginx on one simulated upstream, in one run, by turns.
 //!
 //! The same calls go from one generator (`load`) through nginx as a plain proxy and through the
-//! release binary with durable settlement on SQLite and on PostgreSQL. Figures are medians over the
-//! rounds. What is added to the first byte is against the upstream itself, at half of the load that
+//! release binary with durable settlement on SQLite and on PostgreSQL; and again with the keys of
+//! accounts on plans and in tiers. Figures are medians over the rounds. What is added to the first byte is against the upstream itself, at half of the load that
 //! the slowest of them was seen to bear.
 
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::control::Control;
 use crate::gate::{Gate, free_port};
 use crate::postgres::Postgres;
 use crate::proof::{Findings, say};
+use on_plan::OnPlan;
 use processes::{Nginx, Simulated};
 use report::Half;
 use round::{Case, Kind, Round, Target};
@@ -24,6 +25,7 @@ use waits::Waits;
 mod claims;
 mod flush;
 mod idle;
+mod on_plan;
 mod processes;
 mod report;
 mod round;
@@ -65,6 +67,8 @@ impl Settings {
 /// A Tollgate between the generator and the upstream.
 struct Stand {
     gate: Gate,
+    /// The address of its database.
+    database: String,
     target: Target,
     /// Where it answers with its own counts.
     metrics: String,
@@ -81,7 +85,10 @@ impl Stand {
             "[limits]\nupstream_idle_ms = 600000\n[metrics]\nlisten = \"{metrics}\"\n\
              [[channel]]\nname = \"upstream\"\nbase_url = \"http://127.0.0.1:{upstream}/v1\"\n"
         );
-        let gate = Gate::demo(database).await?.served(&config, &[]).await?;
+        let gate = Gate::demo(database.clone()).await?;
+        let file = gate.data().join("tollgate.db");
+        let database = database.unwrap_or_else(|| format!("sqlite://{}", file.display()));
+        let gate = gate.served(&config, &[]).await?;
         let control = Control::sign_in(&gate).await?;
         let (_, key) = control.funded("bench", FUNDS).await?;
         let base = format!("{}/v1", gate.origin());
@@ -95,6 +102,7 @@ impl Stand {
         let metrics = format!("http://{metrics}/metrics");
         Ok(Self {
             gate,
+            database,
             target,
             metrics,
         })
@@ -139,6 +147,8 @@ pub async fn run(settings: &Settings) -> Result<(Value, Findings), Failure> {
         let case = Case::paced(kind, rate.max(1));
         halves.push(settings.half(&all, [&sqlite, &other], case).await?);
     }
+    let stands = [OnPlan::of(&sqlite, 0).await?, OnPlan::of(&other, 1).await?];
+    let on_plan = settings.on_plan(&nginx.target, &stands)?;
     let memory = json!({
         "idle_mb": report::megabytes(idle.before_kb),
         "idle_again_mb": report::megabytes(idle.after_kb),
@@ -159,10 +169,12 @@ pub async fn run(settings: &Settings) -> Result<(Value, Findings), Failure> {
             "not_counted": "the processor time of PostgreSQL's own processes",
         },
         "closed": cases.iter().map(report::closed).collect::<Vec<_>>(),
+        "on_plan": on_plan.iter().map(on_plan::report).collect::<Vec<_>>(),
         "half_load": halves.iter().map(report::half).collect::<Vec<_>>(),
         "memory": memory,
     });
     claims::check(&cases, &halves, &idle, &mut findings);
+    claims::check_on_plan(&on_plan, &mut findings);
     claims::check_load_memory(&[&sqlite.target, &other.target], &mut findings);
     Ok((line, findings))
 }

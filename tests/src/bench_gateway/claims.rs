@@ -66,6 +66,13 @@ pub(super) fn check(cases: &[Closed], halves: &[Half], idle: &Idle, findings: &m
     });
 }
 
+/// Checks that calls of accounts on plans and in tiers end without errors.
+pub(super) fn check_on_plan(cases: &[Closed], findings: &mut Findings) {
+    for (case, rounds) in cases {
+        no_errors(&case.to_string(), rounds, findings);
+    }
+}
+
 /// Checks the memory of processes that were under load.
 pub(super) fn check_load_memory(targets: &[&Target], findings: &mut Findings) {
     for target in targets {

@@ -43,7 +43,17 @@ pub(super) fn median(rounds: &[Round], target: &str, figure: impl Fn(&Round) -> 
 
 /// A target's figure against nginx's, in thousandths.
 pub(super) fn against_nginx(rounds: &[Round], target: &str, figure: fn(&Round) -> u64) -> u64 {
-    median(rounds, target, figure) * 1000 / median(rounds, "nginx", figure).max(1)
+    against(rounds, target, "nginx", figure)
+}
+
+/// A target's figure against another's, in thousandths.
+pub(super) fn against(
+    rounds: &[Round],
+    target: &str,
+    other: &str,
+    figure: fn(&Round) -> u64,
+) -> u64 {
+    median(rounds, target, figure) * 1000 / median(rounds, other, figure).max(1)
 }
 
 /// What a target adds to a time of another's.
