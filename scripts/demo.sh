@@ -44,7 +44,7 @@ trap 'exit 143' TERM HUP
 
 echo "demo: starting $binary in $dir" >&2
 mkdir "$dir/data"
-"$binary" demo --data "$dir/data" --listen 127.0.0.1:0 </dev/null >"$dir/log" 2>&1 &
+"$binary" demo --days 0 --data "$dir/data" --listen 127.0.0.1:0 </dev/null >"$dir/log" 2>&1 &
 server=$!
 
 for _ in $(seq 1800); do

@@ -33,7 +33,7 @@ pub struct Credentials {
 /// How the binary is started.
 #[derive(Debug, Clone)]
 enum Mode {
-    Demo { database: Option<String> },
+    Demo { database: Option<String>, days: u16 },
     Serve { config: PathBuf, port: u16 },
 }
 
@@ -65,6 +65,14 @@ impl Gate {
     /// # Errors
     /// The binary is missing, or ends, or does not come up.
     pub async fn demo(database: Option<String>) -> Result<Self, Failure> {
+        Self::with_past(database, 0).await
+    }
+
+    /// The same, with so many days of customers' past.
+    ///
+    /// # Errors
+    /// As [`Gate::demo`].
+    pub async fn with_past(database: Option<String>, days: u16) -> Result<Self, Failure> {
         let nobody = Credentials {
             api_key: String::new(),
             empty_key: String::new(),
@@ -74,7 +82,7 @@ impl Gate {
         };
         let mut gate = Self {
             folder: TempDir::new()?,
-            mode: Mode::Demo { database },
+            mode: Mode::Demo { database, days },
             child: None,
             origin: String::new(),
             credentials: nobody,
@@ -97,7 +105,7 @@ impl Gate {
         self.stop().await?;
         // The demo shows what it hands out; who serves has no reason to.
         self.clear_log()?;
-        let given = if let Mode::Demo { database } = &self.mode {
+        let given = if let Mode::Demo { database, .. } = &self.mode {
             database.clone()
         } else {
             None
@@ -152,9 +160,10 @@ impl Gate {
             .open(self.log_file())?;
         let mut command = Command::new(binary()?);
         match &self.mode {
-            Mode::Demo { database } => {
+            Mode::Demo { database, days } => {
                 command
-                    .args(["demo", "--listen", "127.0.0.1:0", "--data"])
+                    .args(["demo", "--days", &days.to_string()])
+                    .args(["--listen", "127.0.0.1:0", "--data"])
                     .arg(self.data());
                 if let Some(url) = database {
                     command.args(["--database", url]);
@@ -329,9 +338,10 @@ impl Gate {
         let mut command = Command::new(binary()?);
         command.args(arguments).current_dir(self.folder.path());
         match &self.mode {
-            Mode::Demo { database: None } => command.arg("--data").arg(self.data()),
+            Mode::Demo { database: None, .. } => command.arg("--data").arg(self.data()),
             Mode::Demo {
                 database: Some(url),
+                ..
             } => {
                 let file = self.folder.path().join("verify.toml");
                 fs::write(&file, format!("[database]\nurl = \"{url}\"\n"))?;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
-use billing_core::port::clock::{Clock, SteadyClock};
+use async_trait::async_trait;
+use billing_core::port::clock::{Advance, Clock, MoveError, MovedDate, SteadyClock, moved};
 use billing_core::steady::Steady;
 use time::{Duration, OffsetDateTime};
 
@@ -53,10 +54,33 @@ pub(crate) struct DeploymentClock {
 }
 
 impl DeploymentClock {
+    /// One that is so much behind the machine, and comes up to it: for a past that is lived through.
+    pub(crate) fn behind(by: Duration) -> Self {
+        let by = i64::try_from(by.whole_microseconds()).unwrap_or(0);
+        Self {
+            ahead: Arc::new(AtomicI64::new(by.saturating_neg())),
+        }
+    }
+
     /// Is so much ahead of the machine from now on. It never goes back.
     pub(crate) fn be_ahead(&self, by: Duration) {
         let by = i64::try_from(by.whole_microseconds()).unwrap_or(i64::MAX);
         self.ahead.fetch_max(by, Ordering::Relaxed);
+    }
+}
+
+/// The date of a past that is lived through by one process: kept by the clock alone, so that nobody
+/// else who opens the same books takes it.
+#[async_trait]
+impl MovedDate for DeploymentClock {
+    async fn ahead(&self) -> Result<Duration, MoveError> {
+        Ok(Duration::microseconds(self.ahead.load(Ordering::Relaxed)))
+    }
+
+    async fn advance(&self, by: Advance, machine: OffsetDateTime) -> Result<Duration, MoveError> {
+        let ahead = moved(self.ahead().await?, by, machine)?;
+        self.be_ahead(ahead);
+        Ok(ahead)
     }
 }
 

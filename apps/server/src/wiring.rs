@@ -148,7 +148,26 @@ impl DeploymentDate {
 
 /// Opens the database, and nothing else.
 pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
-    let moved = DeploymentClock::default();
+    let clock = DeploymentClock::default();
+    let mut ports = open_ports_by(config, clock).await?;
+    ports.date.moved = Arc::new(ports.store.clone());
+    // Before the first migration nothing was moved.
+    if ports.store.pending_migrations().await?.is_empty() {
+        ports.date.read().await?;
+    }
+    Ok(ports)
+}
+
+/// The same on a date of its own, so much behind the machine's, that ends where that is: for what is
+/// told of a past. Whoever else opens the books has another date.
+pub(crate) async fn open_ports_behind(
+    config: &Config,
+    by: time::Duration,
+) -> Result<Ports, WiringError> {
+    open_ports_by(config, DeploymentClock::behind(by)).await
+}
+
+async fn open_ports_by(config: &Config, moved: DeploymentClock) -> Result<Ports, WiringError> {
     let clock: Arc<dyn Clock> = Arc::new(moved.clone());
     let url = config.database.url.0.clone();
     let mut settings = StoreConfig::new(url, Arc::clone(&clock));
@@ -163,14 +182,10 @@ pub(crate) async fn open_ports(config: &Config) -> Result<Ports, WiringError> {
     store.refuse_newer_schema().await?;
     let shared = Arc::new(store.clone());
     let date = DeploymentDate {
-        clock: moved,
-        moved: shared.clone(),
+        clock: moved.clone(),
+        moved: Arc::new(moved),
         may_be_moved: config.clock.movable,
     };
-    // Before the first migration nothing was moved.
-    if store.pending_migrations().await?.is_empty() {
-        date.read().await?;
-    }
     Ok(Ports {
         store,
         books: shared.clone(),

@@ -237,7 +237,7 @@ fn standing(health: &Health, now: u64) -> Standing {
 }
 
 /// Turns one random number into the next (splitmix64).
-fn scramble(seed: u64) -> u64 {
+pub fn scramble(seed: u64) -> u64 {
     let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,5 +1,9 @@
 //! `tollgate demo`: everything in one folder, seeded, with nothing to set up.
 
+mod calls;
+mod customers;
+mod history;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +19,7 @@ use super::serve::{Signals, Socket};
 use super::{CliError, say, serve};
 use crate::catalogue;
 use crate::config::{Channel, Config, DatabaseUrl, Protocol};
-use crate::wiring::{Ports, WiringError, open_house, open_ports, open_spool, sqlite_url};
+use crate::wiring::{OwnSpool, Ports, WiringError, open_house, open_ports, open_spool, sqlite_url};
 
 const OPERATOR: &str = "operator@demo.test";
 /// Enough for several hundred thousand calls of the simulated models.
@@ -33,6 +37,10 @@ pub(crate) struct DemoArgs {
     /// Another database than the SQLite file in the folder
     #[arg(long, value_name = "URL")]
     database: Option<String>,
+    /// How many days of customers' calls, plans and invoices a new demo comes with
+    #[arg(long, value_name = "DAYS", default_value_t = 90,
+        value_parser = clap::value_parser!(u16).range(..=365))]
+    days: u16,
 }
 
 /// How to reach a demo. Kept in its folder, so that a second start shows the same.
@@ -43,6 +51,17 @@ struct Credentials {
     empty_key: String,
     operator_email: String,
     operator_password: String,
+    account_id: String,
+    /// Who owns one of the accounts with a past; missing where the demo has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    customer: Option<Login>,
+}
+
+/// How somebody signs in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Login {
+    email: String,
+    password: String,
     account_id: String,
 }
 
@@ -76,9 +95,11 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), CliError> {
     ports.store.migrate(|_, _, _| ()).await?;
     ports.date.read().await.map_err(WiringError::from)?;
     let file = folder.join("credentials.json");
-    let credentials = match read(&file) {
-        Some(credentials) => credentials,
-        None => seed(&ports).await?,
+    let credentials = if let Some(credentials) = read(&file) {
+        credentials
+    } else {
+        let customer = live(&config, &ports, &spool, (args.days, &folder)).await?;
+        seed(&ports, customer).await?
     };
     let house = open_house(&config, ports, spool).await?;
     let mut problem = None;
@@ -112,7 +133,30 @@ fn simulated() -> Channel {
     }
 }
 
-async fn seed(ports: &Ports) -> Result<Credentials, CliError> {
+/// Lives through the customers' past, where there is to be one; answers with who owns one of them.
+async fn live(
+    config: &Config,
+    ports: &Ports,
+    spool: &OwnSpool,
+    (days, folder): (u16, &Path),
+) -> Result<Option<Login>, CliError> {
+    if days == 0 {
+        return Ok(None);
+    }
+    if customers::are_there(ports).await? {
+        return Err(CliError::Argument(format!(
+            "the demo in {} was not finished; delete that folder, or the database, and start again",
+            folder.display()
+        )));
+    }
+    say(&format!(
+        "tollgate demo: living through {days} days of four customers"
+    ));
+    history::live(config, spool, days).await.map(Some)
+}
+
+/// Records the prices that are shipped, from the date of these ports on.
+async fn take_catalogue(ports: &Ports) -> Result<(), CliError> {
     say("tollgate demo: taking over the price catalogue");
     let book = ports.catalogue.price_book().await?;
     let drafts = catalogue::shipped().map_err(|error| CliError::Import {
@@ -126,6 +170,13 @@ async fn seed(ports: &Ports) -> Result<Credentials, CliError> {
         "the catalogue shipped with Tollgate".to_owned(),
     )
     .await?;
+    Ok(())
+}
+
+async fn seed(ports: &Ports, customer: Option<Login>) -> Result<Credentials, CliError> {
+    if customer.is_none() {
+        take_catalogue(ports).await?;
+    }
     let funds = Nanos::parse(FUNDS).map_err(|error| CliError::Argument(error.to_string()))?;
     let account = make_account(ports, "Demo", Currency::USD).await?;
     add_funds(ports, account, funds, ("demo", "funds of the demo")).await?;
@@ -144,6 +195,7 @@ async fn seed(ports: &Ports) -> Result<Credentials, CliError> {
         operator_email: OPERATOR.to_owned(),
         operator_password: make_operator(ports, OPERATOR).await?,
         account_id: account.to_string(),
+        customer,
     })
 }
 
@@ -183,8 +235,15 @@ fn show(credentials: &Credentials, address: SocketAddr, folder: &Path) {
         api_key,
         operator_email,
         operator_password,
+        customer,
         ..
     } = credentials;
+    let customer = customer.as_ref().map_or_else(String::new, |customer| {
+        let Login {
+            email, password, ..
+        } = customer;
+        format!("\n  a customer       {email}  password {password}  (one of four with a past)")
+    });
     say(&format!(
         r#"
 Tollgate is serving on http://{address}  (demo data in {folder})
@@ -203,7 +262,7 @@ Then have it explained (its id is in the x-request-id header of the answer):
   what is left     curl -s http://{address}/v1/credits -H "Authorization: Bearer {api_key}"
   other models     sim/lorem sim/slow sim/flaky sim/cut sim/no-usage sim/embedding
   the API          http://{address}/docs/
-  operator         {operator_email}  password {operator_password}
+  operator         {operator_email}  password {operator_password}{customer}
   prove the books  {tollgate} ledger verify --data {folder}
   move the date    {tollgate} clock advance --by 30d --data {folder}
 "#,
