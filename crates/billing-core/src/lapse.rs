@@ -6,7 +6,7 @@ use crate::budget::Amount;
 use crate::id::AccountId;
 use crate::ledger::{Entry, LedgerCode, LedgerError, LedgerHead, LedgerKind, LedgerTxn};
 use crate::settlement::{Booking, code_of};
-use crate::wallet::{Lot, LotKind, Wallet};
+use crate::wallet::{AccountStatus, Lot, LotKind, Wallet};
 
 /// What lapsing changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,8 @@ impl Lot {
 /// Takes away what lots hold whose time is over, as far as nobody has it on lease. Given credit was an
 /// expense and is none; bought credit becomes income ([`LedgerCode::Breakage`]).
 ///
-/// Repeated, it takes away what has come free since, and otherwise nothing.
+/// Repeated, it takes away what has come free since, and otherwise nothing. Of a parked account
+/// nothing moves.
 ///
 /// # Errors
 /// [`LedgerError`]. Nothing has changed then.
@@ -47,7 +48,9 @@ pub fn lapse(
     lots.sort_by_key(Lot::draw_order);
     let mut entries = Vec::new();
     let (mut lapsed, mut on_lease) = (Amount::ZERO, Amount::ZERO);
-    for lot in lots.iter_mut().filter(|lot| lot.is_over(booking.now)) {
+    let may_move = wallet.status != AccountStatus::Parked;
+    let over = lots.iter_mut().filter(|lot| lot.is_over(booking.now));
+    for lot in over.filter(|_| may_move) {
         let taken = lot.remaining.min(wallet.available());
         on_lease = on_lease.plus(lot.remaining.less(taken));
         if taken.is_zero() {
@@ -102,7 +105,6 @@ mod tests {
     use super::*;
     use crate::id::{LedgerTxnId, LotId};
     use crate::money::{Currency, Nanos};
-    use crate::wallet::AccountStatus;
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -196,6 +198,25 @@ mod tests {
             (Amount::new(100), Amount::ZERO)
         );
         assert_eq!(after.wallet.available(), Amount::new(30));
+    }
+
+    #[test]
+    fn nothing_of_a_parked_account_lapses() {
+        let wallet = Wallet {
+            currency: Currency::USD,
+            posted: Nanos::new(100),
+            leased: Amount::ZERO,
+            credit_limit: Amount::ZERO,
+            status: AccountStatus::Parked,
+        };
+        let lots = vec![lot(1, LotKind::Promo, 100, Some(0))];
+        let booking = Booking {
+            txn: LedgerTxnId::new(1),
+            now: NOW,
+        };
+        let after = lapse(AccountId::new(1), wallet, lots.clone(), booking).unwrap();
+        assert_eq!((after.lapsed, after.on_lease), (Amount::ZERO, Amount::ZERO));
+        assert_eq!((after.txn, after.lots), (None, lots));
     }
 
     proptest! {
