@@ -163,6 +163,13 @@ impl Answer {
         written(&self.body, "cost_nanos")?.parse().ok()
     }
 
+    /// Whether it says that its cost is not known.
+    pub fn shows_no_cost(&self) -> bool {
+        let cost = self.body.rfind("\"cost_nanos\":");
+        let behind = cost.and_then(|at| self.body.get(at + "\"cost_nanos\":".len()..));
+        behind.is_some_and(|behind| behind.trim_start().starts_with("null"))
+    }
+
     /// The `usage.cost` that it shows, as it is written.
     pub fn cost(&self) -> Option<&str> {
         written(&self.body, "cost")

@@ -86,6 +86,8 @@ struct Tally {
     refused: BTreeMap<String, u64>,
     /// Calls that a plan's quotas paid, or a part of them.
     by_quota: u64,
+    /// Answers that showed no cost, because the books were away and the call stood in a tier.
+    untold: u64,
     /// How often nearly all of a quota could be held after a round.
     quota_free: u64,
 }
@@ -228,6 +230,7 @@ impl Rounds {
             back_ms,
             refused,
             by_quota,
+            untold,
             quota_free,
         } = &self.tally;
         json!({
@@ -239,6 +242,7 @@ impl Rounds {
             "interrupted": compared.interrupted,
             "interrupted_charged": compared.interrupted_charged,
             "by_quota": by_quota,
+            "untold": untold,
             "quota_free": quota_free,
             "refused": refused,
             "back_ms": percentiles(back_ms.clone()),
@@ -279,7 +283,9 @@ impl Rounds {
     ) -> Result<Compared, Failure> {
         let mut sum = Compared::default();
         for (number, (payer, seen)) in payers.iter().zip(seen).enumerate() {
-            let (compared, books) = books::compare(control, payer, seen, findings).await?;
+            let (compared, books) =
+                books::compare(control, payer, (seen, number == ON_PLAN), findings).await?;
+            self.tally.untold += seen.untold();
             sum.add(compared);
             for (reason, count) in seen.reasons() {
                 *self.tally.refused.entry(reason.clone()).or_default() += count;

@@ -11,6 +11,9 @@ use crate::proof::Findings;
 pub struct Seen {
     /// The cost that each complete answer showed.
     complete: BTreeMap<String, i128>,
+    /// Complete answers that showed no cost. Where a call stands in price tiers only the books know
+    /// what it costs, and while they are away an answer does not wait for them.
+    untold: BTreeSet<String>,
     /// Calls that began to answer and did not end.
     broken: BTreeSet<String>,
     /// Calls of which not even a head arrived.
@@ -56,6 +59,9 @@ impl Seen {
                     self.odd.push(format!("two answers under one id, {id}"));
                 }
             }
+            (Some(id), None) if answer.is_complete() && answer.shows_no_cost() => {
+                self.untold.insert(id);
+            }
             (Some(id), _) if answer.status == 200 && !answer.is_complete() => {
                 self.broken.insert(id);
             }
@@ -79,6 +85,7 @@ impl Seen {
     /// Takes over what others saw.
     pub fn extend(&mut self, other: Self) {
         self.complete.extend(other.complete);
+        self.untold.extend(other.untold);
         self.broken.extend(other.broken);
         self.unheard += other.unheard;
         self.unsent += other.unsent;
@@ -91,7 +98,7 @@ impl Seen {
 
     /// The ids of the complete answers.
     pub fn complete(&self) -> impl Iterator<Item = &String> {
-        self.complete.keys()
+        self.complete.keys().chain(&self.untold)
     }
 
     /// The newest complete answer, with the cost it showed.
@@ -102,7 +109,12 @@ impl Seen {
 
     /// How many answers are complete.
     pub fn completed(&self) -> u64 {
-        count(self.complete.len())
+        count(self.complete.len() + self.untold.len())
+    }
+
+    /// How many of these showed no cost.
+    pub fn untold(&self) -> u64 {
+        count(self.untold.len())
     }
 
     /// How many calls broke off, or were never answered.
@@ -120,8 +132,22 @@ impl Seen {
         &self.reasons
     }
 
-    /// Compares what was seen with the calls on record and their charges.
+    /// Compares what was seen with the calls on record and their charges. Every complete answer must
+    /// have shown its cost.
     pub fn compare(&self, charged: &[(String, i128)], findings: &mut Findings) -> Compared {
+        for id in &self.untold {
+            findings.check(false, || format!("{id} was answered without its cost"));
+        }
+        self.compare_in_tiers(charged, findings)
+    }
+
+    /// The same of an account in price tiers, where an answer may show no cost: then any is right, as
+    /// long as it is on record.
+    pub fn compare_in_tiers(
+        &self,
+        charged: &[(String, i128)],
+        findings: &mut Findings,
+    ) -> Compared {
         let charges: BTreeMap<&String, i128> =
             charged.iter().map(|(id, nanos)| (id, *nanos)).collect();
         let mut compared = Compared {
@@ -148,6 +174,12 @@ impl Seen {
                 )
             });
         }
+        for id in &self.untold {
+            compared.lost += u64::from(!charges.contains_key(id));
+            findings.check(charges.contains_key(id), || {
+                format!("{id}: the client holds an answer without a cost, and nothing is on record")
+            });
+        }
         for id in &self.refused {
             let charge = charges.get(id).copied().unwrap_or_default();
             findings.check(charge == 0, || {
@@ -157,7 +189,8 @@ impl Seen {
         // Whoever is charged holds an answer, or was interrupted.
         let others = charges
             .keys()
-            .filter(|id| !self.complete.contains_key(**id) && !self.refused.contains(**id));
+            .filter(|id| !self.complete.contains_key(**id) && !self.untold.contains(**id))
+            .filter(|id| !self.refused.contains(**id));
         compared.interrupted_charged = count(others.count());
         findings.check(compared.interrupted_charged <= compared.interrupted, || {
             let charged = compared.interrupted_charged;

@@ -28,14 +28,14 @@ const PROMPT: i128 = 1_000_000;
 const PROMPT_TOKENS: u64 = 300;
 
 /// Waits until every complete answer is on record and nothing more comes, then audits the account
-/// and compares it with what was seen.
+/// and compares it with what was seen; where it is in price tiers, answers may have shown no cost.
 ///
 /// # Errors
 /// The books cannot be read.
 pub async fn compare(
     control: &Control,
     payer: &Payer,
-    seen: &Seen,
+    (seen, in_tiers): (&Seen, bool),
     findings: &mut Findings,
 ) -> Result<(Compared, Books), Failure> {
     let deadline = Instant::now() + RECORD;
@@ -56,7 +56,13 @@ pub async fn compare(
         .iter()
         .map(|call| Ok((id_of(call)?, charge_of(call)?)))
         .collect();
-    Ok((seen.compare(&charged?, findings), books))
+    let charged = charged?;
+    let compared = if in_tiers {
+        seen.compare_in_tiers(&charged, findings)
+    } else {
+        seen.compare(&charged, findings)
+    };
+    Ok((compared, books))
 }
 
 /// With nothing running, nothing is held of a plan's quotas, and what dead nodes had on lease of them is

@@ -40,3 +40,25 @@ fn a_call_charged_twice_and_a_call_of_nobody_are_found() {
     assert_eq!((became.double, found), (1, 1));
     assert_eq!(compared(&[("a", 5), ("b", 1), ("c", 1)]).1, 1);
 }
+
+#[test]
+fn an_answer_without_a_cost_is_right_in_tiers_alone_and_only_on_record() {
+    let seen = Seen {
+        untold: BTreeSet::from(["a".to_owned()]),
+        ..Seen::default()
+    };
+    let charged = [("a".to_owned(), 5)];
+    let found = |in_tiers: bool, charged: &[(String, i128)]| {
+        let mut findings = Findings::default();
+        let compared = if in_tiers {
+            seen.compare_in_tiers(charged, &mut findings)
+        } else {
+            seen.compare(charged, &mut findings)
+        };
+        assert_eq!(compared.completed, 1);
+        (compared.lost, findings.list().len())
+    };
+    assert_eq!(found(true, &charged), (0, 0));
+    assert_eq!(found(false, &charged), (0, 1));
+    assert_eq!(found(true, &[]), (1, 1));
+}
